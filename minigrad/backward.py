@@ -1,0 +1,282 @@
+"""The second half of the engine: how gradients walk back through a recorded graph.
+
+Knows no arithmetic beyond `+` and `.sum`, which arrays and Tensors share: the same walk runs on either.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .context import differentiating
+from .reads import reads
+from .record import Primitive, Traced, describe, next_number, raw
+
+_by_number = attrgetter("number")
+
+
+def consumers_first(y: Traced) -> list[Traced]:
+    """The recorded ops that `y` depends on, each before the ops that made its inputs: newest first.
+
+    Why the order matters, on a diamond:
+
+        a = x * 2          x -> a -> b -> y
+        b = a + 1               \\------> y
+        y = a * b
+
+    The gradient of `a` has two parts, from `b` and from `y`. Pulling back through `a` before `b` has spoken would
+    send x half of its gradient (or, walking paths instead of ops, do the work once per path: 2**60 times on a
+    ladder of 60 diamonds). Creation numbers grow from input to consumer, so sorting by them is enough.
+    """
+    found = {y} if y.op is not None else set()
+    stack = list(found)
+    while stack:
+        for x in stack.pop().inputs:
+            if isinstance(x, Traced) and x.op is not None and x not in found:
+                found.add(x)
+                stack.append(x)
+    return sorted(found, key=_by_number, reverse=True)
+
+
+Observer: TypeAlias = Callable[[Traced, Any, "list[tuple[int, Any]]"], None]
+
+
+def walk(
+    y: Traced,
+    cotangent: Any,
+    *,
+    keep: Iterable[Traced] = (),
+    graph: bool = False,
+    observe: Observer | None = None,
+) -> dict[Traced, Any]:
+    """Gradients of sum(cotangent * y): of every leaf that `y` depends on, and of the tensors in `keep`.
+
+    Runs on bare arrays; with `graph=True` on Tensors, so that the gradients have a graph of their own. Gradients
+    live in the returned dict, never on the nodes. `observe(node, g, [(position, contribution), ...])` is told
+    each step.
+    """
+    order = consumers_first(y)
+    if order and _last_write > order[-1].number:
+        _refuse_stale(order, graph)
+    keep = {x for x in keep if x.op is not None}
+    kept: dict[Traced, Any] = {}
+    grads: dict[Traced, Any] = {y: cotangent}
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # inf is the right slope of sqrt at 0
+        for node in order:
+            g = grads.pop(node, None)
+            if g is None:  # every path to it ended in an argument without a gradient
+                continue
+            if keep and node in keep:
+                kept[node] = g
+            op: Primitive = node.op  # type: ignore[assignment]
+            try:
+                if graph or observe is not None:
+                    steps = _contributions(node, g, graph)
+                    for position, d in steps:
+                        _add(grads, node.inputs[position], d, node)
+                    if observe is not None:
+                        observe(node, g, [(k, _fitted(d, node.inputs[k], node)) for k, d in steps])
+                else:
+                    _PULL.get(op.arity, _pull_general)(node, g, grads)
+            except Exception as error:
+                error.add_note(f"in the rule of {op.name}({', '.join(describe(x) for x in node.inputs)})")
+                raise
+    return grads | kept
+
+
+def _pull_one(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
+    (x,) = node.inputs
+    _add(grads, x, node.op.rules[0](g, node._array, x._array), node)  # type: ignore[union-attr, misc]
+
+
+def _pull_two(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
+    x, y = node.inputs
+    rule_x, rule_y = node.op.rules  # type: ignore[union-attr]
+    x_needs = y_needs = False
+    a, b = x, y
+    if isinstance(x, Traced):
+        a, x_needs = x._array, x._needs
+    if isinstance(y, Traced):
+        b, y_needs = y._array, y._needs
+    if x_needs and rule_x is not None:
+        _add(grads, x, rule_x(g, node._array, a, b), node)
+    if y_needs and rule_y is not None:
+        _add(grads, y, rule_y(g, node._array, a, b), node)
+
+
+def _pull_general(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
+    for position, d in _contributions(node, g, graph=False):
+        _add(grads, node.inputs[position], d, node)
+
+
+_PULL = {1: _pull_one, 2: _pull_two}
+
+
+def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:
+    """What the rules of one op send to its inputs, as (position, gradient)."""
+    op: Primitive = node.op  # type: ignore[assignment]
+    wanted = [k for k, x in enumerate(node.inputs) if isinstance(x, Traced) and x._needs]
+    if not op.rules and op.joint is None:
+        raise NotImplementedError(f"{op.name} has no rule: give it one with {op.name}.defvjp(...)")
+    if not graph:
+        return _apply(op, g, node._array, tuple([raw(x) for x in node.inputs]), node.saved, node.params, wanted)
+    with differentiating(node):
+        saved = op.save(*node.inputs, **node.params) if op.save is not None else None
+        steps = _apply(op, g, node, node.inputs, saved, node.params, wanted)
+    for _, d in steps:  # a gradient is linear in g: whatever does not depend on g lost it on the way
+        if not isinstance(d, Traced) or (isinstance(g, Traced) and g._needs and not d._needs):
+            raise TypeError(
+                f"the rule of {op.name} is not differentiable: it returned {describe(d)} without a graph; "
+                "write it with minigrad's functions and operators instead of np. functions, .data or .numpy()"
+            )
+    return steps
+
+
+def _apply(
+    op: Primitive, g: Any, out: Any, inputs: tuple[Any, ...], saved: Any, params: dict[str, Any], wanted: list[int]
+) -> list[tuple[int, Any]]:
+    if op.joint is not None:
+        ds = op.joint(g, out, saved, *inputs, **params)
+        if not isinstance(ds, tuple) or len(ds) != len(inputs):
+            raise TypeError(f"the joint rule of {op.name} must return a tuple of {len(inputs)} gradients, got {ds!r}")
+        steps = [(k, ds[k]) for k in wanted]
+    elif op.variadic:
+        rule: Any = op.rules[0]
+        steps = [(k, rule(g, out, *inputs, position=k, **params)) for k in wanted]
+    else:
+        pairs = [(k, op.rules[k]) for k in wanted]
+        steps = [(k, rule(g, out, *inputs, **params)) for k, rule in pairs if rule is not None]
+    return [(k, d) for k, d in steps if d is not None]
+
+
+def _add(grads: dict[Traced, Any], x: Traced, d: Any, node: Traced) -> None:
+    """Add one contribution to the gradient of x, out of place: rules may hand one array to several inputs."""
+    a = x._array
+    if d.shape != a.shape or d.dtype is not a.dtype:
+        d = _fitted(d, x, node)
+    grads[x] = grads[x] + d if x in grads else d
+
+
+def _fitted(d: Any, x: Traced, node: Traced) -> Any:
+    """A contribution in the shape and dtype of the input that it belongs to; an error if it cannot be."""
+    a = x._array
+    if d.shape != a.shape:
+        d = unbroadcast(d, a.shape, node.op.name)  # type: ignore[union-attr]
+    return d if d.dtype == a.dtype else d.astype(a.dtype)
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any:
+    """Undo broadcasting: sum `g` over the axes along which an array of `shape` was stretched.
+
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((2, 3)), (1, 3))
+    array([[2., 2., 2.]])
+    """
+    lead = g.ndim - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[max(lead, 0) :], strict=True)):
+        raise ValueError(f"the rule of {who} returned a gradient of shape {g.shape} for an input of shape {shape}")
+    axes = (*range(lead), *(lead + k for k, n in enumerate(shape) if n == 1 and g.shape[lead + k] != 1))
+    return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Gradients for users
+
+
+def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -> Any:
+    """dL/dx for L = sum(gradient * y): a Tensor for a Tensor, a tuple for a sequence of them.
+
+    Pure: no `.grad` changes. Zeros for an x that `y` does not depend on. `gradient` may be left out where `y` is
+    a single number. With `create_graph=True` the result can be differentiated again, to any order.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor(3.0, requires_grad=True)
+    >>> dx = mg.grad(x * x * x, x, create_graph=True)
+    >>> dx.item(), mg.grad(dx, x).item()
+    (27.0, 18.0)
+    """
+    single = isinstance(xs, Traced)
+    targets: list[Any] = [xs] if single else list(xs)
+    for x in targets:
+        if not isinstance(x, Traced):
+            raise TypeError(f"grad(y, xs): xs are Tensors, got {type(x).__name__}")
+        if not x._needs:
+            raise ValueError(f"grad(y, xs): {describe(x)} does not require a gradient; make it with requires_grad=True")
+    start = cotangent_for(y, gradient)
+    found = walk(y, start if create_graph else raw(start), keep=targets, graph=create_graph)
+    if not create_graph:
+        # np.array copies: no gradient shares memory with another, with the cotangent or with an input
+        results = [x._leaf(np.array(found[x]) if x in found else np.zeros_like(x._array)) for x in targets]
+    else:
+        results = [found[x] if x in found else x._leaf(np.zeros_like(x._array)) for x in targets]
+        for k, d in enumerate(results):  # the same for gradients with a graph: a recorded copy where memory is shared
+            if any(np.may_share_memory(d._array, other._array) for other in (start, *results[:k], *targets)):
+                results[k] = d.astype(d._array.dtype)
+    return results[0] if single else tuple(results)
+
+
+def cotangent_for(y: Any, gradient: Any) -> Any:
+    """The cotangent to start a walk from `y` with, as a Tensor; checked against `y`."""
+    if not isinstance(y, Traced):
+        raise TypeError(f"a gradient is taken of a Tensor, got {type(y).__name__}")
+    if not y._needs:
+        raise ValueError(
+            f"{describe(y)} does not require a gradient: no tensor that it was computed from has requires_grad=True "
+            "(or it was computed under no_grad)"
+        )
+    a = y._array
+    if gradient is None:
+        if a.size != 1:
+            raise ValueError(
+                f"a gradient of {describe(y)} needs gradient= of that shape; only a single number has a default"
+            )
+        return y._leaf(np.ones_like(a))
+    value = np.asarray(raw(gradient))
+    if value.shape != a.shape:
+        raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")
+    if not np.can_cast(value.dtype, a.dtype, "same_kind"):
+        raise TypeError(f"gradient= has dtype {value.dtype}, which does not fit the tensor's {a.dtype}")
+    if isinstance(gradient, Traced) and value.dtype == a.dtype:
+        return gradient
+    return y._leaf(value.astype(a.dtype))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Writing in place
+
+_last_write = 0
+_written_leaves: weakref.WeakValueDictionary[int, Traced] = weakref.WeakValueDictionary()
+
+
+def write(leaf: Traced, value: Any) -> None:
+    """Copy `value` into the storage of a leaf: the one way in which an array of the graph ever changes.
+
+    The leaf is stamped with a number from the creation counter, so "written after that op was recorded" is a
+    comparison, and recording pays nothing for it.
+    """
+    global _last_write
+    leaf._array[...] = value
+    leaf._written = _last_write = next_number()
+    _written_leaves[leaf.number] = leaf
+
+
+def _refuse_stale(order: list[Traced], graph: bool) -> None:
+    """Raise if a rule would read an array that was written after the op was recorded."""
+    for leaf in list(_written_leaves.values()):
+        for node in order:
+            if node.number > leaf._written:
+                continue
+            op: Primitive = node.op  # type: ignore[assignment]
+            read = reads(op)
+            for k, x in enumerate((*node.inputs, node)):
+                name = "out" if x is node else op.input_names[0 if op.variadic else k]
+                needed = name in read or (graph and op.save is not None)
+                if needed and isinstance(x, Traced) and np.may_share_memory(x._array, leaf._array):
+                    raise RuntimeError(
+                        f"{op.name} needs {describe(x)} for its gradient, but that memory was written after {op.name} "
+                        f"was recorded (tensor {describe(leaf)}); run the forward again, or write after backward()"
+                    )

@@ -1,0 +1,154 @@
+"""What is switched on while ops are recorded: recording itself, the scope, source lines. Per thread.
+
+Knows nothing of graphs or arrays. One immutable `Context` holds all of it, so that recording an op reads one
+thread-local attribute and keeps one reference.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Generator
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+
+class Scope:
+    """One entry of `with scope(name)`: the same name entered twice makes two, told apart by identity."""
+
+    __slots__ = ("name", "parent")
+
+    def __init__(self, name: str, parent: Scope | None) -> None:
+        self.name, self.parent = name, parent
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Names from the outermost scope to this one."""
+        names: list[str] = []
+        scope: Scope | None = self
+        while scope is not None:
+            names.append(scope.name)
+            scope = scope.parent
+        return tuple(reversed(names))
+
+
+class Context(NamedTuple):
+    """The switches in force when a value was made; every recorded value keeps the one it was made under."""
+
+    recording: bool = True
+    lines: bool = False
+    scope: Scope | None = None
+    cause: Any = None  # in a differentiable backward pass: the forward node whose rule is running
+
+
+class _Current(threading.local):
+    context: Context = Context()
+
+
+current = _Current()
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class switched:
+    """Change the context inside a `with`, or for the time of a function (also between a generator's steps)."""
+
+    def __init__(self, change: Callable[[Context], Context]) -> None:
+        self._change = change
+        self._before: list[Context] = []
+
+    def __enter__(self) -> None:
+        self._before.append(current.context)
+        current.context = self._change(current.context)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        current.context = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        change = self._change
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                generator = function(*args, **kwargs)
+                step: Callable[[], Any] = functools.partial(next, generator)
+                while True:
+                    # entered for each step and left before each yield: the caller's code in between is not switched
+                    try:
+                        with switched(change):
+                            item = step()
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        sent = yield item
+                        step = functools.partial(generator.send, sent)
+                    except GeneratorExit:
+                        with switched(change):
+                            generator.close()
+                        raise
+                    except BaseException as error:
+                        step = functools.partial(generator.throw, error)
+
+            return steps  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with switched(change):
+                return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+
+def no_grad() -> switched:
+    """Record nothing inside: results carry no graph. A context manager and a decorator; per thread; nests.
+
+    As a decorator of a generator function it holds through every step and not between them. A plain
+    `with no_grad():` around a `yield` stays in force for whoever runs between the steps, as any `with` does.
+
+    >>> import minigrad as mg
+    >>> x = mg.ones(2, requires_grad=True)
+    >>> with mg.no_grad():
+    ...     y = x * 2.0
+    >>> y.requires_grad
+    False
+    """
+    return switched(lambda context: context._replace(recording=False))
+
+
+def scope(name: str) -> switched:
+    """Group the ops recorded inside under `name`, for pictures and reports; scopes nest.
+
+    >>> import minigrad as mg
+    >>> x = mg.ones(2, requires_grad=True)
+    >>> with mg.scope("outer"), mg.scope("inner"):
+    ...     y = x * 2.0
+    >>> y.scope
+    ('outer', 'inner')
+    """
+    return switched(lambda context: context._replace(scope=Scope(str(name), context.scope)))
+
+
+def record_lines() -> switched:
+    """Keep with each op recorded inside the file and line of the user's code that called it (slower)."""
+    return switched(lambda context: context._replace(lines=True))
+
+
+def differentiating(node: Any) -> switched:
+    """What a rule records while it runs on Tensors: always on, in the forward op's scope, with it as the cause."""
+    scope = node.context.scope
+    return switched(lambda context: context._replace(recording=True, scope=scope, cause=node))
+
+
+_HOME = str(PurePath(__file__).parent)
+
+
+def source_line() -> tuple[str, int]:
+    """File and line of the nearest caller outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno

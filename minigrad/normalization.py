@@ -1,0 +1,383 @@
+"""Batch norm and layer norm, each written twice: as a composed graph, and as one fused primitive.
+
+The composed form shows every intermediate; the fused form is one node with an analytic backward. `check.compare`
+holds them equal to second order. This file knows tensors and primitives; it knows no modules and no running
+averages.
+
+The derivation, once. N values per channel (N = product of the reduced axes), sums and means over them:
+
+    (1)  mu      = mean(x)
+    (2)  var     = mean((x - mu)^2)                    biased: divided by N
+    (3)  inv_std = 1 / sqrt(var + eps)
+    (4)  x_hat   = (x - mu) * inv_std
+    (5)  y       = gamma * x_hat + beta
+
+Let g = dL/dy. From (5), gamma and beta being shared by the N values,
+
+    (6)  dL/dbeta  = sum(g)
+    (7)  dL/dgamma = sum(g * x_hat)
+    (8)  h = dL/dx_hat = gamma * g
+
+x_i acts on x_hat_j directly, through mu and through var. From (1)-(4), with d(mu)/dx_i = 1/N, and
+d(var)/dx_i = 2 (x_i - mu) / N (the path from var through mu drops out, because sum(x - mu) = 0),
+
+         d(inv_std)/dx_i = -inv_std^3 (x_i - mu) / N = -inv_std^2 x_hat_i / N
+         d(x_hat_j)/dx_i = inv_std (delta_ij - 1/N - x_hat_i x_hat_j / N)
+
+    (9)  dL/dx = inv_std * (h - mean(h) - x_hat * mean(h * x_hat))
+
+which is exact for every eps >= 0. Where gamma is constant over the reduced axes (batch norm), the two means are
+gamma times (6) and (7) over N, and no further sum is needed:
+
+    (9') dL/dx = gamma * inv_std * (g - (dL/dbeta + x_hat * dL/dgamma) / N)
+
+Nothing is ever divided by gamma, so gamma = 0 is an ordinary value. Sources: Ioffe and Szegedy 2015
+(arXiv:1502.03167), Ba, Kiros and Hinton 2016 (arXiv:1607.06450).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backward import unbroadcast
+from .context import scope
+from .ops import add, div, mean, mul, reshape, sqrt, square, sub, var
+from .ops.reductions import Axis, axes_of, count
+from .ops.reductions import sum as sum_
+from .record import Array, Traced, primitive, raw
+
+
+def named(x: Array, name: str) -> Array:
+    """`x.named(name)` where x is a Tensor; bare arrays have no names."""
+    if isinstance(x, Traced):
+        x._name = name
+    return x
+
+
+# --------------------------------------------------------------------------------------------------------------
+# What is normalized over which axes
+
+
+def _prepared(
+    who: str, x: Any, affine: dict[str, Any], axis: Axis, eps: float, shared_over_reduced: bool
+) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+    """x as floats, the reduced axes, and the shape in which per-channel values broadcast against x; all checked."""
+    x = x if isinstance(x, Traced) else np.asarray(x)
+    dtype = raw(x).dtype
+    if dtype.kind not in "fiub":
+        raise TypeError(f"{who}: x must hold real numbers, got dtype {dtype}")
+    if dtype.kind != "f":
+        x = x.astype(float)
+    if not 0 <= eps < np.inf:
+        raise ValueError(f"{who}: eps={eps!r} must be a finite number >= 0; it is added to the variance")
+    if x.ndim == 0:
+        raise ValueError(f"{who}: x needs at least one axis, got a single number")
+    axes = axes_of(axis, x.ndim)
+    own = [k for k in range(x.ndim) if (k in axes) != shared_over_reduced]
+    wide = tuple([n if k in own else 1 for k, n in enumerate(x.shape)])
+    expected = tuple([x.shape[k] for k in own])
+    for name, value in affine.items():
+        if value is not None and np.shape(raw(value)) != expected:
+            raise ValueError(
+                f"{who}: {name} has shape {np.shape(raw(value))}, expected {expected} "
+                f"(x has shape {x.shape}, axis={axis!r} is reduced)"
+            )
+    return x, axes, wide
+
+
+def _leading(axes: tuple[int, ...], wide: tuple[int, ...]) -> bool:
+    """Whether per-channel values broadcast against x as they are, so that the graph needs no reshape."""
+    return axes == tuple(range(len(axes))) or all(n == 1 for n in wide)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Composed: a graph of primitives
+
+
+def _statistics_composed(x: Array, axis: tuple[int, ...], keepdims: bool, eps: float, variance: str) -> Array:
+    """Steps (1) to (4) as a graph; x_hat."""
+    if variance not in ("primitive", "staged"):
+        raise ValueError(f"variance={variance!r} must be 'primitive' (one node) or 'staged' (sub, square, mean)")
+    with scope("statistics"):
+        mu = named(mean(x, axis=axis, keepdims=keepdims), "mu")
+        if variance == "staged":
+            centred = named(sub(x, mu), "centred")
+            squared = named(square(centred), "squared")
+            v = named(mean(squared, axis=axis, keepdims=keepdims), "var")
+        else:
+            v = named(var(x, axis=axis, keepdims=keepdims), "var")
+    with scope("normalize"):
+        if variance == "primitive":
+            centred = named(sub(x, mu), "centred")
+        std = named(sqrt(named(add(v, eps), "var_eps")), "std")
+        return named(div(centred, std), "x_hat")
+
+
+def _affine_composed(x_hat: Array, gamma: Any, beta: Any, wide: tuple[int, ...] | None) -> Array:
+    """Step (5) as a graph."""
+    with scope("affine"):
+        y = x_hat
+        if gamma is not None:
+            y = named(mul(y, gamma if wide is None else reshape(gamma, wide)), "scaled")
+        if beta is not None:
+            y = add(y, beta if wide is None else reshape(beta, wide))
+        return named(y, "y") if y is not x_hat else y
+
+
+def batch_norm_composed(
+    x: Any,
+    gamma: Any = None,
+    beta: Any = None,
+    *,
+    axis: Axis = 0,
+    eps: float = 1e-5,
+    variance: str = "primitive",
+) -> Any:
+    """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with batch statistics, as a graph of named primitives.
+
+    x: any shape; `axis` is reduced; gamma, beta: the shape of the axes kept, or None. variance="primitive" has the
+    variance as one node, "staged" spells it out as sub, square, mean (the figure X -> mu -> v -> sigma -> Y of the
+    cs231n notebook). Same results as `batch_norm`. ValueError for a wrong shape or eps < 0.
+
+    >>> import numpy as np
+    >>> batch_norm_composed(np.array([[1.0], [3.0]]), eps=0.0)
+    array([[-1.], [ 1.]])
+    """
+    x, axes, wide = _prepared("batch_norm_composed", x, {"gamma": gamma, "beta": beta}, axis, eps, True)
+    plain = _leading(axes, wide)
+    x_hat = _statistics_composed(x, axes, not plain, eps, variance)
+    return _affine_composed(x_hat, gamma, beta, None if plain else wide)
+
+
+def layer_norm_composed(
+    x: Any,
+    gamma: Any = None,
+    beta: Any = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    variance: str = "primitive",
+) -> Any:
+    """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as a graph.
+
+    gamma, beta: the shape of the axes reduced, or None. Otherwise as `batch_norm_composed`.
+
+    >>> import numpy as np
+    >>> layer_norm_composed(np.array([[1.0, 3.0]]), eps=0.0)
+    array([[-1.,  1.]])
+    """
+    x, axes, wide = _prepared("layer_norm_composed", x, {"gamma": gamma, "beta": beta}, axis, eps, False)
+    trailing = axes == tuple(range(x.ndim - len(axes), x.ndim))
+    x_hat = _statistics_composed(x, axes, True, eps, variance)
+    return _affine_composed(x_hat, gamma, beta, None if trailing else wide)
+
+
+def batch_norm_inference_composed(
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, axis: Axis = 0, eps: float = 1e-5
+) -> Any:
+    """gamma * (x - mean) / sqrt(var + eps) + beta with given statistics, as a graph of named primitives."""
+    given = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
+    x, axes, wide = _prepared("batch_norm_inference_composed", x, given, axis, eps, True)
+    if not _leading(axes, wide):
+        mean, var = reshape(mean, wide), reshape(var, wide)
+    with scope("normalize"):
+        std = named(sqrt(named(add(var, eps), "var_eps")), "std")
+        x_hat = named(div(named(sub(x, mean), "centred"), std), "x_hat")
+    return _affine_composed(x_hat, gamma, beta, None if _leading(axes, wide) else wide)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Fused: one node, the rule by hand
+
+
+def _normalized(x: Array, axis: tuple[int, ...], eps: float) -> tuple[Array, Array]:
+    """Steps (1) to (4): x_hat and inv_std, what backward needs.
+
+    The statistics are taken on x - x[first row], which keeps seven digits more on data far from zero and is exact
+    for constants. The first row enters as a constant: x_hat does not change when x is shifted, so no derivative does.
+    """
+    first = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
+    shifted = x - first if first.size else x
+    centred = shifted - mean(shifted, axis=axis, keepdims=True)  # (1)
+    v = mean(square(centred), axis=axis, keepdims=True)  # (2)
+    inv_std = 1.0 / sqrt(v + eps)  # (3)
+    return centred * inv_std, inv_std  # (4)
+
+
+def _affine(x_hat: Array, gamma: Array, beta: Array, wide: tuple[int, ...]) -> Array:
+    """Step (5)."""
+    y = x_hat if gamma is None else x_hat * reshape(gamma, wide)
+    return y if beta is None else y + reshape(beta, wide)
+
+
+def _save(x: Array, gamma: Array, beta: Array, *, axis: tuple[int, ...], wide: tuple[int, ...], eps: float) -> Any:
+    return _normalized(x, axis, eps)
+
+
+@primitive(
+    save=_save, formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta", local=("dx(g)", "sum(g*x_hat)", "sum(g)")
+)
+def batch_norm_(
+    x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
+) -> Array:
+    return _affine(saved[0], gamma, beta, wide)
+
+
+def _batch_norm_rule(
+    g: Array,
+    out: Array,
+    saved: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    axis: tuple[int, ...],
+    wide: tuple[int, ...],
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    x_hat, inv_std = saved
+    n = float(max(count(x.shape, axis), 1))
+    d_beta = sum_(g, axis=axis, keepdims=True)  # (6)
+    d_gamma = sum_(g * x_hat, axis=axis, keepdims=True)  # (7)
+    scale = inv_std if gamma is None else reshape(gamma, wide) * inv_std  # (8)
+    dx = scale * (g - (d_beta + x_hat * d_gamma) / n)  # (9')
+    return dx, _like(d_gamma, gamma), _like(d_beta, beta)
+
+
+def _like(d: Array, x: Array) -> Array:
+    return None if x is None else reshape(d, x.shape)
+
+
+batch_norm_.defvjp_joint(_batch_norm_rule)
+
+
+def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, eps: float = 1e-5) -> Any:
+    """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with batch statistics, as one primitive.
+
+    x: any shape; `axis` is reduced (mean and biased variance over it); gamma, beta: the shape of the axes kept, or
+    None. eps >= 0 is added to the variance. One row gives y = beta and dx = d_gamma = 0; a constant column gives
+    exactly beta. Keeps x_hat and inv_std for backward. ValueError for a wrong shape or eps < 0.
+
+    >>> import numpy as np
+    >>> batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
+    array([[-1.], [ 1.]])
+    """
+    x, axes, wide = _prepared("batch_norm", x, {"gamma": gamma, "beta": beta}, axis, eps, True)
+    return batch_norm_(x, gamma, beta, axis=axes, wide=wide, eps=float(eps))
+
+
+@primitive(
+    save=_save, formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta", local=("dx(g)", "sum(g*x_hat)", "sum(g)")
+)
+def layer_norm_(
+    x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
+) -> Array:
+    return _affine(saved[0], gamma, beta, wide)
+
+
+def _layer_norm_rule(
+    g: Array,
+    out: Array,
+    saved: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    axis: tuple[int, ...],
+    wide: tuple[int, ...],
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    x_hat, inv_std = saved
+    d_beta = None if beta is None else _like(unbroadcast(g, wide), beta)  # (6)
+    d_gamma = None if gamma is None else _like(unbroadcast(g * x_hat, wide), gamma)  # (7)
+    h = g if gamma is None else g * reshape(gamma, wide)  # (8)
+    along = mean(h * x_hat, axis=axis, keepdims=True)
+    dx = inv_std * (h - mean(h, axis=axis, keepdims=True) - x_hat * along)  # (9)
+    return dx, d_gamma, d_beta
+
+
+layer_norm_.defvjp_joint(_layer_norm_rule)
+
+
+def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = -1, eps: float = 1e-5) -> Any:
+    """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as one primitive.
+
+    `axis` is reduced; gamma, beta: the shape of the axes reduced, or None. With a single feature the result is
+    beta whatever x is. Otherwise as `batch_norm`; the same in training and at test time.
+
+    >>> import numpy as np
+    >>> layer_norm(np.array([[1.0, 3.0]]), eps=0.0)
+    array([[-1.,  1.]])
+    """
+    x, axes, wide = _prepared("layer_norm", x, {"gamma": gamma, "beta": beta}, axis, eps, False)
+    return layer_norm_(x, gamma, beta, axis=axes, wide=wide, eps=float(eps))
+
+
+def _inference_save(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, wide: tuple[int, ...], eps: float
+) -> tuple[Array, ...]:
+    return (1.0 / sqrt(reshape(var, wide) + eps),)
+
+
+@primitive(
+    save=_inference_save,
+    formula="gamma * (x - mean) / sqrt(var + eps) + beta",
+    local=("g*gamma*inv_std", "sum(g*x_hat)", "sum(g)", "-sum(g)*gamma*inv_std", "-sum(g*x_hat)*gamma*inv_std**2/2"),
+)
+def batch_norm_inference_(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    /,
+    *,
+    saved: Any,
+    wide: tuple[int, ...],
+    eps: float,
+) -> Array:
+    return _affine((x - reshape(mean, wide)) * saved[0], gamma, beta, wide)
+
+
+def _batch_norm_inference_rule(
+    g: Array,
+    out: Array,
+    saved: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    *,
+    wide: tuple[int, ...],
+    eps: float,
+) -> tuple[Array, ...]:
+    (inv_std,) = saved
+    x_hat = (x - reshape(mean, wide)) * inv_std
+    d_beta = unbroadcast(g, wide)  # (6)
+    d_gamma = unbroadcast(g * x_hat, wide)  # (7)
+    scale = inv_std if gamma is None else reshape(gamma, wide) * inv_std
+    # mean and var are given: x acts on y only directly, and each of them is an input like any other
+    d_mean, d_var = -scale * d_beta, -0.5 * scale * inv_std * d_gamma
+    return scale * g, _like(d_gamma, gamma), _like(d_beta, beta), _like(d_mean, mean), _like(d_var, var)
+
+
+batch_norm_inference_.defvjp_joint(_batch_norm_inference_rule)
+
+
+def batch_norm_inference(
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, axis: Axis = 0, eps: float = 1e-5
+) -> Any:
+    """gamma * (x - mean) / sqrt(var + eps) + beta with given statistics, as one primitive with its own backward.
+
+    gamma, beta (or None), mean, var: the shape of the axes kept. Each row is normalized by itself: one is enough.
+
+    >>> import numpy as np
+    >>> batch_norm_inference(np.array([[3.0]]), None, None, np.array([1.0]), np.array([4.0]), eps=0.0)
+    array([[1.]])
+    """
+    given = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
+    x, _, wide = _prepared("batch_norm_inference", x, given, axis, eps, True)
+    return batch_norm_inference_(x, gamma, beta, mean, var, wide=wide, eps=float(eps))

@@ -1,0 +1,99 @@
+"""Matrix products: matmul and einsum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..record import Array, primitive
+from .shape import broadcast_to, expand_dims, reshape, swapaxes
+
+
+@primitive(formula="x @ y", local=("g @ y.T", "x.T @ g"))
+def matmul(x: Array, y: Array, /) -> Array:
+    """Matrix product over the last axis of x and the second to last of y; 1-D and batched as in NumPy."""
+    return np.matmul(x, y)
+
+
+def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """g, x, y with the axis put back that matmul drops for 1-D arguments."""
+    if x.ndim == 1:
+        x, g = expand_dims(x, 0), expand_dims(g, -1 if y.ndim == 1 else -2)
+    if y.ndim == 1:
+        y, g = expand_dims(y, 1), expand_dims(g, -1)
+    return g, x, y
+
+
+def _matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
+    g, _, y = _as_matrices(g, x, y)
+    d = g @ swapaxes(y, -1, -2)
+    return reshape(d, (*d.shape[:-2], d.shape[-1])) if x.ndim == 1 else d
+
+
+def _matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
+    g, x, _ = _as_matrices(g, x, y)
+    d = swapaxes(x, -1, -2) @ g
+    return reshape(d, d.shape[:-1]) if y.ndim == 1 else d
+
+
+matmul.defvjp(_matmul_x, _matmul_y)
+
+
+@primitive(formula="einsum(operands)", local=("einsum of g and the other operands",))
+def einsum_(*operands: Array, subscripts: str) -> Array:
+    return np.einsum(subscripts, *operands)
+
+
+def _einsum(g: Array, out: Array, *operands: Array, position: int, subscripts: str) -> Array:
+    terms, result = subscripts.split("->")
+    names = terms.split(",")
+    mine = names[position]
+    others = [name for k, name in enumerate(names) if k != position]
+    known = "".join(k for k in mine if k in result or any(k in name for name in others))
+    rest = [x for k, x in enumerate(operands) if k != position]
+    d = einsum_(g, *rest, subscripts=",".join([result, *others]) + "->" + known)
+    if known == mine:
+        return d
+    # letters that only this operand had were summed away: every element along them gets the same gradient
+    sizes = dict(zip(mine, operands[position].shape, strict=True)) | dict(zip(known, d.shape, strict=True))
+    d = reshape(d, tuple([sizes[k] if k in known else 1 for k in mine]))
+    return broadcast_to(d, tuple([sizes[k] for k in mine]))
+
+
+einsum_.defvjp(_einsum)
+
+
+def einsum(subscripts: str, *operands: Array) -> Array:
+    """Sum of products by Einstein's convention, as np.einsum with a string; `...` and implicit output allowed.
+
+    A letter twice in one operand (a diagonal) has no rule: take it with x[i, i] first.
+    """
+    return einsum_(
+        *operands,
+        subscripts=_explicit(subscripts, [np.ndim(x) if not hasattr(x, "ndim") else x.ndim for x in operands]),
+    )
+
+
+def _explicit(subscripts: str, ndims: list[int]) -> str:
+    """The subscripts with output and letters for `...` written out."""
+    terms, arrow, result = subscripts.replace(" ", "").partition("->")
+    names = terms.split(",")
+    if len(names) != len(ndims):
+        raise ValueError(f"einsum: {subscripts!r} names {len(names)} operands, but {len(ndims)} were given")
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in terms + result]
+    hidden = [
+        ndim - len(name.replace("...", "")) if "..." in name else 0 for name, ndim in zip(names, ndims, strict=True)
+    ]
+    if any(n < 0 for n in hidden):
+        raise ValueError(f"einsum: {subscripts!r} has more letters than the operands, of {ndims} dimensions, have axes")
+    widest = max(hidden)
+    letters = "".join(free[:widest])
+    full = [name.replace("...", letters[widest - n :]) for name, n in zip(names, hidden, strict=True)]
+    if arrow:
+        output = result.replace("...", letters)
+    else:
+        everything = "".join(names).replace(".", "")
+        output = letters + "".join(sorted(c for c in set(everything) if everything.count(c) == 1))
+    for name in full:
+        if len(set(name)) < len(name):
+            raise ValueError(f"einsum: a letter stands twice in {name!r}; take the diagonal with x[i, i] first")
+    return ",".join(full) + "->" + output

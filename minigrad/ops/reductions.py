@@ -1,0 +1,187 @@
+"""Reductions. `axis` is None (all), an int or a tuple, negative ones count from the end; keepdims as in NumPy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..record import Array, primitive, raw
+from .elementwise import exp, where
+from .logic import equal, isnan, logical_and, logical_or
+from .shape import broadcast_to, expand_dims, flip, reshape, transpose
+
+# NumPy's stubs do not know that `axis` may be a tuple
+_add: Any = np.add.reduce
+_multiply: Any = np.multiply.reduce
+_maximum: Any = np.maximum.reduce
+_minimum: Any = np.minimum.reduce
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes named, as sorted non-negative numbers.
+
+    >>> axes_of((-1, 0), 3), axes_of(None, 2)
+    ((0, 2), (0, 1))
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    named = axis if isinstance(axis, tuple) else (axis,)
+    if any(not -ndim <= k < ndim for k in named) or len({k % ndim for k in named}) < len(named):
+        raise ValueError(f"axis={axis!r} must name different axes of an array with {ndim} dimensions")
+    return tuple(sorted(int(k) % ndim for k in named))
+
+
+def count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements each result of a reduction over `axis` is made of."""
+    return math.prod(shape[k] for k in axes_of(axis, len(shape)))
+
+
+def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The shape of a reduction over `axis` with keepdims=True."""
+    axes = axes_of(axis, len(shape))
+    return tuple([1 if k in axes else n for k, n in enumerate(shape)])
+
+
+def spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """The reverse of a sum over `axis`: every element of an array of `shape` gets the g of its result."""
+    return broadcast_to(reshape(g, kept(shape, axis)), shape)
+
+
+@primitive(formula="sum of x over axis", local=("g, spread over axis",))
+def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Sum over `axis`."""
+    return _add(x, axis=axis, keepdims=keepdims)
+
+
+sum.defvjp(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis))
+
+
+@primitive(formula="sum of x over axis / N", local=("g/N, spread over axis",))
+def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Mean over `axis`; of nothing it is NaN."""
+    n = count(np.shape(x), axis)
+    total = _add(x, axis=axis, keepdims=keepdims, dtype=None if np.asarray(x).dtype.kind == "f" else float)
+    return total / n if n else np.full_like(total, np.nan)
+
+
+mean.defvjp(lambda g, out, x, axis, keepdims: spread(g / count(x.shape, axis), x.shape, axis))
+
+
+def _centred(x: Array, axis: Axis) -> Array:
+    return x - mean(x, axis=axis, keepdims=True)
+
+
+@primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
+def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
+    """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
+    n = count(np.shape(x), axis) - ddof
+    total = _add(np.square(_centred(x, axis)), axis=axis, keepdims=keepdims)
+    return total / n if n > 0 else np.full_like(total, np.nan)
+
+
+def _var(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
+    n = count(x.shape, axis) - ddof
+    return reshape(g, kept(x.shape, axis)) * (2.0 / n if n > 0 else math.nan) * _centred(x, axis)
+
+
+var.defvjp(_var)
+
+
+@primitive(formula="sqrt(var(x))", local=("g*(x - mean(x))/((N - ddof)*out)",))
+def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
+    """Standard deviation over `axis`. Where it is 0 (a constant) so is its slope."""
+    return np.sqrt(var(x, axis=axis, keepdims=keepdims, ddof=ddof))
+
+
+def _std(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
+    n = count(x.shape, axis) - ddof
+    flat = equal(out, 0)
+    slope = where(flat, 0.0, g / where(flat, 1.0, out)) * (1.0 / n if n > 0 else math.nan)
+    return reshape(slope, kept(x.shape, axis)) * _centred(x, axis)
+
+
+std.defvjp(_std)
+
+
+@primitive(formula="largest x over axis", local=("g where x == out (ties share)",))
+def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Largest element over `axis`; ties share the gradient evenly, NaN propagates and takes it."""
+    return _maximum(x, axis=axes_of(axis, np.ndim(x)), keepdims=keepdims)
+
+
+@primitive(formula="smallest x over axis", local=("g where x == out (ties share)",))
+def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Smallest element over `axis`; ties share the gradient evenly, NaN propagates and takes it."""
+    return _minimum(x, axis=axes_of(axis, np.ndim(x)), keepdims=keepdims)
+
+
+def _extreme(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    a, best = raw(x), np.reshape(raw(out), kept(x.shape, axis))
+    chosen = logical_or(equal(a, best), logical_and(isnan(a), isnan(best)))
+    share = chosen / _add(chosen, axis=axes_of(axis, a.ndim), keepdims=True, dtype=a.dtype)
+    return reshape(g, best.shape) * share.astype(a.dtype)  # the share is a constant: it has no gradient
+
+
+max.defvjp(_extreme)
+min.defvjp(_extreme)
+
+
+@primitive(formula="product of x over axis", local=("g * product of the other x",))
+def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Product over `axis`; right also where elements are 0."""
+    return _multiply(x, axis=axes_of(axis, np.ndim(x)), keepdims=keepdims)
+
+
+def _prod(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    if not equal(raw(x), 0).any():
+        return reshape(g * out, kept(x.shape, axis)) / x
+    # Dividing by 0 will not do: multiply the others. Reduced axes to the end as one of length n, then for each of
+    # the n elements a row with 1 in its place; n*n work, for slices that hold a zero.
+    axes = axes_of(axis, x.ndim)
+    order = (*(k for k in range(x.ndim) if k not in axes), *axes)
+    moved = transpose(x, order)
+    flat = reshape(moved, (*moved.shape[: x.ndim - len(axes)], -1))
+    others = where(np.eye(flat.shape[-1], dtype=bool), 1.0, expand_dims(flat, -2))
+    slopes = transpose(reshape(prod(others, axis=-1), moved.shape), tuple(np.argsort(order).tolist()))
+    return reshape(g, kept(x.shape, axis)) * slopes
+
+
+prod.defvjp(_prod)
+
+
+@primitive(formula="log(sum of exp(x) over axis)", local=("g * exp(x - out)",))
+def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows."""
+    x = np.asarray(x)
+    top = _maximum(x, axis=axes_of(axis, x.ndim), keepdims=True, initial=-np.inf)
+    shift = np.where(np.isfinite(top), top, 0).astype(x.dtype if x.dtype.kind == "f" else float)
+    with np.errstate(divide="ignore"):  # log(0) = -inf is right for a row of -inf
+        out = np.log(_add(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    return out if keepdims else np.squeeze(out, axes_of(axis, x.ndim))
+
+
+def _logsumexp(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+    wide = kept(x.shape, axis)
+    out = reshape(where(equal(out, -math.inf), 0.0, out), wide)  # a row of -inf gets 0, not exp(-inf + inf)
+    return reshape(g, wide) * exp(x - out)
+
+
+logsumexp.defvjp(_logsumexp)
+
+
+@primitive(formula="running sum of x along axis", local=("running sum of g from the end",))
+def cumsum(x: Array, /, axis: int | None = None) -> Array:
+    """Running sum along `axis` (None: of the flattened array)."""
+    return np.cumsum(x, axis=axis)
+
+
+def _cumsum(g: Array, out: Array, x: Array, axis: int | None) -> Array:
+    along = 0 if axis is None else axis
+    return reshape(flip(cumsum(flip(g, axis=along), axis=along), axis=along), x.shape)
+
+
+cumsum.defvjp(_cumsum)

@@ -1,0 +1,197 @@
+"""Primitives that move, repeat or pick elements without computing on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backward import unbroadcast
+from ..record import Array, primitive, raw
+
+
+@primitive(formula="reshape(x)")
+def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Array:
+    """The same elements in another shape; one -1 is worked out."""
+    return np.reshape(x, shape)
+
+
+reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
+
+
+@primitive(formula="transpose(x)", local=("transpose back",))
+def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Array:
+    """Axes in the order given (None: reversed)."""
+    return np.transpose(x, axes)
+
+
+def _transpose(g: Array, out: Array, x: Array, axes: tuple[int, ...] | None) -> Array:
+    return transpose(g, None if axes is None else tuple(np.argsort([k % x.ndim for k in axes]).tolist()))
+
+
+transpose.defvjp(_transpose)
+
+
+@primitive(formula="swapaxes(x)")
+def swapaxes(x: Array, /, axis1: int, axis2: int) -> Array:
+    """Two axes exchanged."""
+    return np.swapaxes(x, axis1, axis2)
+
+
+swapaxes.defvjp(lambda g, out, x, axis1, axis2: swapaxes(g, axis1, axis2))
+
+
+@primitive(formula="expand_dims(x)")
+def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Array:
+    """A new axis of length 1 at `axis` of the result."""
+    return np.expand_dims(x, axis)
+
+
+expand_dims.defvjp(lambda g, out, x, axis: reshape(g, x.shape))
+
+
+@primitive(formula="squeeze(x)")
+def squeeze(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Axes of length 1 removed (None: all of them)."""
+    return np.squeeze(x, axis)
+
+
+squeeze.defvjp(lambda g, out, x, axis: reshape(g, x.shape))
+
+
+@primitive(formula="broadcast_to(x)", local=("g, summed over the stretched axes",))
+def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
+    """x stretched to `shape` by NumPy's rules."""
+    return np.broadcast_to(x, shape)
+
+
+broadcast_to.defvjp(lambda g, out, x, shape: unbroadcast(g, x.shape, "broadcast_to"))
+
+
+@primitive(formula="astype(x)")
+def astype(x: Array, /, dtype: Any) -> Array:
+    """A copy in another dtype."""
+    return np.array(x, dtype=dtype)
+
+
+astype.defvjp(lambda g, out, x, dtype: astype(g, x.dtype))
+
+
+@primitive(formula="concatenate(arrays)", local=("g, cut at the joints",), reads=())
+def concatenate_(*arrays: Array, axis: int | None = 0) -> Array:
+    return np.concatenate(arrays, axis)
+
+
+def _concatenate(g: Array, out: Array, *arrays: Array, position: int, axis: int | None) -> Array:
+    shape = arrays[position].shape
+    if axis is None:
+        start = sum(a.size for a in arrays[:position])
+        return reshape(g[start : start + arrays[position].size], shape)
+    start = sum(a.shape[axis] for a in arrays[:position])
+    return g[(slice(None),) * (axis % g.ndim) + (slice(start, start + shape[axis]),)]
+
+
+concatenate_.defvjp(_concatenate)
+
+
+def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
+    """Arrays joined along an existing axis (None: flattened first)."""
+    return concatenate_(*_as_arrays("concatenate", arrays), axis=axis)
+
+
+@primitive(formula="stack(arrays)", local=("g, one slice each",), reads=())
+def stack_(*arrays: Array, axis: int = 0) -> Array:
+    return np.stack(arrays, axis)
+
+
+def _stack(g: Array, out: Array, *arrays: Array, position: int, axis: int) -> Array:
+    return g[(slice(None),) * (axis % g.ndim) + (position,)]
+
+
+stack_.defvjp(_stack)
+
+
+def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """Arrays of one shape joined along a new axis."""
+    return stack_(*_as_arrays("stack", arrays), axis=axis)
+
+
+def _as_arrays(name: str, arrays: Sequence[Array]) -> list[Array]:
+    if not isinstance(arrays, (list, tuple)):
+        raise TypeError(f"{name} takes a list or tuple of arrays, got {type(arrays).__name__}")
+    return [a if hasattr(a, "shape") else np.asarray(a) for a in arrays]
+
+
+def split(x: Array, parts: int | Sequence[int], axis: int = 0) -> list[Array]:
+    """x cut along `axis` into `parts` equal pieces, or at the positions given, as np.split does."""
+    length = x.shape[axis]
+    if isinstance(parts, int):
+        if parts < 1 or length % parts:
+            raise ValueError(f"split: an axis of length {length} cannot be cut into {parts} equal parts")
+        cuts = [k * (length // parts) for k in range(1, parts)]
+    else:
+        cuts = list(parts)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(a, b))] for a, b in zip([0, *cuts], [*cuts, length], strict=True)]
+
+
+@primitive(formula="flip(x)")
+def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Elements in reverse order along `axis` (None: all axes)."""
+    return np.flip(x, axis)
+
+
+flip.defvjp(lambda g, out, x, axis: flip(g, axis))
+
+
+@primitive(formula="roll(x)", local=("roll back",))
+def roll(x: Array, /, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Array:
+    """Elements moved along `axis`, those that fall off coming back at the other end."""
+    return np.roll(x, shift, axis)
+
+
+roll.defvjp(
+    lambda g, out, x, shift, axis: roll(g, tuple(-s for s in shift) if isinstance(shift, tuple) else -shift, axis)
+)
+
+
+@primitive(formula="x[index]", local=("zeros with g added at index",))
+def getitem_(x: Array, /, index: Any) -> Array:
+    return x[index]
+
+
+@primitive(formula="zeros with x added at index", local=("g[index]",))
+def put(x: Array, /, index: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with x added at `index`, repeats added up: the reverse of x[index]."""
+    out = np.zeros(shape, np.asarray(x).dtype)
+    if _picks_each_once(index):
+        out[index] = x
+    else:
+        np.add.at(out, index, x)
+    return out
+
+
+getitem_.defvjp(lambda g, out, x, index: put(g, index=index, shape=x.shape))
+put.defvjp(lambda g, out, x, index, shape: getitem_(g, index=index))
+
+
+def getitem(x: Array, index: Any) -> Array:
+    """x[index]: integers, slices, None, ..., index arrays (repeats allowed) and boolean masks."""
+    return getitem_(x, index=_plain(index))
+
+
+def _plain(index: Any) -> Any:
+    """The index with Tensors and lists turned into arrays of its own, so that nobody can change it later."""
+    if isinstance(index, tuple):
+        return tuple(_plain(part) for part in index)
+    index = raw(index)
+    if isinstance(index, (list, np.ndarray)):
+        index = np.array(index)
+        return index.astype(int) if index.size == 0 and index.dtype.kind == "f" else index
+    return index
+
+
+def _picks_each_once(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return not any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in parts)

@@ -1,0 +1,83 @@
+"""What a rule reads: the answer to "what is saved for backward", taken from the rule's own bytecode.
+
+A rule that only asks for `x.shape`, `.ndim`, `.size` or `.dtype` does not need the values of x. A primitive may
+declare its reads instead (`@primitive(reads=...)`); the tests hand a poisoned object to every rule for whatever is
+said to be unread, so neither way can lie.
+"""
+
+from __future__ import annotations
+
+import dis
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .record import Primitive, Rule, Traced
+
+_METADATA = {"shape", "ndim", "size", "dtype"}
+
+
+def reads(op: Primitive, position: int | None = None) -> frozenset[str]:
+    """Names of what the rule for the input at `position` (None: any rule) reads: inputs, "out", "saved".
+
+    >>> import minigrad as mg
+    >>> sorted(reads(mg.div.op, 0)), sorted(reads(mg.div.op, 1)), sorted(reads(mg.sum.op))
+    (['y'], ['out', 'y'], [])
+    """
+    if op.reads is not None:
+        return frozenset(op.reads) | ({"saved"} if op.joint is not None else frozenset())
+    if op.joint is not None:
+        return _read_names(op.joint, ("g", "out", "saved", *op.input_names))
+    rules = op.rules if position is None or op.variadic else op.rules[position : position + 1]
+    names = ("g", "out", *op.input_names)
+    return frozenset().union(*(_read_names(rule, names) for rule in rules if rule is not None))
+
+
+def _read_names(rule: Rule, names: tuple[str, ...]) -> frozenset[str]:
+    code = getattr(rule, "__code__", None)
+    if code is None:  # a built-in or a callable object: nothing to look into, so everything counts as read
+        return frozenset(names) - {"g"}
+    positional = code.co_varnames[: code.co_argcount]
+    meaning = dict(zip(positional, names, strict=False))
+    if code.co_flags & 0x04:  # *inputs
+        meaning[code.co_varnames[code.co_argcount + code.co_kwonlyargcount]] = names[-1]
+    found = set()
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "MAKE_CELL", "RESUME")]
+    for this, following in zip(instructions, [*instructions[1:], None], strict=True):
+        if not this.opname.startswith("LOAD_"):
+            continue
+        loaded: tuple[Any, ...] = this.argval if isinstance(this.argval, tuple) else (this.argval,)
+        for k, name in enumerate(loaded):
+            last = k == len(loaded) - 1  # newer Pythons load two variables in one instruction
+            metadata = last and following is not None and following.opname == "LOAD_ATTR"
+            if name in meaning and not (metadata and following.argval in _METADATA):  # type: ignore[union-attr]
+                found.add(meaning[name])
+    return frozenset(found - {"g"})
+
+
+def kept_for_backward(node: Traced) -> dict[str, np.ndarray]:
+    """Arrays that backward needs of one recorded op: by input name, "out", or "saved 0", "saved 1", ..."""
+    op = node.op
+    if op is None:
+        return {}
+    wanted = [k for k, x in enumerate(node.inputs) if getattr(x, "_needs", False)]
+    read = frozenset().union(*(reads(op, k) for k in wanted))
+    found: dict[str, np.ndarray] = {}
+    for k, x in enumerate(node.inputs):
+        name = op.input_names[0] if op.variadic else op.input_names[k]
+        array = getattr(x, "_array", x)
+        if name in read and isinstance(array, np.ndarray):
+            found[f"{name} {k}" if op.variadic else name] = array
+    if "out" in read:
+        found["out"] = node._array
+    for k, array in enumerate(node.saved or ()):
+        found[f"saved {k}"] = array
+    return found
+
+
+def storage(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory of a view: what to count once."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array

@@ -1,0 +1,343 @@
+"""The first half of the engine: what a primitive is, and how calling one records a graph.
+
+It knows no arithmetic and no Tensor class. `Traced` is the node that `Tensor` extends; a primitive builds
+its result with the type of the traced argument that it was given, so nothing here imports what stands above.
+The second half, the walk back through the graph, is backward.py.
+
+What PyTorch calls it: a recorded `Traced` is a tensor with its `grad_fn`; `op` is the function's name, `inputs`
+its `next_functions`, `saved` what `ctx.save_for_backward` would hold.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+
+from .context import Context, source_line
+from .context import current as _current
+
+Array: TypeAlias = Any  # a NumPy array or a Tensor: minigrad's own functions take either and return the same
+Rule: TypeAlias = Callable[..., Any]
+
+_ndarray = np.ndarray
+next_number = itertools.count(1).__next__
+_new = object.__new__
+
+
+class Traced:
+    """A value in the graph: the array, and how it was made.
+
+    op      the primitive that made it, or None for a leaf
+    inputs  what the primitive was given: Traced, or constants (own copies of arrays, Python scalars, None)
+    params  the keyword arguments of the call, such as axis
+    saved   what the primitive's `save` kept for backward, or None
+    number  creation number; every value is created after its inputs, so a higher number is never an input of
+            a lower one, and that is all the order that the backward walk needs
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_cotangent",
+        "_grad",
+        "_line",
+        "_name",
+        "_needs",
+        "_written",
+        "context",
+        "inputs",
+        "number",
+        "op",
+        "params",
+        "saved",
+    )
+
+    _array: np.ndarray
+    _needs: bool  # does a gradient flow through here?
+    _written: int  # number of the last write in place, set by backward.write
+    _line: tuple[str, int]
+    _name: str
+    _grad: Any
+    _cotangent: Any
+    context: Context
+    op: Primitive | None
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    saved: tuple[np.ndarray, ...] | None
+    number: int
+
+    __hash__ = object.__hash__  # by identity: gradients live in dicts keyed by the tensor
+
+    @classmethod
+    def _leaf(cls, array: np.ndarray, needs: bool = False) -> Any:
+        """A value without history around `array`, which it now owns."""
+        return _result(cls, array, needs, None, (), _NO_PARAMS, None)
+
+
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def raw(x: Any) -> Any:
+    """The bare array of a Traced; anything else as it is. What is computed from it has no gradient."""
+    return x._array if isinstance(x, Traced) else x
+
+
+def _result(
+    cls: type[Traced],
+    value: Any,
+    needs: bool,
+    op: Primitive | None,
+    inputs: tuple[Any, ...],
+    params: dict[str, Any],
+    saved: tuple[np.ndarray, ...] | None,
+) -> Traced:
+    """The node for `value`. Without a gradient to carry it keeps no history, so its inputs can be freed."""
+    out = _new(cls)
+    out._array = value if value.__class__ is _ndarray else np.asarray(value)  # NumPy returns 0-d results as scalars
+    out.number = next_number()
+    out.context = context = _current.context
+    if needs and context.recording and op is not None:
+        out._needs = True
+        out.op, out.inputs, out.params, out.saved = op, inputs, params, saved
+        if context.lines:
+            out._line = source_line()
+    else:
+        out._needs = needs and op is None
+        out.op, out.inputs, out.params, out.saved = None, (), _NO_PARAMS, None
+    return out
+
+
+def _constant(x: Any) -> Any:
+    """An untraced input as the graph keeps it: arrays are copied, so that writing to them later changes nothing."""
+    if x is None or isinstance(x, (int, float, np.generic)):
+        return x
+    return np.array(x)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Primitives
+
+
+class Primitive:
+    """What the engine knows of one primitive: its kernel, its rules and how to speak of it.
+
+    A rule never sees more than `g`, `out`, the inputs and the parameters (and, if it is a joint rule, what `save`
+    returned). That law is what makes higher orders right: at order 2 the same rule runs on Tensors, and so does
+    `save`, hence nothing that depends on an input can slip through as a constant.
+    """
+
+    def __init__(
+        self,
+        kernel: Callable[..., Any],
+        *,
+        save: Callable[..., tuple[Any, ...]] | None = None,
+        formula: str = "",
+        local: Sequence[str] = (),
+        reads: Sequence[str] | None = None,
+        differentiable: bool = True,
+    ) -> None:
+        self.kernel, self.save, self.formula, self.local, self.reads = kernel, save, formula, tuple(local), reads
+        self.name = kernel.__name__.rstrip("_")
+        self.differentiable = differentiable
+        self.input_names, self.defaults, self.variadic = _signature(kernel)
+        self.rules: tuple[Rule | None, ...] = ()
+        self.joint: Rule | None = None
+        fixed = self.input_names and not (self.defaults or self.variadic or save)
+        self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def defvjp(self, *rules: Rule | None) -> None:
+        """One rule per argument, `(g, out, *inputs, **params) -> gradient of that input`; None where there is none.
+
+        A rule may return a gradient that is still broadcast against other inputs: the walk sums it down.
+        For a primitive with any number of inputs one rule serves all, with `position=` telling which.
+        """
+        if not self.variadic and len(rules) != len(self.input_names):
+            raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
+        self.rules, self.joint = rules, None
+
+    def defvjp_joint(self, rule: Rule) -> None:
+        """One rule for all arguments where they share work: `(g, out, saved, *inputs, **params) -> tuple`."""
+        self.joint, self.rules = rule, ()
+
+    def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
+        """Parameters by name, defaults filled in, lists and arrays copied so that the caller's stay the caller's."""
+        bound = {**self.defaults, **params}
+        if args:
+            names = list(self.defaults)[: len(args)]
+            if len(names) < len(args) or any(name in params for name in names):
+                raise TypeError(f"{self.name} takes {', '.join(self.input_names)} and {', '.join(self.defaults)}")
+            bound.update(zip(names, args, strict=True))
+        for name, value in bound.items():
+            if name not in self.defaults:
+                raise TypeError(f"{self.name} has no parameter {name!r}; it takes {', '.join(self.defaults) or 'none'}")
+            if value is _REQUIRED:
+                raise TypeError(f"{self.name} needs {name}=")
+            if isinstance(value, Traced):
+                raise TypeError(f"{self.name}: {name}= is a constant and has no gradient; pass a number or an array")
+            if isinstance(value, list):
+                bound[name] = tuple(value)
+            elif isinstance(value, _ndarray):
+                bound[name] = value.copy()
+        return bound
+
+    def failed(self, error: Exception, inputs: Iterable[Any], params: dict[str, Any]) -> Exception:
+        """The kernel's complaint again, with what was passed."""
+        kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
+        what = ", ".join([describe(x) for x in inputs] + [f"{k}={v!r}" for k, v in params.items()])
+        return kind(f"{self.name}({what}): {error}")
+
+
+_REQUIRED: Any = type("required", (), {"__repr__": lambda self: "required"})()
+
+
+def _signature(kernel: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str, Any], bool]:
+    """(names of the inputs, defaults of the parameters, any number of inputs?) of a kernel.
+
+    What stands before `/` is an input; without `/`, what is positional and has no default is.
+    """
+    code = kernel.__code__
+    names = code.co_varnames[: code.co_argcount]
+    defaults = kernel.__defaults__ or ()
+    inputs = code.co_posonlyargcount or len(names) - len(defaults)
+    params: dict[str, Any] = dict.fromkeys(names[inputs:], _REQUIRED)
+    params.update(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    given: dict[str, Any] = kernel.__kwdefaults__ or {}
+    params.update((name, given.get(name, _REQUIRED)) for name in keywords if name != "saved")
+    if code.co_flags & 0x04:  # the kernel takes *inputs
+        return (code.co_varnames[code.co_argcount + code.co_kwonlyargcount],), params, True
+    return names[:inputs], params, False
+
+
+def describe(x: Any) -> str:
+    """One argument in an error message: its name if it has one, shape and dtype."""
+    value = raw(x)
+    if not isinstance(value, _ndarray):
+        return repr(value) if len(repr(value)) < 60 else type(value).__name__
+    name = f"{x._name}: " if getattr(x, "_name", None) else ""
+    return f"{name}{value.shape} {value.dtype}"
+
+
+registry: dict[str, Any] = {}  # every primitive of the package by name: what the meta-tests and the docs walk over
+
+
+@overload
+def primitive(kernel: Callable[..., Any], /) -> Any: ...
+@overload
+def primitive(
+    *,
+    save: Callable[..., tuple[Any, ...]] | None = None,
+    formula: str = "",
+    local: Sequence[str] = (),
+    reads: Sequence[str] | None = None,
+    differentiable: bool = True,
+) -> Callable[[Callable[..., Any]], Any]: ...
+def primitive(kernel: Callable[..., Any] | None = None, /, **about: Any) -> Any:
+    """Turn a NumPy function into a differentiable one: arrays in, array out; any Tensor in, Tensor out.
+
+    The result is a plain function (so it serves as an operator: `class Tensor: __mul__ = mul`) with its
+    `Primitive` as `.op`, and `.defvjp` and `.defvjp_joint` to give it its rules.
+
+    >>> import numpy as np, minigrad as mg
+    >>> @mg.primitive(formula="x**3")
+    ... def cube(x): return x * x * x
+    >>> cube.defvjp(lambda g, out, x: g * 3.0 * x * x)
+    >>> x = mg.tensor(2.0, requires_grad=True)
+    >>> mg.grad(cube(x), x).item()
+    12.0
+    """
+    if kernel is None:
+        return lambda fn: primitive_of(Primitive(fn, **about))
+    return primitive_of(Primitive(kernel))
+
+
+def primitive_of(op: Primitive) -> Any:
+    """The calling function of a primitive, specialised for one and two arguments (that is where the time goes)."""
+    call = _call_one(op) if op.arity == 1 else _call_two(op) if op.arity == 2 else _call_general(op)
+    kernel = op.kernel
+    call.__name__ = call.__qualname__ = kernel.__name__
+    call.__module__, call.__doc__ = kernel.__module__, kernel.__doc__
+    call.__wrapped__ = kernel  # type: ignore[attr-defined]
+    call.op, call.defvjp, call.defvjp_joint = op, op.defvjp, op.defvjp_joint  # type: ignore[attr-defined]
+    if kernel.__module__.startswith(f"{__package__}."):
+        registry[op.name] = call
+    return call
+
+
+def _call_one(op: Primitive) -> Callable[..., Any]:
+    kernel, differentiable = op.kernel, op.differentiable
+
+    def call(x: Array, /) -> Any:
+        if not isinstance(x, Traced):
+            return kernel(x)
+        try:
+            value = kernel(x._array)
+        except (ValueError, TypeError, IndexError) as error:
+            raise op.failed(error, (x,), {}) from error
+        return _result(x.__class__, value, x._needs and differentiable, op, (x,), _NO_PARAMS, None)
+
+    return call
+
+
+def _call_two(op: Primitive) -> Callable[..., Any]:
+    kernel, differentiable = op.kernel, op.differentiable
+
+    def call(x: Array, y: Array, /) -> Any:
+        try:
+            if isinstance(x, Traced):
+                cls, needs = x.__class__, x._needs
+                if isinstance(y, Traced):
+                    needs = needs or y._needs
+                    value = kernel(x._array, y._array)
+                else:
+                    value = kernel(x._array, y)
+                    y = _constant(y)
+            elif isinstance(y, Traced):
+                cls, needs = y.__class__, y._needs
+                value = kernel(x, y._array)
+                x = _constant(x)
+            else:
+                return kernel(x, y)
+        except (ValueError, TypeError, IndexError) as error:
+            raise op.failed(error, (x, y), {}) from error
+        return _result(cls, value, needs and differentiable, op, (x, y), _NO_PARAMS, None)
+
+    return call
+
+
+def _call_general(op: Primitive) -> Callable[..., Any]:
+    kernel, save, differentiable = op.kernel, op.save, op.differentiable
+    count = None if op.variadic else len(op.input_names)
+
+    def call(*inputs: Any, **params: Any) -> Any:
+        extra = () if count is None else inputs[count:]
+        inputs = inputs[:count]
+        if count is not None and len(inputs) < count:
+            raise TypeError(f"{op.name} needs {count} inputs ({', '.join(op.input_names)}), got {len(inputs)}")
+        params = op.bind(extra, params)
+        cls, needs = None, False
+        for x in inputs:
+            if isinstance(x, Traced):
+                cls, needs = cls or x.__class__, needs or x._needs
+        arrays = inputs if cls is None else tuple([raw(x) for x in inputs])
+        saved = None
+        try:
+            if save is None:
+                value = kernel(*arrays, **params)
+            else:
+                saved = save(*arrays, **params)
+                value = kernel(*arrays, saved=saved, **params)
+        except (ValueError, TypeError, IndexError) as error:
+            raise op.failed(error, inputs, params) from error
+        if cls is None:
+            return value
+        kept = tuple([x if isinstance(x, Traced) else _constant(x) for x in inputs]) if needs else ()
+        return _result(cls, value, needs and differentiable, op, kept, params, saved)
+
+    return call
