@@ -14,6 +14,17 @@ from . import ops
 from .backward import grad
 from .context import no_grad, record_lines, scope
 from .derivatives import hvp, jacobian
+from .functional import dropout, linear, log_softmax, softmax
+from .losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    cross_entropy_composed,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+)
 from .normalization import (
     batch_norm,
     batch_norm_composed,
@@ -27,7 +38,7 @@ from .record import primitive
 from .tensor import Tensor, arange, eye, full, ones, tensor, zeros
 
 if TYPE_CHECKING:
-    from . import check
+    from . import check, data, nn, optim, training
     from .drawing import draw, draw_pair
 
 __version__ = "0.1.0"
@@ -39,27 +50,51 @@ __all__ = [
     "batch_norm_composed",
     "batch_norm_inference",
     "batch_norm_inference_composed",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "check",
+    "cross_entropy",
+    "cross_entropy_composed",
+    "data",
     "draw",
     "draw_pair",
+    "dropout",
     "eye",
     "full",
     "grad",
+    "huber_loss",
     "hvp",
     "jacobian",
+    "l1_loss",
     "layer_norm",
     "layer_norm_composed",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "nn",
     "no_grad",
     "ones",
+    "optim",
     "primitive",
     "record_lines",
     "scope",
+    "softmax",
     "tensor",
+    "training",
     "zeros",
 ]
 __all__ += ops.__all__
 
-_LATER = {"check": "check", "draw": "drawing", "draw_pair": "drawing"}  # name: the module that brings it
+_LATER = {  # name: the module that brings it
+    "check": "check",
+    "data": "data",
+    "draw": "drawing",
+    "draw_pair": "drawing",
+    "nn": "nn",
+    "optim": "optim",
+    "training": "training",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,93 @@
+"""Composites: functions made of primitives, with no rule of their own. Knows ops and Tensors; no modules.
+
+All are transparent: arrays in, array out; any Tensor in, Tensor out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .ops import add, exp, log, matmul, mul, sub
+from .ops import sum as sum_
+from .ops.reductions import axes_of
+from .randomness import Source, generator
+from .record import Traced, raw
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """log(exp(x) / sum(exp(x))) along `axis`, as a graph.
+
+    The largest element is subtracted first: nothing overflows, and digits survive far from zero. It enters as a
+    constant, for the result does not change when x is shifted. A row of -inf has no softmax: NaN.
+
+    >>> log_softmax(np.array([1000.0, 1000.0])).round(4)
+    array([-0.6931, -0.6931])
+    """
+    x = floats("log_softmax", x)
+    values = raw(x)
+    if values.shape[axes_of(axis, x.ndim)[0]] == 0:
+        raise ValueError(f"log_softmax: axis={axis} of a shape {values.shape} has no elements")
+    top = values.max(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifted = sub(x, np.where(np.isfinite(top), top, values.dtype.type(0)))
+        return sub(shifted, log(sum_(exp(shifted), axis=axis, keepdims=True)))
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) along `axis`, as a graph; sums to 1, also for logits that would overflow.
+
+    >>> softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
+    return exp(log_softmax(x, axis))
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x @ weight + bias. x: (..., inputs), weight: (inputs, outputs), bias: (outputs,) or None.
+
+    `weight` is laid out as in the formula, as Keras and cs231n have it; PyTorch keeps its transpose.
+
+    >>> linear(np.ones((1, 2)), np.ones((2, 3)), np.arange(3.0))
+    array([[2., 3., 4.]])
+    """
+    shapes = [np.shape(raw(a)) for a in (x, weight)]
+    if len(shapes[1]) != 2 or not shapes[0] or shapes[0][-1] != shapes[1][0]:
+        raise ValueError(
+            f"linear: x has shape {shapes[0]} and weight {shapes[1]}; the last axis of x must be as long as the "
+            "first of weight, which is (inputs, outputs)"
+        )
+    z = matmul(x, weight)
+    if bias is None:
+        return z
+    if np.shape(raw(bias)) != shapes[1][1:]:
+        raise ValueError(f"linear: bias has shape {np.shape(raw(bias))}, expected {shapes[1][1:]}")
+    return add(z, bias)
+
+
+def dropout(x: Any, p: float, rng: Source) -> Any:
+    """x with each element set to 0 with probability p, the others divided by 1 - p so that the mean stays.
+
+    For training; at test time dropout is no operation. 0 <= p < 1. Srivastava et al. 2014.
+
+    >>> float(dropout(np.ones(1000), 0.5, rng=0).max())
+    2.0
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p={p!r} is the share that is dropped and must be 0 <= p < 1")
+    x = floats("dropout", x)
+    source = generator(rng, "dropout")
+    if p == 0:
+        return x
+    kept = (source.random(x.shape) >= p).astype(raw(x).dtype)
+    return mul(x, kept * (1.0 / (1.0 - p)))
+
+
+def floats(who: str, x: Any) -> Any:
+    """x as a Tensor or an array of floating-point numbers; integers are converted, anything else refused."""
+    x = x if isinstance(x, Traced) else np.asarray(x)
+    kind = raw(x).dtype.kind
+    if kind not in "fiub":
+        raise TypeError(f"{who}: expected real numbers, got dtype {raw(x).dtype}")
+    return x if kind == "f" else x.astype(float)

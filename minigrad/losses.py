@@ -1,0 +1,206 @@
+"""Losses: scalars to minimise. Softmax cross-entropy stands here twice, fused and composed, as batch norm does.
+
+`reduction` is "mean" over everything that has a loss of its own, "sum", or "none". Predictions and targets must
+have one shape: broadcasting (N, 1) against (N,) would silently compare everything with everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .functional import floats, log_softmax
+from .ops import abs, clip, exp, getitem, less_equal, log, mean, mul, reshape, softplus, square, sub, where
+from .ops import sum as sum_
+from .record import Array, Traced, primitive, raw
+
+
+def _reduced(values: Any, reduction: str) -> Any:
+    if reduction == "mean":
+        return mean(values)
+    if reduction == "sum":
+        return sum_(values)
+    if reduction == "none":
+        return values
+    raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'")
+
+
+def _labels(who: str, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
+    """Labels as integers, one for every row of scores (..., classes), checked."""
+    given = np.asarray(raw(labels))
+    shape = np.shape(raw(scores))
+    if not shape:
+        raise ValueError(f"{who}: expected scores of shape (..., classes), got a single number")
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"{who}: labels are class numbers and must be integers, got dtype {given.dtype}")
+    if given.shape != shape[:-1]:
+        raise ValueError(
+            f"{who}: scores have shape {shape}, so labels must have shape {shape[:-1]}, got {given.shape}"
+            + ("; flatten them with labels.ravel()" if given.size == np.prod(shape[:-1]) else "")
+        )
+    wrong = (given < 0) | (given >= shape[-1])
+    if wrong.any():
+        raise ValueError(
+            f"{who}: label {given[wrong].flat[0]} is not one of the {shape[-1]} classes 0 to {shape[-1] - 1}"
+        )
+    if not given.size:
+        raise ValueError(f"{who}: no rows: scores have shape {shape}")
+    return given.astype(np.intp)
+
+
+def _flat(scores: Any, labels: np.ndarray[Any, Any]) -> tuple[Any, np.ndarray[Any, Any]]:
+    """Scores as (rows, classes) and labels as (rows,)."""
+    return (scores, labels) if scores.ndim == 2 else (reshape(scores, (-1, scores.shape[-1])), labels.ravel())
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Softmax cross-entropy, fused
+
+
+def _save(logits: Array, *, labels: Any) -> tuple[Array]:
+    return (log_softmax(logits),)
+
+
+@primitive(save=_save, formula="-log_softmax(logits)[labels]", local=("g * (softmax(logits) - one_hot(labels))",))
+def softmax_cross_entropy(logits: Array, /, *, saved: Any, labels: Any) -> Array:
+    """-log softmax(logits) at the label of each row, as one node. logits: (rows, classes), labels: (rows,).
+
+        d(loss_i)/d(logits_ij) = softmax(logits)_ij - [j is the label of row i]
+
+    for log(sum(exp(x))) has the slope softmax(x), and x at the label the slope 1. Never a ratio of small numbers:
+    the composed form divides by the probability that the logarithm undoes.
+    """
+    return -saved[0][np.arange(len(labels)), labels]
+
+
+def _softmax_cross_entropy_rule(g: Array, out: Array, saved: Any, logits: Array, *, labels: Any) -> tuple[Array]:
+    (log_p,) = saved
+    hit = np.zeros(log_p.shape, raw(log_p).dtype)
+    hit[np.arange(len(labels)), labels] = 1.0
+    return (reshape(g, (-1, 1)) * (exp(log_p) - hit),)
+
+
+softmax_cross_entropy.defvjp_joint(_softmax_cross_entropy_rule)
+
+
+def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
+    """Mean of -log softmax(logits)[label]: softmax cross-entropy of unnormalized scores, fused into one node.
+
+    logits: (..., classes), any real numbers; labels: integers of shape (...). In nats; ln(classes) for equal
+    logits. ValueError for labels out of range or of the wrong shape.
+
+    >>> float(cross_entropy(np.zeros((2, 10)), [3, 7]).round(6))
+    2.302585
+    """
+    logits = floats("cross_entropy", logits)
+    checked = _labels("cross_entropy", logits, labels)
+    rows, flat = _flat(logits, checked)
+    each = softmax_cross_entropy(rows, labels=flat)
+    return _reduced(each if reduction != "none" else reshape(each, checked.shape), reduction)
+
+
+def cross_entropy_composed(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
+    """The same as `cross_entropy`, as a graph of primitives: log_softmax, then the entries at the labels."""
+    logits = floats("cross_entropy_composed", logits)
+    checked = _labels("cross_entropy_composed", logits, labels)
+    return nll_loss(log_softmax(logits), checked, reduction=reduction)
+
+
+def nll_loss(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
+    """Mean of -log_probabilities[label]: what is left of cross-entropy after log_softmax.
+
+    log_probabilities: (..., classes); labels: integers of shape (...).
+    """
+    log_probabilities = floats("nll_loss", log_probabilities)
+    checked = _labels("nll_loss", log_probabilities, labels)
+    rows, flat = _flat(log_probabilities, checked)
+    picked = getitem(rows, (np.arange(len(flat)), flat))
+    return _reduced(-(picked if reduction != "none" else reshape(picked, checked.shape)), reduction)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Two classes
+
+
+def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:
+    """Mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits): t softplus(-z) + (1 - t) softplus(z).
+
+    targets: probabilities 0 .. 1 of the shape of logits. Smooth and finite for every finite logit. (The usual
+    max(z, 0) - z t + log(1 + exp(-|z|)) has two kinks at z = 0 that cancel in the value but not in the slope.)
+
+    >>> float(binary_cross_entropy_with_logits(np.zeros(4), np.array([0.0, 1.0, 1.0, 0.0])).round(6))
+    0.693147
+    """
+    z, t = _pair("binary_cross_entropy_with_logits", logits, targets)
+    _probabilities("binary_cross_entropy_with_logits", "targets", t)
+    return _reduced(mul(t, softplus(-z)) + mul(sub(1.0, t), softplus(z)), reduction)
+
+
+def binary_cross_entropy(probabilities: Any, targets: Any, *, eps: float = 1e-7, reduction: str = "mean") -> Any:
+    """Mean of -t log p - (1 - t) log(1 - p), p limited to eps .. 1 - eps, as Keras has it.
+
+    Where p is at its limit the gradient ends: prefer `binary_cross_entropy_with_logits`, which has no limit.
+
+    >>> float(binary_cross_entropy(np.array([0.5]), np.array([1.0])).round(6))
+    0.693147
+    """
+    p, t = _pair("binary_cross_entropy", probabilities, targets)
+    _probabilities("binary_cross_entropy", "targets", t)
+    _probabilities("binary_cross_entropy", "probabilities", p)
+    p = clip(p, low=eps, high=1.0 - eps)
+    return _reduced(-(mul(t, log(p)) + mul(sub(1.0, t), log(sub(1.0, p)))), reduction)
+
+
+def _probabilities(who: str, what: str, x: Any) -> None:
+    values = raw(x)
+    if ((values < 0) | (values > 1)).any():
+        raise ValueError(f"{who}: {what} must lie in 0 .. 1, got values from {values.min()} to {values.max()}")
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Distances
+
+
+def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """Mean of (prediction - target)**2.
+
+    >>> float(mse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    2.0
+    """
+    return _reduced(square(sub(*_pair("mse_loss", prediction, target))), reduction)
+
+
+def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """Mean of |prediction - target|; slope 0 where they are equal."""
+    return _reduced(abs(sub(*_pair("l1_loss", prediction, target))), reduction)
+
+
+def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """Mean of d**2 / 2 where |d| <= delta, delta * (|d| - delta / 2) beyond, with d = prediction - target.
+
+    >>> huber_loss(np.array([0.5, 3.0]), np.zeros(2), reduction="none")
+    array([0.125, 2.5  ])
+    """
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta={delta!r} must be positive")
+    d = sub(*_pair("huber_loss", prediction, target))
+    size = abs(d)
+    near = less_equal(raw(size), delta)
+    return _reduced(where(near, 0.5 * square(d), delta * (size - 0.5 * delta)), reduction)
+
+
+def _pair(who: str, prediction: Any, target: Any) -> tuple[Any, Any]:
+    """Both as floats of one shape."""
+    a, b = floats(who, prediction), floats(who, target)
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{who}: prediction has shape {a.shape} and target {b.shape}; they must be equal (reshape one of them: "
+            "broadcasting would compare every prediction with every target)"
+        )
+    if not raw(a).size:
+        raise ValueError(f"{who}: nothing to compare, both have shape {a.shape}")
+    # integer targets take the prediction's dtype, so that float32 predictions keep float32 losses
+    if not isinstance(target, Traced) and np.asarray(target).dtype.kind != "f":
+        b = b.astype(raw(a).dtype)
+    return a, b

@@ -1,0 +1,116 @@
+"""Losses: fused against composed to second order, against PyTorch where installed, at their limits, misused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+
+RNG = np.random.default_rng(1)
+PAIRS = ["mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(6, 4), (2, 3, 5)])
+def test_cross_entropy_fused_equals_composed_to_second_order(shape: tuple[int, ...], reduction: str):
+    x = mg.tensor(RNG.normal(size=shape) * 3, requires_grad=True)
+    labels = RNG.integers(0, shape[-1], shape[:-1])
+    v = RNG.normal(size=shape)
+    results = []
+    for loss in (mg.cross_entropy, mg.cross_entropy_composed):
+        y = loss(x, labels, reduction=reduction)
+        g = RNG.spawn(1)[0].normal(size=y.shape) * 0 + 1.0 + np.arange(y.size).reshape(y.shape)
+        first = mg.grad(y, x, gradient=g, create_graph=True)
+        second = mg.grad(first, x, gradient=v)
+        results.append((y.data, first.data, second.data))
+    for fused, composed in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, composed, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", [*PAIRS, "cross_entropy", "nll_loss"])
+def test_losses_equal_pytorch(name: str, reduction: str):
+    torch = pytest.importorskip("torch")
+    functional: Any = torch.nn.functional
+    x = RNG.normal(size=(6, 4)) * 2
+    target: Any = RNG.normal(size=(6, 4))
+    if name.startswith("binary"):
+        target = RNG.uniform(size=(6, 4))
+        x = x if name.endswith("logits") else RNG.uniform(0.01, 0.99, (6, 4))
+    if name in ("cross_entropy", "nll_loss"):
+        target = RNG.integers(0, 4, 6)
+    ours, theirs = mg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = getattr(mg, name)(ours, target, reduction=reduction)
+    z = getattr(functional, name)(theirs, torch.tensor(target), reduction=reduction)
+    np.testing.assert_allclose(y.data, z.detach().numpy(), rtol=1e-12, atol=1e-14)
+    (dz,) = torch.autograd.grad(z.sum(), theirs)
+    np.testing.assert_allclose(mg.grad(y.sum(), ours).data, dz.numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_cross_entropy_keeps_float32_and_takes_bare_arrays():
+    x = RNG.normal(size=(3, 4)).astype(np.float32)
+    assert mg.cross_entropy(x, [0, 1, 2]).dtype == np.float32
+    leaf = mg.tensor(x, requires_grad=True)
+    loss = mg.cross_entropy(leaf, mg.tensor([0, 1, 2]))
+    assert loss.dtype == mg.grad(loss, leaf).dtype == np.float32
+    assert mg.mse_loss(x, np.zeros((3, 4), int)).dtype == np.float32
+
+
+def test_cross_entropy_at_its_limits():
+    np.testing.assert_allclose(mg.cross_entropy(np.array([[1000.0, 0.0]]), [1]), 1000.0)
+    assert mg.cross_entropy(np.array([[1000.0, 0.0]]), [0]) == 0.0
+    x = mg.tensor([[-np.inf, 0.0, 0.0]], requires_grad=True)  # a class that is ruled out
+    loss = mg.cross_entropy(x, [1])
+    np.testing.assert_allclose(loss.item(), np.log(2))
+    np.testing.assert_allclose(mg.grad(loss, x).data, [[0.0, -0.5, 0.5]])
+
+
+def test_binary_cross_entropy_with_logits_is_smooth_at_zero_and_finite_far_out():
+    z = mg.tensor([0.0, 800.0, -800.0, 40.0], requires_grad=True)
+    t = np.array([1.0, 0.0, 1.0, 1.0])
+    loss = mg.binary_cross_entropy_with_logits(z, t, reduction="none")
+    np.testing.assert_allclose(loss.data, [np.log(2), 800.0, 800.0, np.exp(-40.0)])
+    np.testing.assert_allclose(mg.grad(loss.sum(), z).data, [-0.5, 1.0, -1.0, -np.exp(-40.0)], rtol=1e-12)
+
+
+def test_binary_cross_entropy_is_finite_at_certainty():
+    loss = mg.binary_cross_entropy(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    np.testing.assert_allclose(loss, 1e-7, rtol=1e-6)
+    assert np.isfinite(mg.binary_cross_entropy(np.array([0.0, 1.0], np.float32), np.array([1.0, 0.0])))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_one_column_is_not_compared_with_a_row(name: str):
+    with pytest.raises(ValueError, match=r"prediction has shape \(3, 1\) and target \(3,\)"):
+        getattr(mg, name)(np.full((3, 1), 0.5), np.zeros(3))
+    with pytest.raises(ValueError, match="nothing to compare"):
+        getattr(mg, name)(np.zeros(0), np.zeros(0))
+    with pytest.raises(ValueError, match="reduction='average'"):
+        getattr(mg, name)(np.full(3, 0.5), np.zeros(3), reduction="average")
+
+
+@pytest.mark.parametrize("loss", [mg.cross_entropy, mg.cross_entropy_composed, mg.nll_loss])
+def test_bad_labels_are_refused_by_name(loss: Any):
+    x = np.zeros((3, 4))
+    with pytest.raises(ValueError, match="label 4 is not one of the 4 classes 0 to 3"):
+        loss(x, [0, 4, 1])
+    with pytest.raises(ValueError, match="label -1"):
+        loss(x, [0, -1, 1])
+    with pytest.raises(ValueError, match=r"must have shape \(3,\), got \(3, 1\); flatten them"):
+        loss(x, [[0], [1], [2]])
+    with pytest.raises(TypeError, match="must be integers"):
+        loss(x, [0.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match="no rows"):
+        loss(np.zeros((0, 4)), np.zeros(0, int))
+
+
+def test_probabilities_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="targets must lie in"):
+        mg.binary_cross_entropy_with_logits(np.zeros(2), np.array([0.0, 2.0]))
+    with pytest.raises(ValueError, match="probabilities must lie in"):
+        mg.binary_cross_entropy(np.array([0.5, 1.5]), np.zeros(2))
+    with pytest.raises(ValueError, match="delta=0"):
+        mg.huber_loss(np.zeros(2), np.zeros(2), delta=0)
