@@ -1,0 +1,200 @@
+"""Two implementations of one function held against each other: values, gradients, second order, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backward import grad
+from ..tensor import Tensor
+from .arguments import SENSITIVITY, Function, as_sequence, leaves_of, name_of, names_of, nudged, value_of
+from .cost import Cost, cost
+from .table import short, table
+
+FLOAT64_EPS = float(np.finfo(np.float64).eps)
+NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One compared array: y, a gradient, or a Hessian-vector product."""
+
+    name: str
+    size: float  # largest absolute value in either
+    difference: float  # largest |a - b|
+    error: float  # difference / size; 0 where both are zero
+    bound: float  # what `error` may be
+    note: str = ""  # a remark; one that starts with "!" is a failure by itself
+
+    @property
+    def ok(self) -> bool:
+        """Within the bound."""
+        return not self.note.startswith("!") and self.error <= self.bound
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found. True if every quantity agrees; prints as two tables."""
+
+    labels: tuple[str, str]
+    quantities: tuple[Quantity, ...]
+    costs: tuple[Cost, Cost]
+    order: int
+
+    def __bool__(self) -> bool:
+        return all(q.ok for q in self.quantities)
+
+    @property
+    def worst(self) -> Quantity:
+        """The quantity that comes nearest to its bound, or is furthest beyond it."""
+        return max(self.quantities, key=lambda q: (not q.ok, q.error / q.bound if q.bound else q.error))
+
+    def cost_rows(self) -> list[tuple[str, str, str]]:
+        """(label, first, second) for the cost table, as text."""
+        first, second = (c.rows() for c in self.costs)
+        return [(label, f"{a:,}", f"{b:,}") for (label, a), (_, b) in zip(first, second, strict=True)]
+
+    def __str__(self) -> str:
+        rows = [
+            [q.name, short(q.size), short(q.difference), short(q.error), short(q.bound), _verdict(q)]
+            for q in self.quantities
+        ]
+        agreement = table(["quantity", "largest", "difference", "error", "bound", "agree"], rows)
+        summary = f"{self.labels[0]} and {self.labels[1]} " + (
+            f"agree to order {self.order}" if self else f"differ: {self.worst.name}"
+        )
+        return f"{summary}\n\n{agreement}\n\n{table(['cost', *self.labels], self.cost_rows())}"
+
+    __repr__ = __str__
+
+
+def _verdict(q: Quantity) -> str:
+    return (q.note.lstrip("!") or "yes") if q.ok else q.note.lstrip("!") or "NO"
+
+
+def compare(
+    f: Function,
+    g: Function,
+    inputs: Any,
+    *,
+    order: int = 2,
+    gradient: Any = None,
+    labels: tuple[str, str] | None = None,
+    tol: float | None = None,
+    eps: float = 1e-5,
+    seed: int = 0,
+) -> Comparison:
+    """Hold two implementations against each other on the same inputs.
+
+    order 0 compares values; 1 also the gradient of every floating-point input, for one random cotangent (or
+    `gradient`); 2 also the gradients of sum_i <gradient_i, v_i> for random v_i: Hessian-vector products.
+
+    error = max|a - b| / max(|a|, |b|) over the whole array; both zero is equal. It may be at most 1e-12 in float64
+    for columns with |mean| / spread <= 1e3 (spread = sqrt(var + eps), as a normalization sees it) and at least 3
+    rows, 1e-11 for 2 rows, and beyond that 4.5 eps_machine (1 + |mean| / spread); other dtypes in proportion to
+    their eps_machine. Where moving every number that goes in to its neighbour moves the result further than that, 16
+    times this movement is the bound: no implementation can be expected to agree more closely (such is a gradient
+    that is truly zero, and rounding all that is left of it). `tol` replaces all of this.
+
+    >>> import numpy as np, minigrad as mg
+    >>> x = np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 1.0]])
+    >>> bool(compare(mg.batch_norm, mg.batch_norm_composed, x))
+    True
+    """
+    if order not in (0, 1, 2):
+        raise ValueError(f"compare: order={order!r} must be 0, 1 or 2")
+    given = as_sequence(inputs)
+    names = names_of(f, given)
+    labels = labels or (name_of(f), name_of(g))
+    bound = _bound(given, eps) if tol is None else tol
+    runs = [_quantities(h, given, names, order, gradient, seed) for h in (f, g)]
+    quantities = tuple(_held(a, b, bound, tol is not None) for a, b in zip(runs[0].items, runs[1].items, strict=True))
+    return Comparison(labels, quantities, (runs[0].cost, runs[1].cost), order)
+
+
+def _bound(inputs: Sequence[Any], eps: float) -> float:
+    worst, unit = 0.0, FLOAT64_EPS
+    for x in leaves_of(inputs):
+        if x is None or x.dtype.kind != "f" or not x.size:
+            continue
+        a = x._array.astype(np.float64)
+        unit = max(unit, float(np.finfo(x.dtype).eps))
+        base = 1e-12
+        if a.ndim >= 2:
+            base = 1e-11 if len(a) == 2 else base
+            spread = np.sqrt(a.var(axis=0) + eps)
+            ratio = np.abs(a.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
+            base = max(base, 4.5 * FLOAT64_EPS * (1 + float(np.max(ratio, initial=0.0))))
+        worst = max(worst, base)
+    return max(worst, 1e-12) * unit / FLOAT64_EPS
+
+
+@dataclass(frozen=True)
+class _Run:
+    items: list[tuple[str, np.ndarray[Any, Any], float]]  # name, values, how far the last bit moves them
+    cost: Cost
+
+
+def _quantities(f: Function, inputs: Sequence[Any], names: Sequence[str], order: int, gradient: Any, seed: int) -> _Run:
+    """Everything compared of one implementation, each with how far the last bit of the inputs moves it."""
+    found, *moved = [_derivatives(f, inputs, names, order, gradient, seed, nudge) for nudge in range(NUDGES + 1)]
+    items = [
+        (name, value, max(_largest(value - other.items[k][1]) for other in moved))
+        for k, (name, value, _) in enumerate(found.items)
+    ]
+    return _Run(items, found.cost)
+
+
+def _derivatives(
+    f: Function, inputs: Sequence[Any], names: Sequence[str], order: int, gradient: Any, seed: int, nudge: int
+) -> _Run:
+    rng = np.random.default_rng((seed, 0x6D696E69))  # a stream of its own: an input drawn with `seed` must not return
+    noise = np.random.default_rng((seed, nudge))
+
+    def moved(x: Any) -> Any:
+        return nudged(x, noise) if nudge else x
+
+    leaves = leaves_of([moved(x) for x in inputs])
+    y = value_of(f, leaves)
+    items = [("y", y._array, 0.0)]
+    wanted = [(name, x) for name, x in zip(names, leaves, strict=True) if x is not None and x.requires_grad]
+    found = cost(y)
+    if order == 0 or not wanted or not y.requires_grad:
+        return _Run(items, found)
+    xs = [x for _, x in wanted]
+    cotangent = rng.normal(size=y.shape).astype(y.dtype) if gradient is None else gradient
+    start = Tensor(moved(cotangent), requires_grad=True)
+    slopes = grad(y, xs, gradient=start, create_graph=order == 2)
+    items += [(f"d{name}", d._array, 0.0) for (name, _), d in zip(wanted, slopes, strict=True)]
+    if order == 1:
+        return _Run(items, found)
+    products = [(d * moved(rng.normal(size=d.shape).astype(d.dtype))).sum() for d in slopes]
+    seconds = grad(sum(products[1:], start=products[0]), [*xs, start])
+    labels = [*(f"Hv {name}" for name, _ in wanted), "Jv"]
+    items += [(label, d._array, 0.0) for label, d in zip(labels, seconds, strict=True)]
+    return _Run(items, found)
+
+
+def _largest(difference: np.ndarray[Any, Any]) -> float:
+    finite = difference[np.isfinite(difference)]
+    return float(np.max(np.abs(finite), initial=0.0))
+
+
+def _held(a: tuple[str, Any, float], b: tuple[str, Any, float], bound: float, strict: bool) -> Quantity:
+    (name, x, moved_x), (_, y, moved_y) = a, b
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return Quantity(name, np.nan, np.nan, np.inf, bound, f"!{x.shape} {x.dtype} / {y.shape} {y.dtype}")
+    strange = ~np.isfinite(x) | ~np.isfinite(y)
+    if not np.array_equal(x[strange], y[strange], equal_nan=True):
+        return Quantity(name, np.nan, np.nan, np.inf, bound, "!NaN or infinity in one")
+    x, y = x[~strange], y[~strange]
+    size = max(_largest(x), _largest(y))
+    difference = _largest(x - y)
+    floor = 0.0 if strict else SENSITIVITY * max(moved_x, moved_y)
+    if size:
+        bound = max(bound, floor / size)
+    note = "yes, zero to rounding" if 0 < size <= floor else "yes, NaN or inf in both" if strange.any() else ""
+    return Quantity(name, size, difference, difference / size if size else 0.0, bound, note)
