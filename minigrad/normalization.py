@@ -217,7 +217,10 @@ def _save(x: Array, gamma: Array, beta: Array, *, axis: tuple[int, ...], wide: t
 
 
 @primitive(
-    save=_save, formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta", local=("dx(g)", "sum(g*x_hat)", "sum(g)")
+    save=_save,
+    formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta",
+    local=("dx(g)", "sum(g*x_hat)", "sum(g)"),
+    reads=("gamma",),
 )
 def batch_norm_(
     x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
@@ -269,7 +272,10 @@ def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, e
 
 
 @primitive(
-    save=_save, formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta", local=("dx(g)", "sum(g*x_hat)", "sum(g)")
+    save=_save,
+    formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta",
+    local=("dx(g)", "sum(g*x_hat)", "sum(g)"),
+    reads=("gamma",),
 )
 def layer_norm_(
     x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
@@ -325,6 +331,7 @@ def _inference_save(
     save=_inference_save,
     formula="gamma * (x - mean) / sqrt(var + eps) + beta",
     local=("g*gamma*inv_std", "sum(g*x_hat)", "sum(g)", "-sum(g)*gamma*inv_std", "-sum(g*x_hat)*gamma*inv_std**2/2"),
+    reads=("x", "gamma", "mean"),
 )
 def batch_norm_inference_(
     x: Array,

@@ -68,8 +68,8 @@ def pow(x: Array, y: Array, /) -> Array:
 
 def _pow_x(g: Array, out: Array, x: Array, y: Array) -> Array:
     if isinstance(y, (int, float)):
-        return g * 0.0 * x if y == 0 else g * y if y == 1 else g * (y * x ** (y - 1))
-    flat = equal(y, 0)  # there, y - 1 would put x to the power -1, and 0 * inf is NaN
+        return g * 0.0 if y == 0 else g * y if y == 1 else g * (y * x ** (y - 1))
+    flat = logical_and(equal(x, 0), equal(y, 0))  # there, x ** (y - 1) is inf, and 0 * inf is NaN
     return g * y * x ** where(flat, 1.0, y - 1)
 
 
@@ -193,7 +193,11 @@ def relu(x: Array, /) -> Array:
     return np.maximum(x, 0)
 
 
-relu.defvjp(lambda g, out, x: g * greater(out, 0))
+def _relu(g: Array, out: Array, x: Array) -> Array:
+    return where(greater(out, 0), g, 0.0)  # not g * (out > 0), for inf * 0 is NaN
+
+
+relu.defvjp(_relu)
 
 
 @primitive(formula="x if x > 0 else slope*x")
@@ -255,7 +259,7 @@ def maximum(x: Array, y: Array, /) -> Array:
     return np.maximum(x, y)
 
 
-maximum.defvjp(lambda g, out, x, y: g * _wins(x, y, greater), lambda g, out, x, y: g * _wins(y, x, greater))
+maximum.defvjp(lambda g, out, x, y: _share(g, x, y, greater), lambda g, out, x, y: _share(g, y, x, greater))
 
 
 @primitive(formula="min(x, y)", local=("g where x < y (ties: half)", "g where y < x (ties: half)"))
@@ -264,16 +268,14 @@ def minimum(x: Array, y: Array, /) -> Array:
     return np.minimum(x, y)
 
 
-minimum.defvjp(lambda g, out, x, y: g * _wins(x, y, less), lambda g, out, x, y: g * _wins(y, x, less))
+minimum.defvjp(lambda g, out, x, y: _share(g, x, y, less), lambda g, out, x, y: _share(g, y, x, less))
 
 
-def _wins(x: Array, y: Array, beats: Array) -> Array:
-    """1 where x is the one chosen over y, 1/2 at ties, 0 elsewhere: a constant, so bare arrays suffice."""
+def _share(g: Array, x: Array, y: Array, beats: Array) -> Array:
+    """x's part of g: all where it was chosen over y, half at ties, else 0. What is chosen has no gradient."""
     x, y = raw(x), raw(y)
     tie = logical_or(equal(x, y), logical_and(isnan(x), isnan(y)))
-    wins = np.where(tie, 0.5, logical_or(beats(x, y), isnan(x)))
-    kinds = [a.dtype for a in (x, y) if isinstance(a, (np.ndarray, np.generic)) and a.dtype.kind == "f"]
-    return wins.astype(np.result_type(*kinds) if kinds else float)
+    return where(tie, 0.5 * g, where(logical_or(beats(x, y), isnan(x)), g, 0.0))
 
 
 @primitive(formula="min(max(x, low), high)", local=("g where low <= x <= high",))

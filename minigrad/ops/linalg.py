@@ -14,24 +14,22 @@ def matmul(x: Array, y: Array, /) -> Array:
     return np.matmul(x, y)
 
 
-def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """g, x, y with the axis put back that matmul drops for 1-D arguments."""
-    if x.ndim == 1:
-        x, g = expand_dims(x, 0), expand_dims(g, -1 if y.ndim == 1 else -2)
-    if y.ndim == 1:
-        y, g = expand_dims(y, 1), expand_dims(g, -1)
-    return g, x, y
+def _as_matrix(g: Array, x_ndim: int, y_ndim: int) -> Array:
+    """g with the axes put back that matmul drops for 1-D arguments."""
+    if x_ndim == 1:
+        g = expand_dims(g, -1 if y_ndim == 1 else -2)
+    return expand_dims(g, -1) if y_ndim == 1 else g
 
 
 def _matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
-    g, _, y = _as_matrices(g, x, y)
-    d = g @ swapaxes(y, -1, -2)
+    columns = expand_dims(y, 1) if y.ndim == 1 else y
+    d = _as_matrix(g, x.ndim, y.ndim) @ swapaxes(columns, -1, -2)
     return reshape(d, (*d.shape[:-2], d.shape[-1])) if x.ndim == 1 else d
 
 
 def _matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
-    g, x, _ = _as_matrices(g, x, y)
-    d = swapaxes(x, -1, -2) @ g
+    rows = expand_dims(x, 0) if x.ndim == 1 else x
+    d = swapaxes(rows, -1, -2) @ _as_matrix(g, x.ndim, y.ndim)
     return reshape(d, d.shape[:-1]) if y.ndim == 1 else d
 
 
@@ -51,12 +49,12 @@ def _einsum(g: Array, out: Array, *operands: Array, position: int, subscripts: s
     known = "".join(k for k in mine if k in result or any(k in name for name in others))
     rest = [x for k, x in enumerate(operands) if k != position]
     d = einsum_(g, *rest, subscripts=",".join([result, *others]) + "->" + known)
-    if known == mine:
-        return d
-    # letters that only this operand had were summed away: every element along them gets the same gradient
-    sizes = dict(zip(mine, operands[position].shape, strict=True)) | dict(zip(known, d.shape, strict=True))
-    d = reshape(d, tuple([sizes[k] if k in known else 1 for k in mine]))
-    return broadcast_to(d, tuple([sizes[k] for k in mine]))
+    # Letters that only this operand had were summed away, and so were axes that the others have with length 1:
+    # every element along them gets the same gradient. (Where this one has length 1, the walk sums.)
+    sizes = dict(zip(known, d.shape, strict=True))
+    d = reshape(d, tuple([sizes.get(k, 1) for k in mine]))
+    wide = np.broadcast_shapes(d.shape, operands[position].shape)
+    return d if d.shape == wide else broadcast_to(d, wide)
 
 
 einsum_.defvjp(_einsum)

@@ -182,11 +182,11 @@ def getitem(x: Array, index: Any) -> Array:
 
 
 def _plain(index: Any) -> Any:
-    """The index with Tensors and lists turned into arrays of its own, so that nobody can change it later."""
+    """The index with Tensors and sequences turned into arrays of its own, so that nobody can change it later."""
     if isinstance(index, tuple):
-        return tuple(_plain(part) for part in index)
+        return tuple(_plain(list(part) if isinstance(part, tuple) else part) for part in index)
     index = raw(index)
-    if isinstance(index, (list, np.ndarray)):
+    if isinstance(index, (list, range, np.ndarray)):
         index = np.array(index)
         return index.astype(int) if index.size == 0 and index.dtype.kind == "f" else index
     return index
@@ -194,4 +194,7 @@ def _plain(index: Any) -> Any:
 
 def _picks_each_once(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return not any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in parts)
+    return all(part.dtype.kind == "b" if isinstance(part, np.ndarray) else isinstance(part, _SINGLE) for part in parts)
+
+
+_SINGLE = (int, np.integer, np.bool_, slice, type(None), type(Ellipsis))  # what cannot name an element twice
