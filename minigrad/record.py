@@ -71,6 +71,21 @@ class Traced:
 
     __hash__ = object.__hash__  # by identity: gradients live in dicts keyed by the tensor
 
+    @property
+    def name(self) -> str | None:
+        """What the user called it, for pictures and messages."""
+        return getattr(self, "_name", None)
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """Names of the scopes that it was made in, outermost first."""
+        return self.context.scope.path if self.context.scope is not None else ()
+
+    @property
+    def line(self) -> tuple[str, int] | None:
+        """File and line that recorded it, where `record_lines()` was on."""
+        return getattr(self, "_line", None)
+
     @classmethod
     def _leaf(cls, array: np.ndarray, needs: bool = False) -> Any:
         """A value without history around `array`, which it now owns."""

@@ -100,21 +100,6 @@ class Tensor(Traced):
     def dtype(self) -> np.dtype[Any]:
         return self._array.dtype
 
-    @property
-    def name(self) -> str | None:
-        """What the user called it, for pictures and messages."""
-        return getattr(self, "_name", None)
-
-    @property
-    def scope(self) -> tuple[str, ...]:
-        """Names of the scopes that it was made in, outermost first."""
-        return self.context.scope.path if self.context.scope is not None else ()
-
-    @property
-    def line(self) -> tuple[str, int] | None:
-        """File and line that recorded it, where `record_lines()` was on."""
-        return getattr(self, "_line", None)
-
     def named(self, name: str) -> Tensor:
         """The same tensor, now called `name`."""
         self._name = str(name)

@@ -73,11 +73,11 @@ class Slope(NamedTuple):
     kink: npt.NDArray[np.bool_]  # a corner of f lies within 2h
 
 
-def slope(evaluate: Function, h: float) -> Slope:
+def slope(evaluate: Function, h: float, blur: Any = 0.0) -> Slope:
     """f'(0) of t -> evaluate(t) from its values at -2h, -h, -h/2, 0, h/2, h, 2h.
 
     The corner test fits a parabola to five of the values: what is left over is of order h^3 for a smooth function
-    and of order h where the slope jumps.
+    and of order h where the slope jumps. `blur` is how uncertain the values are.
     """
     points = np.stack([evaluate(k * h) for k in (-2, -1, -0.5, 0, 0.5, 1, 2)])
     far_left, left, near_left, middle, near_right, right, far_right = points
@@ -85,13 +85,13 @@ def slope(evaluate: Function, h: float) -> Slope:
     value = (left - 8 * near_left + 8 * near_right - right) / (6 * h)
     size = np.max(np.abs(points), axis=0)
     eps = float(np.finfo(points.dtype).eps)
-    error = 8 * eps * size / h + np.abs(coarse - value)
+    error = (8 * eps * size + blur) / h + np.abs(coarse - value)
     # the part of five equidistant values that no parabola can follow
     left_over = np.hypot(
         -far_left + 2 * left - 2 * right + far_right, far_left - 4 * left + 6 * middle - 4 * right + far_right
     )
     steepest = np.max(np.abs(np.diff(points[[0, 1, 3, 5, 6]], axis=0)), axis=0)
-    return Slope(value, error, left_over > 0.02 * steepest + 64 * eps * size)
+    return Slope(value, error, left_over > 0.02 * steepest + 64 * eps * size + 8 * blur)
 
 
 STEPS = tuple(10.0**-k for k in (1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5))
