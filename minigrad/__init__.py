@@ -39,7 +39,7 @@ from .tensor import Tensor, arange, eye, full, ones, tensor, zeros
 
 if TYPE_CHECKING:
     from . import check, data, nn, optim, training
-    from .drawing import draw, draw_pair
+    from .drawing import draw, draw_pair, graph
 
 __version__ = "0.1.0"
 
@@ -62,6 +62,7 @@ __all__ = [
     "eye",
     "full",
     "grad",
+    "graph",
     "huber_loss",
     "hvp",
     "jacobian",
@@ -91,6 +92,7 @@ _LATER = {  # name: the module that brings it
     "data": "data",
     "draw": "drawing",
     "draw_pair": "drawing",
+    "graph": "drawing",
     "nn": "nn",
     "optim": "optim",
     "training": "training",

@@ -1,0 +1,325 @@
+"""From recorded Tensors to plain data: what `mg.graph` does. The only file here that reads the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..backward import consumers_first, cotangent_for, walk
+from ..reads import kept_for_backward, storage
+from ..record import Primitive, Traced, raw
+from .plain import Contribution, Graph, Node, Numbers, Saved, Scope, Slot
+from .rules import buffer_names, expression, formula, local_texts
+from .words import clean, constant
+
+
+def graph(y: Any, *, gradient: Any = None, names: Any = None) -> Graph:
+    """The recorded graph of `y` (a Tensor or several) as plain data: nodes in tape order, values, gradients, rules.
+
+    `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is
+    used, and if there was none the gradients are None. `names` names tensors: `locals()`, any dict, or a module.
+    Pure: no `.grad` changes. TypeError for what is not a Tensor.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor(3.0, requires_grad=True)
+    >>> y = x * x
+    >>> g = mg.graph(y, names={"x": x, "y": y})
+    >>> g["y"].expression, [slot.local for slot in g["y"].inputs], g["x"].gradient
+    ('x * x', ['g*x', 'g*x'], None)
+    """
+    roots = _roots(y)
+    order = sorted(dict.fromkeys(node for root in roots for node in consumers_first(root)), key=lambda n: n.number)
+    return _Collector(roots, order, _names(names)).collect(_cotangents(roots, gradient))
+
+
+def count(y: Any) -> int:
+    """How many ops stand behind `y`; quick, for deciding whether to draw at all."""
+    return len(dict.fromkeys(node for root in _roots(y) for node in consumers_first(root)))
+
+
+def _roots(y: Any) -> list[Traced]:
+    roots = [y] if isinstance(y, Traced) else list(y) if isinstance(y, (list, tuple)) else []
+    for root in roots:
+        if not isinstance(root, Traced):
+            raise TypeError(f"a graph is drawn of a Tensor or of several, got a {type(root).__name__} among them")
+    if not roots:
+        raise TypeError(
+            f"a graph is drawn of a Tensor or of a sequence of them, got {type(y).__name__}; "
+            "a function is drawn by calling it on Tensors first"
+        )
+    return list(dict.fromkeys(roots))
+
+
+def _cotangents(roots: list[Traced], gradient: Any) -> list[tuple[Traced, Any, bool]]:
+    """(root, cotangent, was it asked for?) of every root that has one."""
+    if gradient is None:
+        before = [(root, getattr(root, "_cotangent", None)) for root in roots]
+        return [(root, raw(g), False) for root, g in before if g is not None]
+    given = gradient if len(roots) > 1 else [gradient]
+    if not isinstance(given, (list, tuple)) or len(given) != len(roots):
+        raise ValueError(f"gradient= must be a sequence of {len(roots)} cotangents, one for each tensor drawn")
+    return [(root, raw(cotangent_for(root, g)), True) for root, g in zip(roots, given, strict=True) if g is not None]
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Names
+
+
+def _names(given: Any) -> dict[Traced, tuple[str, bool]]:
+    """Tensor -> (name, is it a module's parameter?). Names that start with _ are the notebook's own."""
+    if given is None:
+        return {}
+    found: dict[Traced, tuple[str, bool]] = {}
+    if not isinstance(given, Mapping):
+        if not hasattr(given, "named_parameters"):
+            raise TypeError(f"names= takes a dict such as locals(), or a module, got {type(given).__name__}")
+        return {p: (str(name), True) for name, p in given.named_parameters()}
+    for key, value in given.items():
+        name = str(key)
+        if name.startswith("_"):
+            continue
+        for label, x, own in _tensors(name, value):
+            if x not in found or own:
+                found[x] = (label, own)
+    return found
+
+
+def _tensors(name: str, value: Any) -> Iterable[tuple[str, Traced, bool]]:
+    if isinstance(value, Traced):
+        yield name, value, False
+    elif isinstance(value, (list, tuple)) and len(value) <= 1000:
+        yield from ((f"{name}[{k}]", x, False) for k, x in enumerate(value) if isinstance(x, Traced))
+    elif isinstance(value, dict) and len(value) <= 1000:
+        yield from ((f"{name}[{k!r}]", x, False) for k, x in value.items() if isinstance(x, Traced))
+    elif hasattr(value, "named_parameters") and not isinstance(value, type):
+        yield from ((str(key), p, True) for key, p in value.named_parameters())
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Collecting
+
+
+class _Collector:
+    def __init__(self, roots: list[Traced], order: list[Traced], names: dict[Traced, tuple[str, bool]]) -> None:
+        self.roots, self.order, self.given = roots, order, names
+        self.members: list[Any] = []  # nodes in tape order: Traced, or (consumer, position) of a constant array
+        self.id: dict[Any, str] = {}
+        self.storages: dict[int, int] = {}
+        self.alive: list[Any] = []  # keeps the counted arrays alive, so that no address is used twice
+        self.scopes: dict[Any, int] = {}
+        self.notes: list[str] = []
+
+    def collect(self, cotangents: list[tuple[Traced, Any, bool]]) -> Graph:
+        self._number()
+        gradients, contributions, steps = self._walk(cotangents)
+        self._name()
+        saves, kept_by = self._saved()
+        forward = {node: k for k, node in enumerate(self.order, 1)}
+        last = max(steps.values(), default=0)
+        for node in reversed(self.order):
+            if node not in steps and not cotangents:
+                last = steps[node] = last + 1
+        nodes = []
+        for member in self.members:
+            common: dict[str, Any] = {
+                "id": self.id[member],
+                "name": self.name[member],
+                "named": member in self.was_named,
+                "kept_by": tuple(kept_by.get(member, ())),
+            }
+            if isinstance(member, tuple):
+                consumer, k = member
+                nodes.append(Node(kind="constant", value=Numbers(consumer.inputs[k]), needs=False, **common))
+                continue
+            g = gradients.get(member)
+            common["gradient"] = None if g is None else Numbers(g)
+            common["contributions"] = tuple(contributions.get(member, ()))
+            common["needs"] = member._needs
+            common["scope"] = self._scope(member) if member.op is not None else None
+            if member.op is None:
+                array = member._array.copy()  # a leaf may be written later; results never are
+                nodes.append(Node(kind=self._kind(member), value=Numbers(array), **common))
+            else:
+                about = self._op(member)
+                cause = member.context.cause
+                nodes.append(
+                    Node(
+                        value=Numbers(member._array),
+                        forward=forward[member],
+                        backward=steps.get(member, 0),
+                        saves=tuple(saves.get(member, ())),
+                        line=getattr(member, "_line", None),
+                        cause=self.id.get(cause) if cause is not None else None,
+                        **about,
+                        **common,
+                    )
+                )
+        table = tuple(Scope(s.name, self.scopes.get(s.parent)) for s in self.scopes)
+        return Graph(tuple(nodes), tuple(self.id[r] for r in self.roots), table, tuple(self.notes))
+
+    def _number(self) -> None:
+        """Ids n0, n1, ... in tape order; constant arrays come right before the op that uses them."""
+        leaves = dict.fromkeys(x for n in self.order for x in n.inputs if isinstance(x, Traced) and x.op is None)
+        leaves |= dict.fromkeys(root for root in self.roots if root.op is None)
+        for node in sorted([*leaves, *self.order], key=lambda n: n.number):
+            for k, x in enumerate(node.inputs):
+                if isinstance(x, np.ndarray) and x.ndim:
+                    self.members.append((node, k))
+            self.members.append(node)
+        self.id = {member: f"n{k}" for k, member in enumerate(self.members)}
+
+    def _walk(
+        self, cotangents: list[tuple[Traced, Any, bool]]
+    ) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, int]]:
+        """Gradients, contributions and the order of the backward pass, by walking again with an observer."""
+        gradients: dict[Any, Any] = {}
+        parts: dict[Any, list[Contribution]] = {}
+        steps: dict[Any, int] = {}
+
+        def observe(node: Traced, g: Any, sent: list[tuple[int, Any]]) -> None:
+            gradients[node] = gradients[node] + g if node in gradients else g
+            steps.setdefault(node, len(steps) + 1)
+            for k, d in sent:
+                parts.setdefault(node.inputs[k], []).append(Contribution(self.id[node], k, Numbers(d)))
+
+        for root, cotangent, asked in cotangents:
+            try:
+                found = walk(root, cotangent, observe=observe)
+            except RuntimeError as error:
+                if asked:
+                    raise
+                self.notes.append(f"no gradients: {error}")  # a parameter was updated since backward()
+                return {}, {}, {}
+            for leaf, g in found.items():
+                if leaf.op is None:
+                    gradients[leaf] = gradients[leaf] + g if leaf in gradients else g
+        return gradients, parts, steps
+
+    def _name(self) -> None:
+        self.name: dict[Any, str] = {}
+        self.was_named: set[Any] = set()
+        made = leaf = 0
+        for member in self.members:
+            if isinstance(member, tuple):
+                consumer, k = member
+                role = _role(consumer.op, k)
+                self.name[member] = role if len(role) > 1 else "constant"
+                continue
+            said = self.given[member][0] if member in self.given else getattr(member, "_name", None)
+            if member.op is None:
+                leaf += 1
+            else:
+                made += 1
+            if said is not None and said.strip():
+                self.was_named.add(member)
+            else:
+                said = f"t{made}" if member.op is not None else f"leaf{leaf}"
+            self.name[member] = clean(said)
+
+    def _kind(self, leaf: Traced) -> str:
+        """Input or parameter: a parameter learns (needs a gradient) and is not what the longest path starts from."""
+        if not leaf._needs:
+            return "input"
+        if self.given.get(leaf, ("", False))[1]:
+            return "parameter"
+        return "input" if leaf is self._start() else "parameter"
+
+    def _start(self) -> Traced | None:
+        if not hasattr(self, "_begin"):
+            self._begin = self._longest_from()
+        return self._begin
+
+    def _longest_from(self) -> Traced | None:
+        """The leaf that the longest path to the last root starts from; at equal length, one without a gradient."""
+        best: dict[Traced, tuple[int, bool, Traced | None]] = {}
+        for node in self.order:
+            inputs = [x for x in node.inputs if isinstance(x, Traced)]
+            ends = [best.get(x, (0, not x._needs, x)) for x in inputs]
+            steps, free, start = max(ends, key=lambda e: (e[0], e[1]))
+            best[node] = (steps + 1, free, start)
+        return best[self.roots[-1]][2] if self.roots[-1] in best else self.roots[-1]
+
+    def _scope(self, node: Traced) -> int | None:
+        scope = node.context.scope
+        missing = []
+        while scope is not None and scope not in self.scopes:
+            missing.append(scope)
+            scope = scope.parent
+        for entered in reversed(missing):  # parents first
+            self.scopes[entered] = len(self.scopes)
+        return self.scopes[node.context.scope] if node.context.scope is not None else None
+
+    def _op(self, node: Traced) -> dict[str, Any]:
+        op: Primitive = node.op  # type: ignore[assignment]
+        texts: list[str] = []
+        sources: list[str | None] = []
+        for k, x in enumerate(node.inputs):
+            member = x if isinstance(x, Traced) else (node, k)
+            known = member in self.id if isinstance(x, (Traced, np.ndarray)) else False
+            sources.append(self.id[member] if known else None)
+            texts.append(self.name[member] if known else constant(x))
+        local = local_texts(node, texts, self.name[node])
+        whole, short = expression(node, texts)
+        slots = tuple(
+            Slot(
+                text,
+                source,
+                _role(op, k),
+                local[k] if source is not None and getattr(node.inputs[k], "_needs", False) else "",
+            )
+            for k, (text, source) in enumerate(zip(texts, sources, strict=True))
+        )
+        return {
+            "kind": "fused" if op.joint is not None else "op",
+            "op": op.name,
+            "expression": whole,
+            "short": short,
+            "formula": formula(node, texts, self.name[node]),
+            "inputs": slots,
+        }
+
+    def _saved(self) -> tuple[dict[Traced, list[Saved]], dict[Any, list[str]]]:
+        """What each op keeps, and for each tensor who keeps it."""
+        saves: dict[Traced, list[Saved]] = {}
+        kept_by: dict[Any, list[str]] = {}
+        for node in self.order:
+            op: Primitive = node.op  # type: ignore[assignment]
+            buffers = buffer_names(op, len(node.saved or ()))
+            for what, array in kept_for_backward(node).items():
+                owner = self._owner(node, what)
+                base = storage(array)
+                number = self.storages.setdefault(id(base), len(self.storages))
+                self.alive.append(base)
+                if what.startswith("saved "):
+                    name = buffers[int(what[6:])]
+                    saves.setdefault(node, []).append(Saved(name, None, number, base.nbytes, Numbers(array)))
+                else:
+                    name = self.name.get(owner, what)
+                    saves.setdefault(node, []).append(Saved(name, self.id.get(owner), number, base.nbytes))
+                    kept_by.setdefault(owner, []).append(self.id[node])
+        return saves, kept_by
+
+    def _owner(self, node: Traced, what: str) -> Any:
+        if what == "out":
+            return node
+        op: Primitive = node.op  # type: ignore[assignment]
+        for k, x in enumerate(node.inputs):
+            name = op.input_names[0] + f" {k}" if op.variadic else op.input_names[k]
+            if name == what:
+                return x if isinstance(x, Traced) else (node, k)
+        return None
+
+
+def _role(op: Primitive | None, k: int) -> str:
+    assert op is not None
+    return op.input_names[0] if op.variadic else op.input_names[k]
+
+
+def refused(nodes: int, most: int) -> str:
+    """The error text for a graph that is too large to be looked at."""
+    return (
+        f"{nodes} ops are more than a picture can show (max_nodes={most}): collapse modules and scopes with depth=0, "
+        "draw one part with module='name', draw an earlier result, or raise max_nodes="
+    )

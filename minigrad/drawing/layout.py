@@ -1,0 +1,84 @@
+"""What makes a picture readable before Graphviz places it: the spine, and the order of slots on a card."""
+
+from __future__ import annotations
+
+from .plain import Graph, Node
+
+
+def spine(graph: Graph) -> dict[str, int]:
+    """Ids on a longest path from a leaf to the last root, numbered along it: drawn as one straight column.
+
+    Where two paths are equally long the first input wins, so that the data and not the parameter leads.
+    """
+    best: dict[str, tuple[int, str | None]] = {}
+    for node in graph.nodes:
+        longest: tuple[int, str | None] = (0, None)
+        for slot in node.inputs:
+            if slot.node in best:
+                steps = best[slot.node][0] + 1
+                if steps > longest[0]:
+                    longest = (steps, slot.node)
+        best[node.id] = longest
+    path = []
+    at: str | None = graph.roots[-1]
+    while at is not None:
+        path.append(at)
+        at = best[at][1]
+    return {name: k for k, name in enumerate(reversed(path))}
+
+
+def follows(source: str | None, node: Node, path: dict[str, int]) -> bool:
+    """Whether the edge source -> node is part of the spine."""
+    return source in path and node.id in path and path[source] + 1 == path[node.id]
+
+
+def slots_in_order(node: Node, path: dict[str, int]) -> list[int]:
+    """Positions of the inputs that have a card of their own: the one on the spine first, the others right of it.
+
+    That removes the crossings; the expression line keeps the true order of the arguments.
+    """
+    shown = [k for k, slot in enumerate(node.inputs) if slot.node is not None]
+    return sorted(shown, key=lambda k: (not follows(node.inputs[k].node, node, path), k))
+
+
+def homes(graph: Graph) -> dict[str, int | None]:
+    """The scope that each leaf is drawn in: beside the ops that use it, in their module but not in a scope inside it.
+
+    A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). The input stays
+    outside: it comes from elsewhere.
+    """
+    users: dict[str, list[int | None]] = {}
+    for node in graph.nodes:
+        for slot in node.inputs:
+            if slot.node is not None:
+                users.setdefault(slot.node, []).append(node.scope)
+    found: dict[str, int | None] = {}
+    for node in graph.nodes:
+        if node.op:
+            found[node.id] = node.scope
+            continue
+        at = _common(graph, users.get(node.id, [])) if node.kind != "input" else None
+        while at is not None and not graph.scopes[at].name[:1].isupper():
+            at = graph.scopes[at].parent
+        found[node.id] = at
+    return found
+
+
+def _common(graph: Graph, scopes: list[int | None]) -> int | None:
+    """The innermost scope that all of these lie in."""
+    paths = [list(reversed(ancestors(graph, scope))) for scope in scopes]
+    common = None
+    for level in zip(*paths, strict=False):
+        if len(set(level)) > 1:
+            break
+        common = level[0]
+    return common
+
+
+def ancestors(graph: Graph, scope: int | None) -> list[int]:
+    """The scope and those around it, innermost first."""
+    found = []
+    while scope is not None:
+        found.append(scope)
+        scope = graph.scopes[scope].parent
+    return found

@@ -1,0 +1,95 @@
+"""Which nodes of two graphs are the same tensor, and by how much they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .plain import Graph, Node, Numbers
+from .words import number
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest difference of two arrays: absolute, relative to the largest element, in steps of its last digit."""
+
+    absolute: float
+    relative: float
+    ulps: float
+
+    def __str__(self) -> str:
+        if self.absolute == 0:
+            return "equal"
+        return f"{number(self.absolute, 2)} abs, {number(self.relative, 2)} rel, {number(self.ulps, 2)} ulp"
+
+
+@dataclass(frozen=True)
+class Match:
+    """One tensor that both graphs hold; right may be a buffer that a fused op keeps (its index among them)."""
+
+    name: str
+    left: str
+    right: str
+    buffer: int | None
+    value: Difference | None
+    gradient: Difference | None
+
+    def __str__(self) -> str:
+        said = [f"value {self.value}"] if self.value is not None else []
+        said += [f"grad {self.gradient}"] if self.gradient is not None else []
+        return f"{self.name}: {'; '.join(said) or 'not compared'}"
+
+
+def difference(a: Numbers | None, b: Numbers | None) -> Difference | None:
+    """The largest difference, or None where there is nothing to compare (missing, cut, or of another size)."""
+    if a is None or b is None or a.array is None or b.array is None or a.size != b.size:
+        return None
+    if a.size == 0:
+        return Difference(0.0, 0.0, 0.0)
+    x, y = (np.asarray(n.array, float).ravel() for n in (a, b))
+    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    if same.all():
+        return Difference(0.0, 0.0, 0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = float(np.abs(np.where(same, 0.0, x - y)).max())
+        scale = float(np.maximum(np.abs(x), np.abs(y)).max())
+    coarse = np.dtype(a.dtype if a.dtype == b.dtype else "float64")
+    kind = coarse.type if coarse.kind == "f" else np.float64
+    step = float(np.spacing(kind(scale))) if np.isfinite(scale) else np.nan
+    return Difference(gap, gap / scale if scale else 0.0, gap / step if step else 0.0)
+
+
+def matches(left: Graph, right: Graph) -> list[Match]:
+    """The tensors that both graphs hold: the roots, then whatever has the same name and size, in tape order.
+
+    Only names that a user gave count; the buffers that a fused op keeps are matched by their names too.
+    """
+    found: list[Match] = []
+    taken: set[str] = set()
+    roots = dict(zip(left.roots, right.roots, strict=False))
+    by_name: dict[str, list[Node]] = {}
+    for node in right.nodes:
+        if node.named and node.id not in right.roots:
+            by_name.setdefault(node.name, []).append(node)
+    buffers = {}
+    for node in right.nodes:
+        own = [saved for saved in node.saves if saved.node is None]
+        buffers.update({saved.name: (node, k, saved.numbers) for k, saved in enumerate(own)})
+    for node in left.nodes:
+        other: Node | None = None
+        if node.id in roots:
+            other = right[roots[node.id]]
+        elif node.named:
+            other = next(
+                (n for n in by_name.get(node.name, ()) if n.value.size == node.value.size and n.id not in taken), None
+            )
+        if other is not None:
+            taken.add(other.id)
+            gaps = difference(node.value, other.value), difference(node.gradient, other.gradient)
+            found.append(Match(node.name, node.id, other.id, None, *gaps))
+        elif node.named and node.name in buffers:
+            owner, k, numbers = buffers[node.name]
+            if numbers is not None and numbers.size == node.value.size:
+                found.append(Match(node.name, node.id, owner.id, k, difference(node.value, numbers), None))
+    return found

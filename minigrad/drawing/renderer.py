@@ -1,0 +1,97 @@
+"""Find a program that renders DOT, and run it. The standard library only; never a shell, always a time-out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+PURE_FORMATS = {"svg", "png", "json", "plain", "dot", "xdot"}
+
+HINT = """Graphviz's `dot` was not found, so this graph cannot be drawn as {format}.
+Any one of these fixes it:
+  pip install "minigrad[viz]"      (brings graphviz-pure, a 6 MB wheel without any system package; SVG and PNG)
+  apt install graphviz | brew install graphviz | winget install Graphviz.Graphviz | conda install graphviz
+  MINIGRAD_DOT=/path/to/dot        (if it is installed but not on PATH)
+Without it: mg.draw(y).dot is the DOT text (paste it into any Graphviz viewer), print(mg.draw(y)) shows a table."""
+
+PDF_HINT = """PDF needs a system Graphviz: graphviz-pure draws SVG and PNG only.
+  apt install graphviz | brew install graphviz | winget install Graphviz.Graphviz | conda install graphviz
+Or save("x.svg") and convert that."""
+
+
+class RendererNotFound(RuntimeError):
+    """No program that can render DOT; the message says how to get one."""
+
+
+def find(format: str = "svg") -> str:
+    """The program to run: MINIGRAD_DOT, `dot` on PATH, or graphviz-pure of this environment.
+
+    RendererNotFound where there is none. A MINIGRAD_DOT that is not a program is an error, never a silent fallback.
+    """
+    chosen = os.environ.get("MINIGRAD_DOT")
+    if chosen:
+        program = shutil.which(chosen)
+        if program is None:
+            raise RendererNotFound(f"MINIGRAD_DOT={chosen!r} is not a program that can be run; unset or correct it")
+        return program
+    program = shutil.which("dot")
+    if program is not None:
+        return program
+    pure = _pure()
+    if pure is not None and format in PURE_FORMATS:
+        return pure
+    raise RendererNotFound(PDF_HINT if pure is not None and format == "pdf" else HINT.format(format=format))
+
+
+@lru_cache(maxsize=1)
+def _pure() -> str | None:
+    """graphviz-pure of this very environment, also when its bin folder is not on PATH, as in notebook kernels."""
+    try:
+        for file in importlib.metadata.distribution("graphviz-pure").files or ():
+            path = Path(str(file.locate()))
+            if file.name in ("graphviz-pure", "graphviz-pure.exe") and path.is_file():
+                return str(path.resolve())
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    return shutil.which("graphviz-pure")
+
+
+def render(dot: str, format: str = "svg", *, timeout: float = 60, options: tuple[str, ...] = ()) -> bytes:
+    """The picture of a DOT text. TimeoutError and RuntimeError say what to do."""
+    program = find(format)
+    name = Path(program).name
+    try:
+        done = subprocess.run(
+            [program, f"-T{format}", *options],
+            input=dot.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(
+            f"{name} took more than {timeout:g} s: draw fewer nodes (depth=0, module=, detail=0), or pass timeout="
+        ) from None
+    except OSError as error:
+        raise RendererNotFound(f"{program} could not be run ({error}); set MINIGRAD_DOT to a working dot") from error
+    # widths of non-ASCII letters are guessed, which graphviz-pure says for every single one of them
+    said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line and "non-ASCII" not in line]
+    if done.returncode or not done.stdout:
+        if format == "pdf" and any("Format" in line or "format" in line for line in said):
+            raise RendererNotFound(PDF_HINT)
+        raise RuntimeError(f"{name} failed (exit {done.returncode}): {'; '.join(said)[:500] or 'no output'}")
+    return done.stdout
+
+
+def version(program: str) -> tuple[int, ...] | None:
+    """The Graphviz version that a program says it is, or None."""
+    try:
+        said = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"(\d+(?:\.\d+)+)", said.stdout + said.stderr)
+    return tuple(map(int, found.group(1).split("."))) if found else None

@@ -1,0 +1,147 @@
+"""Which program renders, what is said without one, and what the files that come out hold."""
+
+import re
+import shutil
+import stat
+import sys
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.drawing import RendererNotFound, renderer
+
+from .examples import DY, composed, fused
+
+PURE = renderer._pure()
+DOT = shutil.which("dot")
+PROGRAMS = [
+    pytest.param(PURE, id="graphviz-pure", marks=pytest.mark.skipif(PURE is None, reason="no graphviz-pure here")),
+    pytest.param(DOT, id="dot", marks=pytest.mark.skipif(DOT is None, reason="no system Graphviz here")),
+]
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def no_renderer(monkeypatch):
+    monkeypatch.delenv("MINIGRAD_DOT", raising=False)
+    monkeypatch.setattr(renderer.shutil, "which", lambda name: None)
+    monkeypatch.setattr(renderer, "_pure", lambda: None)
+
+
+def test_the_order_of_the_search(monkeypatch):
+    monkeypatch.setattr(renderer, "_pure", lambda: "/pure")
+    monkeypatch.setattr(renderer.shutil, "which", lambda name: {"dot": "/dot", "mine": "/mine"}.get(name))
+    monkeypatch.setenv("MINIGRAD_DOT", "mine")
+    assert renderer.find() == "/mine"
+    monkeypatch.delenv("MINIGRAD_DOT")
+    assert renderer.find() == "/dot"
+    monkeypatch.setattr(renderer.shutil, "which", lambda name: None)
+    assert renderer.find() == "/pure"
+    with pytest.raises(RendererNotFound, match="PDF needs a system Graphviz"):
+        renderer.find("pdf")
+
+
+def test_a_wrong_choice_is_an_error_not_a_fallback(monkeypatch):
+    monkeypatch.setenv("MINIGRAD_DOT", "/no/such/program")
+    with pytest.raises(RendererNotFound, match="/no/such/program"):
+        mg.draw(composed()).svg()
+
+
+def test_without_a_renderer_the_pip_fix_comes_first_and_text_still_works(no_renderer, tmp_path):
+    drawing = mg.draw(composed(), gradient=DY)
+    with pytest.raises(RendererNotFound, match="pip install") as caught:
+        drawing.svg()
+    assert str(caught.value).index("pip install") < str(caught.value).index("apt install")
+    assert "digraph" in drawing.dot
+    assert "9 ops on the tape" in str(drawing)
+    bundle = drawing._repr_mimebundle_()
+    assert "pip install" in bundle["text/plain"]
+    assert "image/svg+xml" not in bundle
+    with pytest.raises(RendererNotFound):
+        drawing.save(tmp_path / "x.svg")
+    assert list(tmp_path.iterdir()) == []  # and no half-written file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for dot")
+def test_a_hanging_renderer_is_ended(monkeypatch, tmp_path):
+    slow = tmp_path / "dot"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(slow.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("MINIGRAD_DOT", str(slow))
+    with pytest.raises(TimeoutError, match="depth=0"):
+        mg.draw(composed()).svg(timeout=0.2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for dot")
+def test_a_failing_renderer_is_quoted(monkeypatch, tmp_path):
+    bad = tmp_path / "dot"
+    bad.write_text("#!/bin/sh\necho 'syntax error in line 7' >&2\nexit 1\n")
+    bad.chmod(bad.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("MINIGRAD_DOT", str(bad))
+    with pytest.raises(RuntimeError, match="syntax error in line 7"):
+        mg.draw(composed()).svg()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_svg_holds_every_card_and_edge(program, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_DOT", program)
+    drawing = mg.draw(composed(), gradient=DY, title="Batch norm")
+    svg = drawing.svg()
+    assert svg.startswith("<svg ")
+    assert "viewBox" in svg
+    assert len(re.findall(r'class="node (?:op|input|parameter)"', svg)) == 12
+    assert len(re.findall(r'class="edge forward"', svg)) == 13
+    assert len(re.findall(r'class="edge backward"', svg)) == 13
+    for text in ("Batch norm", "x_hat = centred / std", "statistics", "saved", "output"):
+        assert text in svg.replace("&#45;", "-").replace("&#160;", " ")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("direction", ["TB", "LR"])
+def test_every_look_renders(program, theme, direction, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_DOT", program)
+    for detail in (0, 1, 2):
+        for backward in (True, False):
+            options = {"detail": detail, "backward": backward, "theme": theme, "direction": direction}
+            assert "<svg" in mg.draw(composed(), gradient=DY, **options).svg()
+    assert mg.draw_pair(composed(), fused(), gradient=DY, theme=theme, direction=direction).png()[:4] == b"\x89PNG"
+
+
+def test_save_by_ending(tmp_path, monkeypatch):
+    if PURE is None and DOT is None:
+        pytest.skip("no renderer here")
+    drawing = mg.draw(fused(), gradient=DY)
+    for ending in ("svg", "png", "dot", "gv", "json", "md"):
+        path = drawing.save(tmp_path / f"x.{ending}")
+        assert path.stat().st_size > 100
+    with pytest.raises(ValueError, match=r"\.svg.*\.png"):
+        drawing.save(tmp_path / "x.jpeg")
+    with pytest.raises(ValueError, match="million pixels"):
+        drawing.png(dpi=1200)
+    with pytest.raises(FileNotFoundError):
+        drawing.save(tmp_path / "nowhere" / "x.dot")
+
+
+def test_two_shown_pictures_share_no_id():
+    if PURE is None and DOT is None:
+        pytest.skip("no renderer here")
+    drawing = mg.draw(fused(), gradient=DY)
+    first, second = (drawing._repr_mimebundle_()["image/svg+xml"] for _ in range(2))
+    ids = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in (first, second)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [({"theme": "blue"}, "light"), ({"direction": "RL"}, "TB"), ({"detail": 3}, "0 .names")]
+)
+def test_wrong_options_are_said(option, said):
+    with pytest.raises(ValueError, match=said):
+        mg.draw(fused(), **option)
+
+
+def test_numbers_that_are_not_finite_are_shouted():
+    x = mg.tensor(np.array([0.0, 1.0, 2.0, np.inf]), requires_grad=True, name="x")
+    assert "1/4 NAN/INF" in mg.draw(x * 2.0).dot
