@@ -42,6 +42,7 @@ class Context(NamedTuple):
     lines: bool = False
     scope: Scope | None = None
     cause: Any = None  # in a differentiable backward pass: the forward node whose rule is running
+    frozen: bool = False  # modules change no state of their own, such as running statistics
 
 
 class _Current(threading.local):
@@ -52,8 +53,8 @@ current = _Current()
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class switched:
-    """Change the context inside a `with`, or for the time of a function (also between a generator's steps)."""
+class switched(threading.local):  # per thread, so that one object may serve several
+    """Change the context inside a `with`, or for the time of a function (in a generator: for its steps)."""
 
     def __init__(self, change: Callable[[Context], Context]) -> None:
         self._change = change
@@ -70,6 +71,11 @@ class switched:
 
     def __call__(self, function: F) -> F:
         change = self._change
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__name__} is async: between its steps other tasks of this thread would be switched too; "
+                "use a `with` block that holds no await"
+            )
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -137,10 +143,23 @@ def record_lines() -> switched:
     return switched(lambda context: context._replace(lines=True))
 
 
+def frozen() -> switched:
+    """Inside, modules change no state of their own: running statistics stay as they are.
+
+    For whoever calls a function many times to look at it, as numerical gradients do.
+    """
+    return switched(lambda context: context._replace(frozen=True))
+
+
 def differentiating(node: Any) -> switched:
     """What a rule records while it runs on Tensors: always on, in the forward op's scope, with it as the cause."""
     scope = node.context.scope
     return switched(lambda context: context._replace(recording=True, scope=scope, cause=node))
+
+
+def recording() -> switched:
+    """Record, also inside no_grad: for a backward pass whose gradients are to have a graph of their own."""
+    return switched(lambda context: context._replace(recording=True))
 
 
 _HOME = str(PurePath(__file__).parent)

@@ -1,0 +1,286 @@
+"""BatchNorm1d: batch norm as a layer, with running statistics after four conventions.
+
+|                                | torch              | keras              | cs231n             | paper               |
+| ------------------------------ | ------------------ | ------------------ | ------------------ | ------------------- |
+| update                         | (1-m)*old + m*batch| m*old + (1-m)*batch| m*old + (1-m)*batch| average over batches|
+| m, eps                         | 0.1, 1e-5          | 0.99, 1e-3         | 0.9, 1e-5          | -, 1e-5             |
+| running variance starts at     | 1                  | 1                  | 0                  | 1 (replaced at once)|
+| it stores the batch's variance | unbiased           | biased             | biased             | unbiased            |
+
+All normalize with the biased variance of the batch in training. Sources: PyTorch's BatchNorm1d, Keras'
+BatchNormalization, the cs231n notebook (seed 002), Ioffe and Szegedy 2015, algorithm 2.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backward import write
+from ..context import current, frozen, no_grad
+from ..functional import floats
+from ..normalization import (
+    batch_norm,
+    batch_norm_composed,
+    batch_norm_inference,
+    batch_norm_inference_composed,
+)
+from ..record import Traced, raw
+from ..tensor import Tensor, ones, zeros
+from .module import Module
+
+Array = np.ndarray[Any, Any]
+frozen_statistics = frozen
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a library keeps running statistics: one column of the table above."""
+
+    momentum: float | None  # None: every batch counts the same
+    eps: float
+    momentum_keeps: bool  # is `momentum` the share of the old value (Keras, cs231n) or of the batch (PyTorch)?
+    start_var: float
+    unbiased: bool
+
+
+CONVENTIONS = {
+    "torch": Convention(momentum=0.1, eps=1e-5, momentum_keeps=False, start_var=1.0, unbiased=True),
+    "keras": Convention(momentum=0.99, eps=1e-3, momentum_keeps=True, start_var=1.0, unbiased=False),
+    "cs231n": Convention(momentum=0.9, eps=1e-5, momentum_keeps=True, start_var=0.0, unbiased=False),
+    "paper": Convention(momentum=None, eps=1e-5, momentum_keeps=True, start_var=1.0, unbiased=True),
+}
+
+
+class NonFinite(ValueError):
+    """A layer was given NaN or infinite values; `.tensor` is what it was given, with the graph that made it."""
+
+    def __init__(self, message: str, tensor: Any) -> None:
+        super().__init__(message)
+        self.tensor = tensor
+
+
+class BatchNorm1d(Module):
+    """gamma * (x - mean) / sqrt(var + eps) + beta per channel: of the batch in training, running ones in eval().
+
+    x: (N, C) or (N, C, L), statistics over N (and L). `implementation`: "fused" (one node) or "composed" (a graph of
+    primitives), same results. `momentum` and `eps` default to the convention's. `bias_correction=True` divides a
+    running average in eval() by 1 - keep^updates, which removes what a short training leaves of its start value.
+    Training with one value a channel, an empty or a non-finite batch raises ValueError, and nothing changes.
+
+    A bias before batch norm is absorbed by the mean: its gradient is exactly zero. The layer warns about one that
+    it sees, unless `allow_bias=True`.
+
+    >>> import minigrad as mg
+    >>> bn = BatchNorm1d(1, convention="keras")
+    >>> y = bn(mg.tensor([[1.0], [3.0]]))
+    >>> bn.running_mean
+    tensor([0.02], name='running_mean')
+    >>> bn
+    BatchNorm1d(1, convention='keras', implementation='fused', momentum=0.99, eps=0.001)
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        convention: str = "torch",
+        implementation: str = "fused",
+        momentum: float | None = None,
+        eps: float | None = None,
+        affine: bool = True,
+        bias_correction: bool = False,
+        allow_bias: bool = False,
+        dtype: npt.DTypeLike = float,
+    ) -> None:
+        if num_features < 1:
+            raise ValueError(f"BatchNorm1d: num_features={num_features!r} must be at least 1")
+        if convention not in CONVENTIONS:
+            raise ValueError(f"BatchNorm1d: convention={convention!r} must be one of {', '.join(CONVENTIONS)}")
+        if implementation not in ("fused", "composed"):
+            raise ValueError(f"BatchNorm1d: implementation={implementation!r} must be 'fused' or 'composed'")
+        rules = CONVENTIONS[convention]
+        if rules.momentum is None and (momentum is not None or bias_correction):
+            raise ValueError(
+                "BatchNorm1d: the paper's convention averages over batches; it has no momentum and needs no correction"
+            )
+        momentum = rules.momentum if momentum is None else momentum
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm1d: momentum={momentum!r} must lie in 0 .. 1")
+        eps = rules.eps if eps is None else eps
+        if not 0 <= eps < np.inf:
+            raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
+        self.num_features, self.convention, self.implementation = num_features, convention, implementation
+        self.momentum, self.eps, self.bias_correction, self.allow_bias = momentum, eps, bias_correction, allow_bias
+        self.gamma: Tensor | None = None
+        self.beta: Tensor | None = None
+        if affine:
+            self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma")
+            self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta")
+        self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
+        self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
+        self.updates = zeros((), dtype=np.int64, name="updates")
+        self.start_share = ones((), name="start_share")  # how much of the start value the averages still hold
+        self._looked_for_bias = allow_bias
+
+    def forward(self, x: Any) -> Any:
+        """Batch norm of x, (N, C) or (N, C, L); in training the running statistics move once."""
+        x = floats("BatchNorm1d", x)
+        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"BatchNorm1d({self.num_features}): x must be (N, {self.num_features}) or (N, {self.num_features}, L), "
+                f"got shape {x.shape}"
+            )
+        axis = 0 if x.ndim == 2 else (0, 2)
+        if not self.training:
+            given_mean, given_var = self._inference_statistics()
+            infer = batch_norm_inference if self.implementation == "fused" else batch_norm_inference_composed
+            return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
+        if not self._looked_for_bias:
+            self._warn_of_bias(x)
+        mean, var, count = self._batch_statistics(x, axis)
+        normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
+        y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        if not current.context.frozen:
+            self._update(mean, var, count)
+        return y
+
+    # statistics ---------------------------------------------------------------------------------------------
+
+    def _batch_statistics(self, x: Any, axis: int | tuple[int, ...]) -> tuple[Array, Array, int]:
+        """Mean, biased variance and number of values of each channel; everything that may be wrong is checked."""
+        values: Array = raw(x)
+        count = values.size // self.num_features
+        if count < 2:
+            raise ValueError(
+                f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
+                f"{values.shape}; use a larger batch, or .eval() for single samples"
+            )
+        first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
+        with np.errstate(invalid="ignore", over="ignore"):
+            shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
+            offset = np.add.reduce(shifted, axis=axis, keepdims=True) / count
+            var = np.add.reduce(np.square(shifted - offset), axis=axis) / count
+            mean = (first + offset).reshape(self.num_features)
+        # a NaN or infinity anywhere in a channel is in its sums
+        if not np.isfinite(var).all():
+            bad = np.flatnonzero(~np.isfinite(var))
+            what = "values whose square overflows" if np.isfinite(values).all() else "NaN or infinite values"
+            raise NonFinite(
+                f"BatchNorm1d({self.num_features}): the batch of shape {values.shape} has {what} in "
+                f"{bad.size} channel(s), first in channel {bad[0]}; running statistics are unchanged",
+                x,
+            )
+        return mean, var, count
+
+    def _shares(self, updates: int) -> tuple[float, float]:
+        """(share of the old value, share of the batch) in update number `updates`, counted from 1."""
+        if self.momentum is None:
+            return (updates - 1) / updates, 1 / updates
+        m = self.momentum
+        return (m, 1 - m) if CONVENTIONS[self.convention].momentum_keeps else (1 - m, m)
+
+    def _update(self, mean: Array, var: Array, count: int) -> None:
+        updates = int(self.updates._array) + 1
+        keep, take = self._shares(updates)
+        if CONVENTIONS[self.convention].unbiased:
+            var = var * (count / (count - 1))
+        write(self.running_mean, keep * self.running_mean._array + take * mean)
+        write(self.running_var, keep * self.running_var._array + take * var)
+        write(self.updates, updates)
+        write(self.start_share, keep * self.start_share._array)
+
+    def _inference_statistics(self) -> tuple[Tensor, Tensor]:
+        share = float(self.start_share._array)
+        if not self.bias_correction or share in (0.0, 1.0):
+            return self.running_mean, self.running_var
+        start = CONVENTIONS[self.convention].start_var
+        mean = self.running_mean._array / (1.0 - share)
+        var = np.maximum(self.running_var._array - share * start, 0) / (1.0 - share)
+        return Tensor(mean, name="corrected_mean"), Tensor(var, name="corrected_var")
+
+    def reset_statistics(self) -> None:
+        """Running statistics as at the start."""
+        write(self.running_mean, 0)
+        write(self.running_var, CONVENTIONS[self.convention].start_var)
+        write(self.updates, 0)
+        write(self.start_share, 1)
+
+    # weights as Keras lists them ----------------------------------------------------------------------------
+
+    def get_weights(self) -> list[Array]:
+        """Copies of [gamma, beta, running mean, running variance], in Keras' order."""
+        return [tensor._array.copy() for tensor in self._weights()]
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
+        own = self._weights()
+        given = [np.asarray(raw(array)) for array in weights]
+        shapes = [array.shape for array in given]
+        if shapes != [tensor.shape for tensor in own]:
+            names = ", ".join(str(tensor.name) for tensor in own)
+            raise ValueError(f"set_weights: expected {names} of shape ({self.num_features},) each, got shapes {shapes}")
+        if any(array.dtype.kind not in "fiu" for array in given):
+            raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
+        for tensor, array in zip(own, given, strict=True):
+            write(tensor, array)
+        write(self.start_share, 0)
+
+    def _weights(self) -> list[Tensor]:
+        affine = [tensor for tensor in (self.gamma, self.beta) if tensor is not None]
+        return [*affine, self.running_mean, self.running_var]
+
+    def _warn_of_bias(self, x: Any) -> None:
+        self._looked_for_bias = True
+        if isinstance(x, Traced) and x.op is not None and x.op.name == "add":
+            for bias in x.inputs:
+                if isinstance(bias, Tensor) and bias.op is None and bias.requires_grad and bias.ndim == 1:
+                    warnings.warn(
+                        f"the bias {bias.name or ''} of shape {bias.shape} feeds a batch norm, which subtracts it "
+                        "again: its gradient is exactly zero. Use Linear(bias=False), or BatchNorm1d(allow_bias=True)",
+                        stacklevel=5,
+                    )
+
+    def _about(self) -> str:
+        corrected = ", bias_correction=True" if self.bias_correction else ""
+        return (
+            f"{self.num_features}, convention={self.convention!r}, implementation={self.implementation!r}, "
+            f"momentum={self.momentum}, eps={self.eps}{corrected}"
+        )
+
+
+def average_statistics(model: Module, batches: Iterable[Any]) -> None:
+    """Set the running statistics of every BatchNorm1d in `model` to averages over `batches`, weights unchanged.
+
+    Algorithm 2 of Ioffe and Szegedy 2015, for after a training; also the cure for running averages that lag
+    behind. Means are averaged as they are, variances as the layer's convention stores them. All or nothing: if a
+    batch fails, the statistics are as before.
+    """
+    layers = [module for _, module in model.named_modules() if isinstance(module, BatchNorm1d)]
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    before = [(layer, layer.momentum, layer.state_dict()) for layer in layers]
+    seen = 0
+    try:
+        for layer in layers:
+            layer.reset_statistics()
+            layer.momentum = None
+        model.train()
+        with no_grad():
+            for seen, batch in enumerate(batches, 1):  # noqa: B007
+                model(batch)
+        if not seen:
+            raise ValueError("average_statistics: there were no batches")
+    except BaseException:
+        for layer, _, state in before:
+            layer.load_state_dict(state)
+        raise
+    finally:
+        for layer, momentum, _ in before:
+            layer.momentum = momentum
+        for module, mode in modes:
+            module.training = mode
