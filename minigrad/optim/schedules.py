@@ -1,0 +1,88 @@
+"""Learning rates that change: call .step() once an epoch (or once an update, where the numbers are meant so)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .optimizers import Array, Optimizer
+
+
+class Schedule:
+    """Base of all schedules: lr of group k = its start value * factor(t), t = how often step() was called."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer, self.t = optimizer, 0
+        self.start = [group["lr"] for group in optimizer.groups]
+        self._set()
+
+    def rate(self, start: float, group: int) -> float:
+        """The rate at time self.t of a group that started with `start`."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """One unit of time later."""
+        self.t += 1
+        self._set()
+
+    def _set(self) -> None:
+        for k, (group, start) in enumerate(zip(self.optimizer.groups, self.start, strict=True)):
+            group["lr"] = self.rate(start, k)
+
+    def state_dict(self) -> dict[str, Array]:
+        """The time and the start rates."""
+        return {"t": np.array(self.t), "start": np.array(self.start)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        start = np.asarray(state["start"], dtype=float)
+        if start.shape != (len(self.start),):
+            raise ValueError(f"this state has {start.size} start rates, the optimizer {len(self.start)} groups")
+        self.t, self.start = int(state["t"]), start.tolist()
+        self._set()
+
+
+class StepLR(Schedule):
+    """The rate times gamma every `step_size` steps."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        if step_size < 1:
+            raise ValueError(f"StepLR: step_size={step_size!r} must be at least 1")
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer)
+
+    def rate(self, start: float, group: int) -> float:
+        """start * gamma^(t // step_size)."""
+        return float(start * self.gamma ** (self.t // self.step_size))
+
+
+class CosineLR(Schedule):
+    """From the start rate to `lr_min` along half a cosine in `t_max` steps; stays there. As CosineAnnealingLR."""
+
+    def __init__(self, optimizer: Optimizer, t_max: int, lr_min: float = 0.0) -> None:
+        if t_max < 1:
+            raise ValueError(f"CosineLR: t_max={t_max!r} must be at least 1")
+        self.t_max, self.lr_min = t_max, lr_min
+        super().__init__(optimizer)
+
+    def rate(self, start: float, group: int) -> float:
+        """lr_min + (start - lr_min) * (1 + cos(pi t / t_max)) / 2."""
+        t = min(self.t, self.t_max)
+        return self.lr_min + (start - self.lr_min) * (1 + math.cos(math.pi * t / self.t_max)) / 2
+
+
+class LambdaLR(Schedule):
+    """The start rate times factor(t); one function for all groups, or one a group."""
+
+    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float] | Sequence[Callable[[int], float]]) -> None:
+        self.factors = [factor] * len(optimizer.groups) if callable(factor) else list(factor)
+        if len(self.factors) != len(optimizer.groups):
+            raise ValueError(f"LambdaLR: {len(self.factors)} functions for {len(optimizer.groups)} groups")
+        super().__init__(optimizer)
+
+    def rate(self, start: float, group: int) -> float:
+        """start * factor(t)."""
+        return start * self.factors[group](self.t)
