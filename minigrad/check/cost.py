@@ -10,14 +10,14 @@ import numpy as np
 from ..backward import consumers_first, grad
 from ..context import switched
 from ..reads import kept_for_backward, storage
-from ..record import Traced
+from ..record import Primitive, Traced
 from ..tensor import Tensor
 
 
 class Cost(NamedTuple):
     """ops: ops on the tape. kept: bytes that backward reads, each array once. alive: bytes of all values that the
     recorded graph holds, leaves apart. forward, backward: arrays at least as big as the largest input that the ops
-    of each pass read or write, a fused op counted by the ops that its own code is made of.
+    of each pass read or write; an op made of other ops, as fused ones are, is counted by those.
     """
 
     ops: int
@@ -76,15 +76,23 @@ def _recording() -> switched:
 
 
 def _expanded(node: Traced) -> list[Traced]:
-    """The ops that a fused op is made of: its kernel and its `save` run on Tensors; other ops stand for themselves."""
-    op = node.op
-    if op is None or op.save is None:
-        return [node]
+    """The ops that an op's own code is made of, found by running that code on Tensors.
+
+    Fused ops and reductions such as var are written in minigrad's own functions, so they can be; an op whose code is
+    NumPy's stands for itself.
+    """
+    op: Primitive = node.op  # type: ignore[assignment]
     fresh = [_leaf_of(x) for x in node.inputs]
     with _recording():
-        saved = op.save(*fresh, **node.params)
-        out = op.kernel(*fresh, saved=saved, **node.params)
-    return consumers_first(out)
+        try:
+            saved = {} if op.save is None else {"saved": op.save(*fresh, **node.params)}
+            out = op.kernel(*fresh, **saved, **node.params)
+        except (TypeError, ValueError):  # NumPy does not take Tensors
+            return [node]
+    parts = consumers_first(out) if isinstance(out, Traced) else []
+    if len(parts) < 2:
+        return [node]
+    return [smaller for part in parts for smaller in (_expanded(part) if part.op is not op else [part])]
 
 
 def _leaf_of(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..record import Array, primitive, raw
-from .elementwise import exp, where
+from .elementwise import exp, sqrt, square, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import broadcast_to, expand_dims, flip, reshape, transpose
 
@@ -78,8 +78,8 @@ def _centred(x: Array, axis: Axis) -> Array:
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    n = count(np.shape(x), axis) - ddof
-    total = _add(np.square(_centred(x, axis)), axis=axis, keepdims=keepdims)
+    n = count(np.shape(raw(x)), axis) - ddof
+    total = sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims)
     return total / n if n > 0 else np.full_like(total, np.nan)
 
 
@@ -95,7 +95,7 @@ var.defvjp(_var)
 def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Standard deviation over `axis`. Where it is 0 (a constant) so is its slope."""
     # centred twice: 0.1 + 0.1 + 0.1 is not 3 * 0.1, and a constant must give 0, where the slope is 0, not 1e-17
-    return np.sqrt(var(_centred(x, axis), axis=axis, keepdims=keepdims, ddof=ddof))
+    return sqrt(var(_centred(x, axis), axis=axis, keepdims=keepdims, ddof=ddof))
 
 
 def _std(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
