@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from .context import differentiating
-from .reads import reads
+from .context import differentiating, recording
+from .reads import read_by, storage
 from .record import Primitive, Traced, describe, next_number, raw
 
 _by_number = attrgetter("number")
@@ -65,7 +66,8 @@ def walk(
     keep = {x for x in keep if x.op is not None}
     kept: dict[Traced, Any] = {}
     grads: dict[Traced, Any] = {y: cotangent}
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # inf is the right slope of sqrt at 0
+    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")  # inf is the right slope of sqrt at 0
+    with quiet, recording() if graph else nullcontext():
         for node in order:
             g = grads.pop(node, None)
             if g is None:  # every path to it ended in an argument without a gradient
@@ -81,7 +83,7 @@ def walk(
                     if observe is not None:
                         observe(node, g, [(k, _fitted(d, node.inputs[k], node)) for k, d in steps])
                 else:
-                    _PULL.get(op.arity, _pull_general)(node, g, grads)
+                    _PULL.get(op.pulled, _pull_general)(node, g, grads)
             except Exception as error:
                 error.add_note(f"in the rule of {op.name}({', '.join(describe(x) for x in node.inputs)})")
                 raise
@@ -90,7 +92,8 @@ def walk(
 
 def _pull_one(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
     (x,) = node.inputs
-    _add(grads, x, node.op.rules[0](g, node._array, x._array), node)  # type: ignore[union-attr, misc]
+    if x._needs:
+        _add(grads, x, node.op.rules[0](g, node._array, x._array), node)  # type: ignore[union-attr, misc]
 
 
 def _pull_two(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
@@ -102,10 +105,10 @@ def _pull_two(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
         a, x_needs = x._array, x._needs
     if isinstance(y, Traced):
         b, y_needs = y._array, y._needs
-    if x_needs and rule_x is not None:
-        _add(grads, x, rule_x(g, node._array, a, b), node)
-    if y_needs and rule_y is not None:
-        _add(grads, y, rule_y(g, node._array, a, b), node)
+    if x_needs:
+        _add(grads, x, rule_x(g, node._array, a, b), node)  # type: ignore[misc]
+    if y_needs:
+        _add(grads, y, rule_y(g, node._array, a, b), node)  # type: ignore[misc]
 
 
 def _pull_general(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
@@ -143,21 +146,24 @@ def _apply(
         ds = op.joint(g, out, saved, *inputs, **params)
         if not isinstance(ds, tuple) or len(ds) != len(inputs):
             raise TypeError(f"the joint rule of {op.name} must return a tuple of {len(inputs)} gradients, got {ds!r}")
-        steps = [(k, ds[k]) for k in wanted]
-    elif op.variadic:
+        return [(k, ds[k]) for k in wanted if ds[k] is not None]
+    if op.variadic:
         rule: Any = op.rules[0]
-        steps = [(k, rule(g, out, *inputs, position=k, **params)) for k in wanted]
-    else:
-        pairs = [(k, op.rules[k]) for k in wanted]
-        steps = [(k, rule(g, out, *inputs, **params)) for k, rule in pairs if rule is not None]
-    return [(k, d) for k, d in steps if d is not None]
+        return [(k, rule(g, out, *inputs, position=k, **params)) for k in wanted]
+    pairs = [(k, op.rules[k]) for k in wanted]
+    return [(k, rule(g, out, *inputs, **params)) for k, rule in pairs if rule is not None]
 
 
 def _add(grads: dict[Traced, Any], x: Traced, d: Any, node: Traced) -> None:
     """Add one contribution to the gradient of x, out of place: rules may hand one array to several inputs."""
     a = x._array
-    if d.shape != a.shape or d.dtype is not a.dtype:
-        d = _fitted(d, x, node)
+    try:
+        if d.shape != a.shape or d.dtype is not a.dtype:
+            d = _fitted(d, x, node)
+    except AttributeError:
+        raise TypeError(
+            f"the rule of {node.op.name} returned {describe(d)}, expected an array of shape {a.shape}"  # type: ignore[union-attr]
+        ) from None
     grads[x] = grads[x] + d if x in grads else d
 
 
@@ -208,15 +214,22 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
             raise ValueError(f"grad(y, xs): {describe(x)} does not require a gradient; make it with requires_grad=True")
     start = cotangent_for(y, gradient)
     found = walk(y, start if create_graph else raw(start), keep=targets, graph=create_graph)
-    if not create_graph:
-        # np.array copies: no gradient shares memory with another, with the cotangent or with an input
-        results = [x._leaf(np.array(found[x]) if x in found else np.zeros_like(x._array)) for x in targets]
-    else:
-        results = [found[x] if x in found else x._leaf(np.zeros_like(x._array)) for x in targets]
-        for k, d in enumerate(results):  # the same for gradients with a graph: a recorded copy where memory is shared
-            if any(np.may_share_memory(d._array, other._array) for other in (start, *results[:k], *targets)):
-                results[k] = d.astype(d._array.dtype)
+    results = owned(found, targets, start, create_graph)
     return results[0] if single else tuple(results)
+
+
+def owned(found: dict[Traced, Any], xs: list[Any], start: Any, graph: bool) -> list[Any]:
+    """The gradients of xs as Tensors, zeros where none was found; in memory that is not another's, start's or x's."""
+    if not graph:  # np.array copies
+        return [x._leaf(np.array(found[x]) if x in found else np.zeros_like(x._array)) for x in xs]
+    results = [found[x] if x in found else x._leaf(np.zeros_like(x._array)) for x in xs]
+    taken = {id(storage(x._array)) for x in (start, *xs)}
+    with recording():
+        for k, d in enumerate(results):
+            if id(storage(d._array)) in taken:
+                results[k] = d = d.astype(d._array.dtype)
+            taken.add(id(storage(d._array)))
+    return results
 
 
 def cotangent_for(y: Any, gradient: Any) -> Any:
@@ -249,34 +262,44 @@ def cotangent_for(y: Any, gradient: Any) -> Any:
 # Writing in place
 
 _last_write = 0
-_written_leaves: weakref.WeakValueDictionary[int, Traced] = weakref.WeakValueDictionary()
+_writes: dict[int, tuple[weakref.ref[np.ndarray], int, str]] = {}  # by id of the memory's owner: it, when, what
 
 
 def write(leaf: Traced, value: Any) -> None:
     """Copy `value` into the storage of a leaf: the one way in which an array of the graph ever changes.
 
-    The leaf is stamped with a number from the creation counter, so "written after that op was recorded" is a
-    comparison, and recording pays nothing for it.
+    The memory is stamped with a number from the creation counter, so "written after that op was recorded" is a
+    comparison, and recording pays nothing for it. Memory and not the leaf: another tensor may look at it, and the
+    one that was written through (x.detach(), say) may be gone by the time of the walk.
     """
     global _last_write
     leaf._array[...] = value
-    leaf._written = _last_write = next_number()
-    _written_leaves[leaf.number] = leaf
+    owner = storage(leaf._array)
+    key, _last_write = id(owner), next_number()
+    gone = weakref.ref(owner, lambda _: _writes.pop(key, None))
+    _writes[key] = (gone, _last_write, getattr(leaf, "_name", ""))
 
 
 def _refuse_stale(order: list[Traced], graph: bool) -> None:
     """Raise if a rule would read an array that was written after the op was recorded."""
-    for leaf in list(_written_leaves.values()):
-        for node in order:
-            if node.number > leaf._written:
+    for ref, number, name in [entry for entry in list(_writes.values()) if entry[1] > order[-1].number]:
+        owner = ref()
+        for node in order if owner is not None else ():
+            if node.number > number:
                 continue
             op: Primitive = node.op  # type: ignore[assignment]
-            read = reads(op)
+            read = read_by(node)
+            if any(np.may_share_memory(a, owner) for a in node.saved or ()):
+                _stale(op, "what it saved", name)
             for k, x in enumerate((*node.inputs, node)):
-                name = "out" if x is node else op.input_names[0 if op.variadic else k]
-                needed = name in read or (graph and op.save is not None)
-                if needed and isinstance(x, Traced) and np.may_share_memory(x._array, leaf._array):
-                    raise RuntimeError(
-                        f"{op.name} needs {describe(x)} for its gradient, but that memory was written after {op.name} "
-                        f"was recorded (tensor {describe(leaf)}); run the forward again, or write after backward()"
-                    )
+                role = "out" if x is node else op.input_names[0 if op.variadic else k]
+                needed = role in read or (graph and op.save is not None)
+                if needed and isinstance(x, Traced) and np.may_share_memory(x._array, owner):
+                    _stale(op, describe(x), name)
+
+
+def _stale(op: Primitive, what: str, name: str) -> None:
+    raise RuntimeError(
+        f"{op.name} needs {what} for its gradient, but that memory was written{f' (as {name})' if name else ''} "
+        f"after {op.name} was recorded; run the forward again, or write after backward()"
+    )

@@ -18,6 +18,13 @@ def _leaf(x: Data) -> Tensor:
     return leaf
 
 
+def _value(who: str, f: Callable[[Tensor], Tensor], leaf: Tensor) -> Tensor:
+    y = f(leaf)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{who}: f must return a Tensor computed from its argument, got {type(y).__name__}")
+    return y
+
+
 def jacobian(f: Callable[[Tensor], Tensor], x: Data) -> Tensor:
     """The matrix of all df_i/dx_j, of shape f(x).shape + x.shape; one backward pass per element of f(x).
 
@@ -25,7 +32,7 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Data) -> Tensor:
     tensor([[2., 0.], [0., 4.]])
     """
     leaf = _leaf(x)
-    y = f(leaf)
+    y = _value("jacobian", f, leaf)
     if not y.requires_grad:
         return Tensor(np.zeros(y.shape + leaf.shape, leaf.dtype))
     rows = np.empty((y.size, *leaf.shape), leaf.dtype)
@@ -41,7 +48,7 @@ def hvp(f: Callable[[Tensor], Tensor], x: Data, v: Data) -> Tensor:
     tensor([ 6., 12.])
     """
     leaf = _leaf(x)
-    y = f(leaf)
+    y = _value("hvp", f, leaf)
     if y.size != 1:
         raise ValueError(f"hvp needs a function with one number as its value, got shape {y.shape}")
     if not y.requires_grad:

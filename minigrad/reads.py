@@ -8,6 +8,8 @@ said to be unread, so neither way can lie.
 from __future__ import annotations
 
 import dis
+import functools
+import types
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,26 +36,34 @@ def reads(op: Primitive, position: int | None = None) -> frozenset[str]:
     return frozenset().union(*(_read_names(rule, names) for rule in rules if rule is not None))
 
 
+@functools.lru_cache(maxsize=1024)
 def _read_names(rule: Rule, names: tuple[str, ...]) -> frozenset[str]:
-    code = getattr(rule, "__code__", None)
-    if code is None:  # a built-in or a callable object: nothing to look into, so everything counts as read
+    if not isinstance(rule, types.FunctionType):  # a built-in, a method, an object: it counts as reading everything
         return frozenset(names) - {"g"}
+    code = rule.__code__
     positional = code.co_varnames[: code.co_argcount]
-    meaning = dict(zip(positional, names, strict=False))
+    meaning = {variable: {name} for variable, name in zip(positional, names, strict=False)}
     if code.co_flags & 0x04:  # *inputs
-        meaning[code.co_varnames[code.co_argcount + code.co_kwonlyargcount]] = names[-1]
-    found = set()
+        meaning[code.co_varnames[code.co_argcount + code.co_kwonlyargcount]] = set(names[len(positional) :])
+    found: set[str] = set()
     instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "MAKE_CELL", "RESUME")]
     for this, following in zip(instructions, [*instructions[1:], None], strict=True):
-        if not this.opname.startswith("LOAD_"):
+        if "LOAD_" not in this.opname:
             continue
+        # newer Pythons load two variables in one instruction, or store one and load another
         loaded: tuple[Any, ...] = this.argval if isinstance(this.argval, tuple) else (this.argval,)
-        for k, name in enumerate(loaded):
-            last = k == len(loaded) - 1  # newer Pythons load two variables in one instruction
+        for k, variable in enumerate(loaded[1:] if this.opname.startswith("STORE_") else loaded, 1):
+            last = k == len(loaded) or this.opname.startswith("STORE_")
             metadata = last and following is not None and following.opname == "LOAD_ATTR"
-            if name in meaning and not (metadata and following.argval in _METADATA):  # type: ignore[union-attr]
-                found.add(meaning[name])
+            if not (metadata and following.argval in _METADATA):  # type: ignore[union-attr]
+                found |= meaning.get(variable, set())
     return frozenset(found - {"g"})
+
+
+def read_by(node: Traced) -> frozenset[str]:
+    """What the rules read that will run for this recorded op: those of its inputs that need a gradient."""
+    op: Primitive = node.op  # type: ignore[assignment]
+    return frozenset().union(*(reads(op, k) for k, x in enumerate(node.inputs) if getattr(x, "_needs", False)))
 
 
 def kept_for_backward(node: Traced) -> dict[str, np.ndarray]:
@@ -61,8 +71,7 @@ def kept_for_backward(node: Traced) -> dict[str, np.ndarray]:
     op = node.op
     if op is None:
         return {}
-    wanted = [k for k, x in enumerate(node.inputs) if getattr(x, "_needs", False)]
-    read = frozenset().union(*(reads(op, k) for k in wanted))
+    read = read_by(node)
     found: dict[str, np.ndarray] = {}
     for k, x in enumerate(node.inputs):
         name = op.input_names[0] if op.variadic else op.input_names[k]

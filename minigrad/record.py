@@ -46,7 +46,6 @@ class Traced:
         "_line",
         "_name",
         "_needs",
-        "_written",
         "context",
         "inputs",
         "number",
@@ -57,7 +56,6 @@ class Traced:
 
     _array: np.ndarray
     _needs: bool  # does a gradient flow through here?
-    _written: int  # number of the last write in place, set by backward.write
     _line: tuple[str, int]
     _name: str
     _grad: Any
@@ -162,6 +160,7 @@ class Primitive:
         self.joint: Rule | None = None
         fixed = self.input_names and not (self.defaults or self.variadic or save)
         self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
+        self.pulled = 0  # the same for the walk: how many inputs, each with a rule of its own, or 0
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -175,10 +174,11 @@ class Primitive:
         if not self.variadic and len(rules) != len(self.input_names):
             raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
         self.rules, self.joint = rules, None
+        self.pulled = self.arity if None not in rules else 0
 
     def defvjp_joint(self, rule: Rule) -> None:
         """One rule for all arguments where they share work: `(g, out, saved, *inputs, **params) -> tuple`."""
-        self.joint, self.rules = rule, ()
+        self.joint, self.rules, self.pulled = rule, (), 0
 
     def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
         """Parameters by name, defaults filled in, lists and arrays copied so that the caller's stay the caller's."""
@@ -352,7 +352,8 @@ def _call_general(op: Primitive) -> Callable[..., Any]:
             raise op.failed(error, inputs, params) from error
         if cls is None:
             return value
+        needs = needs and differentiable and np.asarray(value).dtype.kind == "f"  # x.astype(int) has no slope
         kept = tuple([x if isinstance(x, Traced) else _constant(x) for x in inputs]) if needs else ()
-        return _result(cls, value, needs and differentiable, op, kept, params, saved)
+        return _result(cls, value, needs, op, kept, params, saved)
 
     return call

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
-from .backward import cotangent_for, walk, write
+from .backward import cotangent_for, owned, walk, write
+from .context import current, no_grad, recording
 from .record import Traced, describe, raw
 
 Data: TypeAlias = "Tensor | npt.ArrayLike"
@@ -58,6 +59,11 @@ class Tensor(Traced):
     @property
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only view. To change a leaf, assign: `t.data = t.data - 0.1 * g`."""
+        if current.context.cause is not None:
+            raise TypeError(
+                f"the rule of {current.context.cause.op.name} reads .data or .numpy() where it is to be differentiated "
+                "itself, and what is computed from that has no gradient; use minigrad's functions and operators"
+            )
         view = self._array.view()
         view.flags.writeable = False
         return view
@@ -130,8 +136,12 @@ class Tensor(Traced):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and (not isinstance(value, Tensor) or value.shape != self.shape):
-            raise ValueError(f"grad must be None or a Tensor of shape {self.shape}, got {describe(value)}")
+        if value is not None and not (
+            isinstance(value, Tensor) and value.shape == self.shape and value.dtype == self.dtype
+        ):
+            raise ValueError(
+                f"grad must be None or a Tensor of shape {self.shape} and dtype {self.dtype}, got {describe(value)}"
+            )
         self._grad = value
 
     def retain_grad(self) -> Tensor:
@@ -145,18 +155,17 @@ class Tensor(Traced):
         """Add d sum(gradient * self) / dx to `x.grad` of every leaf x (and of tensors that asked by retain_grad).
 
         `gradient` may be left out for a single number. The graph survives: a second call adds the same once more.
-        Nothing is deposited unless the whole walk succeeds.
+        Nothing is deposited unless the whole walk succeeds. With create_graph=True each `.grad` has a graph, which
+        holds x, which holds its grad: a cycle that only the collector frees; `mg.grad` makes none.
         """
         start = cotangent_for(self, gradient)
         found = walk(self, start if create_graph else start._array, keep=list(_retained.values()), graph=create_graph)
-        for x, d in found.items():
-            if not create_graph:
-                d = Tensor._leaf(np.array(d))  # a copy: rules may hand one array to several inputs
-            elif x is self or np.may_share_memory(d._array, start._array):
-                d = d.astype(d.dtype)
-            before = getattr(x, "_grad", None)
-            x._grad = d if before is None else before + d if create_graph else Tensor._leaf(before._array + d._array)
-        self._cotangent = start
+        xs = list(found)
+        with recording() if create_graph else no_grad():
+            for x, d in zip(xs, owned(found, xs, start, create_graph), strict=True):
+                before = getattr(x, "_grad", None)
+                x._grad = d if before is None else before + d
+        self._cotangent = start.detach()  # its values, for pictures; not start: that may be self
 
     def detach(self) -> Tensor:
         """The same values without history or gradient; the memory is shared."""
@@ -196,6 +205,10 @@ class Tensor(Traced):
         """Product over `axis`."""
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """log(sum(exp(x))) over `axis`, without overflow."""
+        return ops.logsumexp(self, axis=axis, keepdims=keepdims)
+
     def cumsum(self, axis: int | None = None) -> Tensor:
         """Running sum along `axis`."""
         return ops.cumsum(self, axis=axis)
@@ -225,6 +238,14 @@ class Tensor(Traced):
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         """Two axes exchanged."""
         return ops.swapaxes(self, axis1, axis2)
+
+    def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor:
+        """A new axis of length 1 at `axis` of the result."""
+        return ops.expand_dims(self, axis=axis)
+
+    def broadcast_to(self, *shape: Any) -> Tensor:
+        """Stretched to `shape` by NumPy's rules."""
+        return ops.broadcast_to(self, shape=shape[0] if len(shape) == 1 else shape)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Axes of length 1 removed."""
@@ -298,7 +319,20 @@ class Tensor(Traced):
         return self
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
+        return ops.logical_not(self._mask("~"))
+
+    def __and__(self, other: Data) -> Tensor:
+        return ops.logical_and(self._mask("&"), other)
+
+    def __or__(self, other: Data) -> Tensor:
+        return ops.logical_or(self._mask("|"), other)
+
+    __rand__, __ror__ = __and__, __or__
+
+    def _mask(self, operator: str) -> Tensor:
+        if self.dtype.kind != "b":
+            raise TypeError(f"{operator} combines masks such as t > 0; this tensor is {self.dtype}")
+        return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -314,6 +348,8 @@ class Tensor(Traced):
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise TypeError("a 0-d tensor holds one number and cannot be iterated over; .item() gives the number")
         return (self[k] for k in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
@@ -325,6 +361,9 @@ class Tensor(Traced):
                 f"the truth of a tensor of shape {self.shape} is ambiguous; use (t > 0).data.any() or .all()"
             )
         return bool(self._array.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def __float__(self) -> float:
         return float(self.item())
