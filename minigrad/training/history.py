@@ -1,0 +1,131 @@
+"""History: the loss of every step and the metrics of every epoch, to plot and to write as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..extras import needs
+from ..files import PathLike, written_aside
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class History:
+    """What a training gave.
+
+    loss     the training loss of every step
+    epochs   one row an epoch: epoch, step, loss (the mean over its steps), metrics of the training data in eval mode,
+             and the same of the validation data with the prefix val_
+    best     the row that was best on the validation data, and `best_state` the model's state at its end
+    seconds  wall time of every epoch that ran in this process; kept apart, for it is not reproducible
+    """
+
+    loss: list[float] = field(default_factory=list)
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    best_state: dict[str, Array] | None = None
+    seconds: list[float] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> list[float]:
+        """One column of `epochs`, such as history["val_accuracy"]."""
+        if self.epochs and name not in self.epochs[0]:
+            raise KeyError(f"{name!r}; there are {', '.join(self.epochs[0])}")
+        return [row[name] for row in self.epochs]
+
+    def to_csv(self, path: PathLike, *, steps: bool = False) -> None:
+        """Write one line an epoch, or with steps=True one line a step, as comma-separated values."""
+        rows: list[dict[str, float]]
+        rows = [{"step": k, "loss": value} for k, value in enumerate(self.loss, 1)] if steps else self.epochs
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["step", "loss"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with written_aside(path) as file:
+            file.write(text.getvalue().encode())
+
+    def plot(self, path: PathLike, *, title: str | None = None) -> None:
+        """Draw the losses, and the metrics if there are any, to a PNG, SVG or PDF file."""
+        figure = new_figure((10, 4) if self._metrics() else (5.5, 4))
+        panels = figure.subplots(1, 2 if self._metrics() else 1, squeeze=False)[0]
+        first = panels[0]
+        steps = np.arange(1, len(self.loss) + 1)
+        first.plot(steps, self.loss, color="0.75", linewidth=0.8, label="loss of each step")
+        if self.epochs:
+            first.plot(self["step"], self["loss"], color="C0", label="training, epoch mean")
+            if "val_loss" in self.epochs[0]:
+                first.plot(self["step"], self["val_loss"], color="C3", label="validation")
+        first.set(xlabel="step", ylabel="loss")
+        first.legend(frameon=False)
+        for name in self._metrics():
+            (line,) = panels[1].plot(self["epoch"], self[name], label=f"{name}, training")
+            if f"val_{name}" in self.epochs[0]:
+                panels[1].plot(
+                    self["epoch"], self[f"val_{name}"], "--", color=line.get_color(), label=f"{name}, validation"
+                )
+        if self._metrics():
+            panels[1].set(xlabel="epoch", ylabel=" and ".join(self._metrics()))
+            panels[1].legend(frameon=False)
+        save_figure(figure, path, title)
+
+    def _metrics(self) -> list[str]:
+        fixed = {"epoch", "step", "loss"}
+        return (
+            [name for name in self.epochs[0] if name not in fixed and not name.startswith("val_")]
+            if self.epochs
+            else []
+        )
+
+    # as arrays, for checkpoints -----------------------------------------------------------------------------
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Everything but wall times, as arrays by name."""
+        found = {"loss": np.array(self.loss, float)}
+        for name in self.epochs[0] if self.epochs else ():
+            found[f"epochs.{name}"] = np.array(self[name], float)
+        if self.best is not None:
+            found["best"] = np.array(self.best["epoch"], float)
+            found.update({f"best_state.{name}": array for name, array in (self.best_state or {}).items()})
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array]) -> History:
+        """What `to_arrays` gave."""
+        columns = {name.removeprefix("epochs."): a.tolist() for name, a in arrays.items() if name.startswith("epochs.")}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        for row in rows:
+            row.update({name: int(row[name]) for name in ("epoch", "step")})
+        history = cls(loss=arrays["loss"].tolist(), epochs=rows)
+        if "best" in arrays:
+            history.best = next(row for row in rows if row["epoch"] == int(arrays["best"]))
+            prefix = "best_state."
+            history.best_state = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+        return history
+
+
+def new_figure(size: tuple[float, float]) -> Any:
+    """An empty matplotlib figure that needs no display and leaves global state alone."""
+    figure = needs("matplotlib.figure", "a plot").Figure(figsize=size, layout="constrained")
+    return figure
+
+
+def save_figure(figure: Any, path: PathLike, title: str | None = None) -> None:
+    """Axes tidied, then written whole or not at all, in the format that the name of the file says."""
+    from pathlib import Path
+
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92")
+        axes.set_axisbelow(True)
+    if title:
+        figure.suptitle(title)
+    kind = Path(path).suffix.lstrip(".").lower()
+    if kind not in ("png", "svg", "pdf"):
+        raise ValueError(f"a plot is written as .png, .svg or .pdf; got {path}")
+    with written_aside(path) as file:
+        figure.savefig(file, format=kind, dpi=120)

@@ -1,0 +1,47 @@
+"""How a long run shows itself: a rich progress bar on a terminal, plain lines elsewhere or without rich."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """`advance` by units of work, `say` what is new. Silent if not `shown`."""
+
+    def __init__(self, total: int, what: str, *, shown: bool, done: int = 0, lines: int = 20) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._shown = shown
+        self._every = max(-(-total // lines), 1)  # how many units a plain line stands for
+        self._total, self._done, self._what = total, done, what
+        if shown and sys.stderr.isatty():
+            with contextlib.suppress(ImportError):
+                from rich.console import Console
+                from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+                from rich.progress import Progress as Bar
+
+                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+                self._bar = Bar(*columns, console=Console(stderr=True))
+                self._task = self._bar.add_task(what, total=total, completed=done)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, text: str) -> None:
+        """One unit is done; `text` tells how things stand."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, description=f"{self._what}  {text}")
+        elif self._shown and (self._done % self._every == 0 or self._done == self._total):
+            print(f"{self._what} {self._done}/{self._total}  {text}", file=sys.stderr, flush=True)

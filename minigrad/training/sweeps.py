@@ -1,0 +1,97 @@
+"""sweep: one function, many settings, on all cores; what was finished is kept, so an interrupted sweep goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..extras import needs
+from ..files import PathLike, written_aside
+from .progress import Progress
+
+Setting = Mapping[str, Any]
+
+
+def sweep(
+    run: Callable[..., Mapping[str, Any]],
+    settings: Sequence[Setting],
+    *,
+    folder: PathLike,
+    given: Mapping[str, Any] | None = None,
+    jobs: int = -1,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """run(**setting, **given) for every setting, in parallel; the results in the order of the settings.
+
+    run       a function that returns a dict of numbers, texts and lists of them
+    folder    made if it is not there; each finished run is written to a file of its own in it at once, named by a
+              hash of the setting. A setting whose file is there is not run again: delete the folder to start anew
+    given     arguments that are the same for all, such as data; no part of what a result is known by
+    jobs      worker processes, -1 for one a core; 1 runs here. Every run gets one BLAS thread, so that its result
+              does not depend on `jobs`
+
+    Workers are joblib's: inside `with joblib.parallel_config("dask"):` (or "ray") they are those of a cluster, which
+    must see `folder`. An error in one run stops the sweep; what was finished stays.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    paths = [root / f"{_key(setting)}.json" for setting in settings]
+    if len(set(paths)) < len(paths):
+        raise ValueError("sweep: two settings are equal; each result is known by its setting")
+    found: dict[Path, dict[str, Any]] = {}
+    for path, setting in zip(paths, settings, strict=True):
+        stored = _stored(path, setting)
+        if stored is not None:
+            found[path] = stored
+    todo = [(path, setting) for path, setting in zip(paths, settings, strict=True) if path not in found]
+    with Progress(len(settings), "run", shown=progress, done=len(found), lines=len(settings)) as bar:
+        for path, text in _results(run, todo, dict(given or {}), jobs):
+            found[path] = json.loads(text)["result"]
+            bar.advance(", ".join(f"{k}={v}" for k, v in json.loads(text)["setting"].items()))
+    return [found[path] for path in paths]
+
+
+def _results(run: Any, todo: list[tuple[Path, Setting]], given: dict[str, Any], jobs: int) -> Any:
+    if jobs == 1 or len(todo) < 2:
+        return (_one(run, path, setting, given) for path, setting in todo)
+    joblib = needs("joblib", "a sweep on several cores")
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    return parallel(joblib.delayed(_one)(run, path, setting, given) for path, setting in todo)
+
+
+def _one(run: Any, path: Path, setting: Setting, given: dict[str, Any]) -> tuple[Path, str]:
+    """In a worker: the run on one BLAS thread, and its result on the disk before it is reported."""
+    limits = needs("threadpoolctl", "a sweep", package="scikit-learn (which brings threadpoolctl)").threadpool_limits
+    with limits(1):
+        result = dict(run(**setting, **given))
+    text = json.dumps({"setting": dict(setting), "result": result}, default=_plain, indent=1)
+    with written_aside(path) as file:
+        file.write(text.encode())
+    return path, text
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.tolist()
+    raise TypeError(f"sweep: settings and results are numbers, texts and lists of them, got {type(x).__name__}")
+
+
+def _key(setting: Setting) -> str:
+    text = json.dumps(dict(setting), default=_plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stored(path: Path, setting: Setting) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text())
+        if content["setting"] == json.loads(json.dumps(dict(setting), default=_plain)):
+            result: dict[str, Any] = content["result"]
+            return result
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        pass  # not there, or not ours: it is run, and the file replaced
+    return None
