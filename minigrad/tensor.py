@@ -386,7 +386,8 @@ class Tensor(Traced):
 
     def __repr__(self) -> str:
         values = np.array2string(self._array, separator=", ", prefix="tensor(", threshold=200, edgeitems=3)
-        notes = [f"dtype={self.dtype}"] if self.dtype not in (np.float64, np.int64, np.bool_) else []
+        notes = [f"shape={self.shape}"] if not self.size and self.shape != (0,) else []
+        notes += [f"dtype={self.dtype}"] if self.dtype not in (np.float64, np.int64, np.bool_) else []
         if self.name:
             notes.append(f"name={self.name!r}")
         if self._needs:

@@ -14,7 +14,7 @@ from minigrad.backward import consumers_first, unbroadcast, walk
 
 
 def leaf(data, **kwargs):
-    return mg.tensor(np.asarray(data, dtype=float), requires_grad=True, **kwargs)
+    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from minigrad.record import raw
 
 
 def leaf(data, **kwargs):
-    return mg.tensor(np.asarray(data, dtype=float), requires_grad=True, **kwargs)
+    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
 
 
 # Gradients are their own ----------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_adding_to_a_gradient_leaves_the_one_before_alone():
 def test_the_users_arrays_are_not_the_graphs():
     mine, constant, index, c = np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([0, 0]), np.ones(2)
     mask = np.array([True, False])
-    x = mg.tensor(mine, requires_grad=True)
+    x = leaf(mine)
     y = (x * constant)[index] * mg.where(mask, x, 0.0) + constant
     mine[:], constant[:], index[:], mask[:] = 9.0, 9.0, 1, False
     np.testing.assert_array_equal(x.data, [1.0, 2.0])

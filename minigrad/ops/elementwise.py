@@ -171,7 +171,7 @@ tanh.defvjp(lambda g, out, x: g * (1.0 - out * out))
 @primitive(formula="1 / (1 + exp(-x))")
 def sigmoid(x: Array, /) -> Array:
     """Logistic function, written so that no exponential overflows and small results keep their digits."""
-    e = np.exp(-np.abs(x))
+    e = np.exp(-1.0 * np.abs(x))  # not -abs(x): unsigned integers would wrap
     return np.where(np.greater_equal(x, 0), 1, e) / (1 + e)
 
 
