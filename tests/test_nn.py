@@ -61,7 +61,8 @@ def test_running_statistics_follow_each_convention(convention: str, implementati
 
 def test_batch_norm_trains_as_pytorchs_step_by_step():
     torch = pytest.importorskip("torch")
-    ours, theirs = nn.BatchNorm1d(4), torch.nn.BatchNorm1d(4, dtype=torch.float64)
+    ours: Any = nn.BatchNorm1d(4)
+    theirs = torch.nn.BatchNorm1d(4, dtype=torch.float64)
     g = RNG.normal(size=(8, 4))
     optimizer = mg.optim.SGD(ours.parameters(), lr=0.1)
     for x in BATCHES:
@@ -157,7 +158,7 @@ def test_one_sample_is_enough_in_eval_and_statistics_stay():
 
 
 def test_eval_backward_is_not_the_training_formula():
-    bn = nn.BatchNorm1d(4)
+    bn: Any = nn.BatchNorm1d(4)
     bn(BATCHES[0])
     x = mg.tensor(BATCHES[1], requires_grad=True)
     g = RNG.normal(size=(8, 4))
@@ -177,7 +178,7 @@ def test_statistics_do_not_alias_the_batch_and_keep_float32():
 
 
 def test_get_weights_has_keras_order_and_set_weights_is_all_or_nothing():
-    bn = nn.BatchNorm1d(4, convention="keras")
+    bn: Any = nn.BatchNorm1d(4, convention="keras")
     gamma, beta, mean, var = bn.get_weights()
     for array, value in ((gamma, 1), (beta, 0), (mean, 0), (var, 1)):
         np.testing.assert_array_equal(array, np.full(4, value))
@@ -310,6 +311,7 @@ def test_initialisers_have_the_variance_that_they_promise():
 
 
 def test_misuse_is_answered_with_what_to_do():
+    three: Any = 3
     cases: list[tuple[Any, str]] = [
         (lambda: nn.Linear(3, 2), "pass a seed"),
         (lambda: nn.Linear(0, 2, rng=0), "at least 1"),
@@ -323,7 +325,7 @@ def test_misuse_is_answered_with_what_to_do():
         (lambda: nn.MLP((3, 2), eps=1.0, rng=0), "would do nothing"),
         (lambda: nn.MLP((3, 2), activation="swish", rng=0), "one of relu"),
         (lambda: nn.Dropout(1.0, rng=0), "0 <= p < 1"),
-        (lambda: nn.Sequential(3), "a Module or a function"),
+        (lambda: nn.Sequential(three), "a Module or a function"),
     ]
     for make, text in cases:
         with pytest.raises((ValueError, TypeError), match=text):
