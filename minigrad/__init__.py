@@ -39,7 +39,7 @@ from .tensor import Tensor, arange, eye, full, ones, tensor, zeros
 
 if TYPE_CHECKING:
     from . import check, data, nn, optim, training
-    from .drawing import draw, draw_pair, graph
+    from .drawing import draw, draw_pair, graph, page
 
 __version__ = "0.1.0"
 
@@ -77,6 +77,7 @@ __all__ = [
     "no_grad",
     "ones",
     "optim",
+    "page",
     "primitive",
     "record_lines",
     "scope",
@@ -95,6 +96,7 @@ _LATER = {  # name: the module that brings it
     "graph": "drawing",
     "nn": "nn",
     "optim": "optim",
+    "page": "drawing",
     "training": "training",
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .plain import Node
+from .plain import Node, saved_bytes
 from .theme import MONO, Palette
 from .words import attribute, brief, cut, escaped, shape, size
 
@@ -105,7 +105,7 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
         said = font(cut(f"made by backward of {style.causes[node.id]}", 44), c["muted"], 9)
         rows.append(row(cell(said, colspan=width, align="left")))
     rows += _meta_rows(node, style, width)
-    if node.kind == "module" or style.detail >= 1:
+    if style.detail >= 1 and style.backward:
         rows += _buffer_rows(node, style, width)
     rows.append(_number_row(node, style, width))
     root = node.id in style.roots
@@ -168,6 +168,11 @@ def _buffer_rows(node: Node, style: Style, width: int) -> list[str]:
     c = style.colours
     rows = []
     half = width // 2
+    if node.kind == "module":
+        if not node.saves:
+            return []
+        said = font(f"saved for backward {size(saved_bytes([node]))}", c["saved_ink"], 9, bold=True)
+        return [row(cell(said, colspan=width, align="left", bgcolor=c["saved_fill"]))]
     for k, saved in enumerate(s for s in node.saves if s.node is None):
         said = shape(saved.numbers.shape) if saved.numbers is not None else size(saved.nbytes)
         left = font(f"saved {cut(saved.name, NAME)}", c["saved_ink"], 9, bold=True)
@@ -183,7 +188,7 @@ def _buffer_rows(node: Node, style: Style, width: int) -> list[str]:
 def _number_row(node: Node, style: Style, width: int) -> str:
     """Value left, gradient right (left to right: one above the other); the cells that edges start from."""
     c = style.colours
-    told = style.detail >= 2
+    told = style.detail >= 2 and node.times == 1  # one of many equal blocks has no numbers of its own
     value = font(brief(node.value), c["value"], 9, bold=bool(told and node.value.range.bad)) if told else ""
     with_gradient = told and style.backward and node.needs
     bad = bool(with_gradient and node.gradient is not None and node.gradient.range.bad)

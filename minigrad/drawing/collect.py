@@ -109,6 +109,7 @@ class _Collector:
         self.storages: dict[int, int] = {}
         self.alive: list[Any] = []  # keeps the counted arrays alive, so that no address is used twice
         self.scopes: dict[Any, int] = {}
+        self.table: list[Scope] = []
         self.notes: list[str] = []
 
     def collect(self, cotangents: list[tuple[Traced, Any, bool]]) -> Graph:
@@ -156,8 +157,7 @@ class _Collector:
                         **common,
                     )
                 )
-        table = tuple(Scope(s.name, self.scopes.get(s.parent)) for s in self.scopes)
-        return Graph(tuple(nodes), tuple(self.id[r] for r in self.roots), table, tuple(self.notes))
+        return Graph(tuple(nodes), tuple(self.id[r] for r in self.roots), tuple(self.table), tuple(self.notes))
 
     def _number(self) -> None:
         """Ids n0, n1, ... in tape order; constant arrays come right before the op that uses them."""
@@ -242,14 +242,32 @@ class _Collector:
         return best[self.roots[-1]][2] if self.roots[-1] in best else self.roots[-1]
 
     def _scope(self, node: Traced) -> int | None:
+        """The index of the scope that an op was recorded in.
+
+        What a rule records carries the forward op's scope; it gets scopes of its own inside one called "backward",
+        so that the two passes are drawn apart.
+        """
+        order = 0
+        cause = node.context.cause
+        while cause is not None:
+            order, cause = order + 1, cause.context.cause
+        around = []
         scope = node.context.scope
-        missing = []
-        while scope is not None and scope not in self.scopes:
-            missing.append(scope)
+        while scope is not None:
+            around.append(scope)
             scope = scope.parent
-        for entered in reversed(missing):  # parents first
-            self.scopes[entered] = len(self.scopes)
-        return self.scopes[node.context.scope] if node.context.scope is not None else None
+        at = None
+        if order:
+            at = self._entered((order, None), "backward" if order == 1 else f"backward, order {order}", None)
+        for entered in reversed(around):
+            at = self._entered((order, entered), entered.name, at)
+        return at
+
+    def _entered(self, key: Any, name: str, parent: int | None) -> int:
+        if key not in self.scopes:
+            self.scopes[key] = len(self.scopes)
+            self.table.append(Scope(name, parent))
+        return self.scopes[key]
 
     def _op(self, node: Traced) -> dict[str, Any]:
         op: Primitive = node.op  # type: ignore[assignment]
@@ -315,11 +333,3 @@ class _Collector:
 def _role(op: Primitive | None, k: int) -> str:
     assert op is not None
     return op.input_names[0] if op.variadic else op.input_names[k]
-
-
-def refused(nodes: int, most: int) -> str:
-    """The error text for a graph that is too large to be looked at."""
-    return (
-        f"{nodes} ops are more than a picture can show (max_nodes={most}): collapse modules and scopes with depth=0, "
-        "draw one part with module='name', draw an earlier result, or raise max_nodes="
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import graphviz
 
 from .cards import Style, card, cell, font, kept_slots, row
-from .layout import ancestors, follows, homes, slots_in_order, spine
+from .layout import ancestors, follows, homes, is_module, slots_in_order, spine
 from .plain import Graph, Node, Scope, saved_bytes
 from .theme import MATCHES, SANS, Palette
 from .words import attribute, clean, cut, shape, size
@@ -131,9 +131,8 @@ def _clusters(dot, graph, style, inside, statement) -> None:  # type: ignore[no-
 def _cluster_head(graph: Graph, scope: int, depth: int, nodes: list[Node], style: Style) -> str:
     c = style.colours
     entered = graph.scopes[scope]
-    ops = Graph(tuple(nodes), ()).ops * entered.times
-    kept = saved_bytes(nodes) * entered.times
-    outer = depth == 0 and entered.name[:1].isupper()  # a module; a step inside one is set smaller
+    ops, kept = Graph(tuple(nodes), ()).ops, saved_bytes(nodes)
+    outer = depth == 0 and is_module(entered)  # a module; a step inside one is set smaller
     said = font(entered_name(entered), c["cluster_ink"], 12 if outer else 10, bold=outer) or " "
     # the name left and the counts right, so that the edges on their way in pass between them
     cells = cell(said, align="left", width=190 if outer else 176)

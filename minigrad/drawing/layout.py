@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plain import Graph, Node
+from .plain import Graph, Node, Scope
 
 
 def spine(graph: Graph) -> dict[str, int]:
@@ -58,10 +58,15 @@ def homes(graph: Graph) -> dict[str, int | None]:
             found[node.id] = node.scope
             continue
         at = _common(graph, users.get(node.id, [])) if node.kind != "input" else None
-        while at is not None and not graph.scopes[at].name[:1].isupper():
+        while at is not None and not is_module(graph.scopes[at]):
             at = graph.scopes[at].parent
         found[node.id] = at
     return found
+
+
+def is_module(scope: Scope) -> bool:
+    """Whether the scope is a module's (a class name) or a folded block, and not a step inside one."""
+    return scope.name[:1].isupper() or scope.times > 1
 
 
 def _common(graph: Graph, scopes: list[int | None]) -> int | None:

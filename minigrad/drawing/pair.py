@@ -11,10 +11,11 @@ from typing import Any
 from .cards import Style, cell, font, row
 from .dot import Part, document
 from .match import Match, matches
-from .picture import MOST, Picture, checked_detail, checked_direction, collected, simplified
+from .picture import MOST, Picture, checked_detail, checked_direction, collected
 from .plain import Graph
 from .text import table
 from .theme import MATCHES, SANS, Palette, palette
+from .views import view
 from .words import attribute, cut, number, size
 
 LEFT, RIGHT = "a_", "b_"
@@ -37,10 +38,10 @@ class Pair(Picture):
         theme: str = "light",
         title: str = "",
         max_nodes: int = MOST,
-        fold: bool = True,
+        fold: bool | None = None,
     ) -> None:
-        self.left = simplified(left, depth, max_nodes, fold, None)
-        self.right = simplified(right, depth, max_nodes, fold, None)
+        self.left = view(left, depth=depth, max_nodes=max_nodes, fold=fold, module=None)
+        self.right = view(right, depth=depth, max_nodes=max_nodes, fold=fold, module=None)
         self.labels = labels
         self.matches = matches(self.left, self.right)
         self.rows = _costs(left, right, self.matches) if report is None else [tuple(map(str, r)) for r in report]
@@ -90,6 +91,11 @@ class Pair(Picture):
             for part in (rows[j : j + 6] for j in range(0, len(rows), 6))
         ]
 
+    def html(self) -> str:
+        from .page import page_of
+
+        return page_of(dict(zip(self.labels, (self.left, self.right), strict=True)), title=self._title)
+
     def json(self) -> str:
         parts = (f'"{name}": {graph.to_json()}' for name, graph in (("left", self.left), ("right", self.right)))
         return "{" + ",\n".join(parts) + "}\n"
@@ -122,7 +128,7 @@ def draw_pair(
     theme: str = "light",
     title: str = "",
     max_nodes: int = MOST,
-    fold: bool = True,
+    fold: bool | None = None,
 ) -> Pair:
     """Draw two graphs side by side: tensors with the same name are linked, with the largest difference between them.
 

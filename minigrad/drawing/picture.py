@@ -12,12 +12,13 @@ from typing import Any
 import graphviz
 
 from .cards import Style
-from .collect import count, graph, refused
+from .collect import count, graph
 from .dot import Part, document
 from .plain import Graph
 from .renderer import RendererNotFound, render
 from .text import table
 from .theme import MONO_STACK, SANS_STACK, palette
+from .views import refusal, view
 
 MOST = 1000  # nodes in one picture
 FULL, SHAPES = 200, 1000  # up to how many cards show numbers, and shapes
@@ -70,6 +71,10 @@ class Picture:
         found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', self.svg(timeout=timeout))
         return (float(found.group(1)), float(found.group(2))) if found else (0.0, 0.0)
 
+    def html(self) -> str:
+        """The interactive page of this picture, one offline file."""
+        raise NotImplementedError
+
     def markdown(self) -> str:
         """The text table, for a README or an issue."""
         title = f"# {self._title}\n\n" if self._title else ""
@@ -80,7 +85,7 @@ class Picture:
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str], *, dpi: float = 110) -> Path:
-        """Write the picture; the ending of `path` says what: svg png pdf dot gv json md. Returns the path.
+        """Write the picture; the ending of `path` says what: svg png pdf dot gv html json md. Returns the path.
 
         The file appears whole or not at all.
         """
@@ -92,6 +97,7 @@ class Picture:
             "pdf": self.pdf,
             "dot": lambda: self.dot,
             "gv": lambda: self.dot,
+            "html": self.html,
             "json": self.json,
             "md": self.markdown,
         }
@@ -138,11 +144,11 @@ class Drawing(Picture):
         theme: str = "light",
         title: str = "",
         max_nodes: int = MOST,
-        fold: bool = True,
+        fold: bool | None = None,
         module: str | None = None,
         prefix: str = "",
     ) -> None:
-        self.graph = simplified(data, depth, max_nodes, fold, module)
+        self.graph = view(data, depth=depth, max_nodes=max_nodes, fold=fold, module=module)
         self.style = Style(
             palette(theme),
             checked_detail(detail, len(self.graph)),
@@ -156,6 +162,11 @@ class Drawing(Picture):
     @cached_property
     def dot(self) -> str:
         return document([Part(self.graph, self.style)], self.style.colours, title=self._title)
+
+    def html(self) -> str:
+        from .page import page_of
+
+        return page_of({self._title or "graph": self.graph}, title=self._title)
 
     def json(self) -> str:
         return self.graph.to_json(indent=1)
@@ -176,7 +187,7 @@ def draw(
     theme: str = "light",
     title: str = "",
     max_nodes: int = MOST,
-    fold: bool = True,
+    fold: bool | None = None,
     module: str | None = None,
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
@@ -185,7 +196,8 @@ def draw(
     given to `y.backward()`, and without that they read `none`. backward=False hides gradients and backward edges.
     names: `locals()`, any dict of tensors, or a module. depth: how many levels of scopes and modules are drawn open
     (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB" or "LR".
-    theme: "light" or "dark". fold: repeated blocks are drawn once with "x 11". module: draw only the scopes of that
+    theme: "light" or "dark". fold: repeated blocks are drawn once with
+    "x 11" (None: where there are more than 40 cards). module: draw only the scopes of that
     name. ValueError for graphs of more than max_nodes cards, naming the ways out.
 
     >>> import minigrad as mg
@@ -222,14 +234,8 @@ def collected(y: Any, gradient: Any, names: Any, max_nodes: int) -> Graph:
         return y
     ops = count(y)
     if ops > 20 * max_nodes + 10_000:
-        raise ValueError(refused(ops, max_nodes))
+        raise ValueError(refusal(ops, max_nodes))
     return graph(y, gradient=gradient, names=names)
-
-
-def simplified(data: Graph, depth: int | None, max_nodes: int, fold: bool, module: str | None) -> Graph:
-    if len(data) > max_nodes:
-        raise ValueError(refused(len(data), max_nodes))
-    return data
 
 
 def checked_detail(detail: int | None, cards: int) -> int:

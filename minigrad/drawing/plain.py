@@ -207,7 +207,7 @@ class Graph:
     @property
     def ops(self) -> int:
         """How many ops stand on the tape."""
-        return sum(len(n.holds) if n.kind == "module" else bool(n.op) * n.times for n in self.nodes)
+        return sum((len(n.holds) if n.kind == "module" else bool(n.op)) * n.times for n in self.nodes)
 
     @property
     def edges(self) -> list[tuple[str, str, int]]:
@@ -262,7 +262,7 @@ class Graph:
 
 def saved_bytes(nodes: Any) -> int:
     """Bytes kept for backward by these nodes, each memory counted once."""
-    return sum({saved.storage: saved.nbytes for node in nodes for saved in node.saves}.values())
+    return sum({saved.storage: saved.nbytes * node.times for node in nodes for saved in node.saves}.values())
 
 
 _SIMPLE: tuple[str, ...] = (

@@ -191,7 +191,8 @@ def _fill(parts: Template, node: Traced, names: Sequence[str], out: str) -> str:
             said.append(names[k] if k < len(names) else "x")
         else:
             name = part[11:-1]
-            said.append(_value(name, node.params[name]) if name in node.params else name)
+            value = _value(name, node.params[name]) if name in node.params else name
+            said.append(value if name != "axis" else "all axes" if value == "None" else f"axis {value}")
     text = "".join(said)
     return text.replace("(N - 0)", "N") if "(N - 0)" in text else text
 

@@ -1,0 +1,195 @@
+"""Repeated blocks drawn once: eleven equal layers become one with "x 11".
+
+What counts as equal is strict: the same ops on the same shapes with the same constants, wired the same way, each
+block fed by the one before it. Nothing is folded that would hide a skip connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .layout import ancestors
+from .plain import Graph, Node, Scope
+
+FEWEST = 3  # equal blocks in a row
+LONGEST = 24  # items in a block that are looked for
+
+Item = tuple[int | None, list[Node]]  # a scope and the ops in it, or None and one op on its own
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph with each run of equal blocks drawn once."""
+    if any(node.cause is not None for node in graph.nodes):
+        return graph  # backward nodes refer to forward ones: nothing there repeats without its context
+    waiting: list[int | None] = [None]
+    while waiting:
+        parent = waiting.pop(0)
+        while True:
+            smaller = _fold_once(graph, parent)
+            if smaller is None:
+                break
+            graph = smaller
+        seen = dict.fromkeys(s for node in graph.nodes for s in reversed(ancestors(graph, node.scope)))
+        waiting += [scope for scope in seen if graph.scopes[scope].parent == parent]
+    return graph
+
+
+def _fold_once(graph: Graph, parent: int | None) -> Graph | None:
+    items = _items(graph, parent)
+    if len(items) < FEWEST:
+        return None
+    outline = _outlines(graph, items)
+    runs: list[tuple[int, bool, int, int, int]] = []  # items covered, begins as the row does, where, period, times
+    for start in range(len(items)):
+        for period in range(1, min(LONGEST, (len(items) - start) // FEWEST) + 1):
+            block = outline[start : start + period]
+            times = 1
+            while outline[start + times * period : start + (times + 1) * period] == block:
+                times += 1
+            if times >= FEWEST:
+                runs.append((times * period, block[0][0] == outline[0][0], -start, -period, times))
+        if runs and runs[-1][0] > len(items) // 2 and len(items) > 1000:
+            break  # long loops: good enough, and quick
+    for _, _, start, period, times in sorted(runs, reverse=True)[:50]:
+        blocks = [items[-start - k * period : -start - (k + 1) * period] for k in range(times)]
+        done = _Row(graph, blocks).merged(parent)
+        if done is not None:
+            return done
+    return None
+
+
+def _items(graph: Graph, parent: int | None) -> list[Item]:
+    """The scopes and single ops that lie directly in `parent`, in the order of execution."""
+    depth = len(ancestors(graph, parent))
+    found: list[Item] = []
+    where: dict[int, int] = {}
+    for node in graph.nodes:
+        if not node.op:
+            continue
+        around = ancestors(graph, node.scope)[::-1]
+        if parent is not None and (len(around) < depth or around[depth - 1] != parent):
+            continue
+        inner = around[depth] if len(around) > depth else None
+        if inner is None:
+            found.append((None, [node]))
+        elif inner in where:
+            found[where[inner]][1].append(node)
+        else:
+            where[inner] = len(found)
+            found.append((inner, [node]))
+    return found
+
+
+def _outlines(graph: Graph, items: list[Item]) -> list[tuple[object, ...]]:
+    """What must be equal at first sight; the wiring is compared afterwards."""
+    return [
+        (
+            graph.scopes[scope].name if scope is not None else None,
+            tuple((n.op, _about(n), n.value.shape, n.value.dtype, n.times, len(n.inputs)) for n in nodes),
+        )
+        for scope, nodes in items
+    ]
+
+
+def _about(node: Node) -> str:
+    """A collapsed module's words tell its parameters; an op's kind is enough."""
+    return node.short if node.kind == "module" else node.kind
+
+
+Wire = tuple[object, ...]
+
+
+class _Row:
+    """Blocks that look alike, one after the other."""
+
+    def __init__(self, graph: Graph, blocks: list[list[Item]]) -> None:
+        self.graph, self.blocks = graph, blocks
+        self.nodes = [[node for _, nodes in block for node in nodes] for block in blocks]
+        self.place = {node.id: (k, j) for k, nodes in enumerate(self.nodes) for j, node in enumerate(nodes)}
+        self.users: dict[str, set[str]] = {}
+        for node in graph.nodes:
+            for slot in node.inputs:
+                if slot.node is not None:
+                    self.users.setdefault(slot.node, set()).add(node.id)
+
+    def block_of(self, name: str) -> int | None:
+        return self.place[name][0] if name in self.place else None
+
+    def owner(self, name: str) -> int | None:
+        """The one block that uses a leaf, or None: it is no leaf, or others use it too."""
+        blocks = {self.block_of(user) for user in self.users.get(name, ())}
+        return blocks.pop() if len(blocks) == 1 and not self.graph[name].op else None
+
+    def wires(self, k: int) -> list[Wire]:
+        """Every input of every op of block k: from inside, from the block before, a leaf of its own, or elsewhere."""
+        found: list[Wire] = []
+        for node in self.nodes[k]:
+            for slot in node.inputs:
+                if slot.node is None:
+                    found.append(("constant", slot.text))
+                elif self.block_of(slot.node) == k:
+                    found.append(("inside", self.place[slot.node][1]))
+                elif k and self.block_of(slot.node) == k - 1:
+                    found.append(("before", self.place[slot.node][1]))
+                elif self.owner(slot.node) == k:
+                    leaf = self.graph[slot.node]
+                    found.append(("leaf", leaf.kind, leaf.value.shape))
+                else:
+                    found.append(("elsewhere", slot.node))
+        return found
+
+    def alike(self) -> bool:
+        first, second = self.wires(0), self.wires(1)
+        if any(self.wires(k) != second for k in range(2, len(self.blocks))):
+            return False
+        # the first block is fed from outside where the others are fed by the one before
+        fed = all(a == b or (b[0] == "before" and a[0] != "inside") for a, b in zip(first, second, strict=True))
+        last = len(self.blocks) - 1
+        looked_into = any(
+            name in self.graph.roots or any(self.block_of(user) not in (k, k + 1) for user in self.users.get(name, ()))
+            for name, (k, _) in self.place.items()
+            if k != last
+        )
+        return fed and not looked_into
+
+    def merged(self, parent: int | None) -> Graph | None:
+        if not self.alike():
+            return None
+        graph, times = self.graph, len(self.blocks)
+        slots = [slot for node in self.nodes[0] for slot in node.inputs]
+        feeding = {slot.node for slot, wire in zip(slots, self.wires(1), strict=True) if wire[0] == "before"}
+        scopes, home = self._scopes(parent)
+        same = {name: self.nodes[0][j].id for name, (_, j) in self.place.items()}
+
+        def mapped(ids: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(same.get(name, name) for name in ids))
+
+        nodes = []
+        for node in graph.nodes:
+            block = self.block_of(node.id) if node.op else self.owner(node.id)
+            if block:  # a later block, or a leaf of its own
+                continue
+            node = replace(node, kept_by=mapped(node.kept_by))
+            if block is None:
+                inputs = tuple(replace(s, node=same.get(s.node, s.node)) if s.node else s for s in node.inputs)
+                nodes.append(replace(node, inputs=inputs))
+            elif node.op:
+                scope = home if node.scope == parent else node.scope
+                nodes.append(replace(node, times=node.times * times, scope=scope))
+            else:
+                nodes.append(node if node.id in feeding else replace(node, times=node.times * times))
+        return Graph(tuple(nodes), mapped(graph.roots), scopes, graph.notes)
+
+    def _scopes(self, parent: int | None) -> tuple[tuple[Scope, ...], int | None]:
+        """The scopes with "x times" on the block's own, or on a new one around its several items."""
+        scopes = list(self.graph.scopes)
+        times = len(self.blocks)
+        own = [scope for scope, _ in self.blocks[0] if scope is not None]
+        if len(self.blocks[0]) == 1:
+            if own:
+                scopes[own[0]] = replace(scopes[own[0]], times=scopes[own[0]].times * times)
+            return tuple(scopes), parent
+        scopes.append(Scope("block", parent, times))
+        for scope in own:
+            scopes[scope] = replace(scopes[scope], parent=len(scopes) - 1)
+        return tuple(scopes), len(scopes) - 1

@@ -1,0 +1,228 @@
+"""The page driven in a real headless Chromium: steps, clicks, keys, views, theme, address; no error, no request."""
+
+import os
+import shutil
+import warnings
+
+import pytest
+
+import minigrad as mg
+from minigrad.drawing import renderer
+
+from .examples import DY, composed, fused, leaves
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
+CHROMIUM = os.environ.get("MINIGRAD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.skipif(renderer._pure() is None and shutil.which("dot") is None, reason="no renderer here"),
+]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with sync_api.sync_playwright() as play:
+            started = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+            yield started
+            started.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    leaf = leaves()
+    graphs = {"composed": composed(of=leaf), "fused": fused(of=leaf)}
+    return mg.page(graphs, folder / "bn.html", gradient=DY, title="Batch norm")
+
+
+class Opened:
+    """A page in the browser, with everything that it complained of or asked for."""
+
+    def __init__(self, browser, file, **options):
+        self.context = browser.new_context(viewport={"width": 1400, "height": 900}, **options)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+        self.url = file.as_uri()
+
+    def go(self, state=""):
+        self.page.goto("about:blank")
+        self.requests.clear()
+        self.page.goto(self.url + (f"#{state}" if state else ""))
+        return self.page
+
+    def say(self):
+        return self.page.inner_text("#say")
+
+    def hash(self):
+        return self.page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+
+    def panel(self):
+        return self.page.inner_text("#panel")
+
+
+@pytest.fixture
+def opened(browser, file):
+    it = Opened(browser, file)
+    yield it
+    it.context.close()
+    assert it.errors == []
+    assert all(url.startswith(("file:", "about:", "data:")) for url in it.requests)
+    assert len([url for url in it.requests if url.startswith("file:")]) == 1
+
+
+def test_keys_buttons_and_slider_step_through_both_passes(opened):
+    page = opened.go()
+    assert opened.say().startswith("Start")
+    page.keyboard.press("ArrowRight")
+    assert opened.say() == "forward 1/9 mu = mean(x, axis=0)"
+    page.keyboard.press("End")
+    assert opened.say().startswith("backward 9/9 mean: x.grad += g/N")
+    page.keyboard.press("ArrowLeft")
+    assert opened.say().startswith("backward 8/9 sub")
+    page.keyboard.press("Home")
+    assert opened.say().startswith("Start")
+    page.click("#pf")
+    page.click("#pf")
+    assert opened.say().startswith("forward 2/9")
+    page.click("#pb")
+    assert opened.say().startswith("forward 1/9")
+    page.click("#p1")
+    assert opened.hash()["t"] == "18"
+    page.fill("#t", "12")
+    assert opened.say().startswith("backward 3/9 div")
+    page.focus("#t")
+    page.keyboard.press("ArrowRight")  # the slider's own key: one step, not two
+    assert opened.hash()["t"] == "13"
+
+
+def test_a_value_appears_when_computed_and_a_gradient_when_all_of_it_is_in(opened):
+    page = opened.go("t=0&show=both")
+    hidden = (
+        "id => [...document.querySelectorAll(`#n-p0_${id} .f-gradient_value`)].every(e => e.classList.contains('hid'))"
+    )
+    value = "id => [...document.querySelectorAll(`#n-p0_${id} .f-value`)].every(e => e.classList.contains('hid'))"
+    assert page.evaluate(value, "n4")
+    assert not page.evaluate(value, "n0")
+    page.fill("#t", "2")
+    assert not page.evaluate(value, "n4")
+    assert page.evaluate(hidden, "n4")
+    page.fill("#t", "12")  # x_hat sent its part of centred.grad, square has not
+    assert page.evaluate(hidden, "n4")
+    page.fill("#t", "16")
+    assert not page.evaluate(hidden, "n4")
+
+
+def test_the_fused_op_runs_while_the_last_composed_op_does(opened):
+    page = opened.go("t=8&show=both")
+    active = "() => [...document.querySelectorAll('.ring.act:not(.hid)')].map(r => r.parentNode.id)"
+    assert page.evaluate(active) == ["n-p0_n10"]
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(active) == ["n-p0_n11", "n-p1_n3"]
+    page.keyboard.press("End")
+    assert page.evaluate(active) == ["n-p0_n3", "n-p1_n3"]
+
+
+def test_click_enter_and_the_contributions_that_sum(opened):
+    page = opened.go("t=18")
+    page.click("#n-p0_n4")
+    said = opened.panel()
+    for text in (
+        "centred = x - mu",
+        "x.grad += g",
+        "mu.grad += -sum0(g)",
+        "2 of 2 contributions",
+        "sum:",
+        "saved by squared",
+    ):
+        assert text in said
+    assert opened.hash()["sel"] == "composed.n4"
+    page.focus("#n-p1_n3")
+    page.keyboard.press("Enter")
+    assert "batch_norm, fused" in opened.panel()
+    assert "x_hat, 96 B" in opened.panel()
+    page.fill("#t", "13")
+    page.click("#n-p0_n4")
+    assert "1 of 2 contributions" in opened.panel()
+
+
+def test_views_and_what_is_the_same_in_both(opened):
+    page = opened.go("t=18&sel=composed.x")
+    assert "IN FUSED" in opened.panel().upper()
+    assert "value equal" in opened.panel()
+    assert page.locator(".ring.twin:not(.hid)").count() == 1
+    page.click("text=fused >> nth=0")
+    assert page.locator("figure:visible").count() == 1
+    assert opened.hash()["show"] == "fused"
+    assert opened.say().startswith("backward 1/1")
+    page.click("text=side by side")
+    assert page.locator("figure:visible").count() == 2
+
+
+def test_theme_button_and_the_system_setting(browser, file):
+    it = Opened(browser, file, color_scheme="dark")
+    page = it.go()
+    colour = "() => getComputedStyle(document.querySelector('svg')).backgroundColor"
+    assert page.evaluate(colour) == "rgb(15, 20, 25)"
+    page.click("#th")
+    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    assert it.hash()["theme"] == "light"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    assert page.locator("footer").is_hidden()
+    it.context.close()
+    assert it.errors == []
+
+
+def test_the_address_holds_the_state(opened):
+    opened.go("t=13&show=both&sel=composed.x_hat&theme=dark")
+    assert opened.hash() == {"t": "13", "show": "both", "sel": "composed.n9", "theme": "dark"}
+    assert "x_hat = centred / std" in opened.panel()
+    before = opened.hash()
+    opened.page.reload()
+    opened.requests.pop()
+    assert opened.hash() == before
+
+
+@pytest.mark.parametrize("width", [1400, 600])
+def test_no_text_leaves_its_card_and_the_page_never_scrolls_sideways(opened, width):
+    page = opened.go("t=18")
+    page.set_viewport_size({"width": width, "height": 900})
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('svg .node')].flatMap(n => {
+            const box = n.querySelector('polygon, path').getBoundingClientRect();
+            const all = [...n.querySelectorAll('polygon, path')].map(e => e.getBoundingClientRect());
+            const left = Math.min(...all.map(b => b.left)), right = Math.max(...all.map(b => b.right));
+            return [...n.querySelectorAll('text')].filter(t => { const b = t.getBoundingClientRect();
+                return b.left < left - 1 || b.right > right + 1; }).map(t => t.textContent); })"""
+    )
+    assert outside == []
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_name_that_is_a_script_runs_nothing(browser, tmp_path):
+    x, gamma, beta = leaves()
+    x.named('<img src=x onerror="window.hit=1"><script>window.hit=1</script>')
+    it = Opened(browser, mg.page({"a": composed(of=(x, gamma, beta))}, tmp_path / "x.html", gradient=DY))
+    page = it.go("t=18&sel=a.n0")
+    assert "onerror" in it.panel()
+    assert page.evaluate("() => window.hit === undefined")
+    it.context.close()
+    assert it.errors == []
+
+
+def test_a_step_is_quick(opened):
+    page = opened.go()
+    took = page.evaluate(
+        """() => { const a = performance.now();
+            for (let k = 0; k < 18; k++) document.getElementById('pf').click();
+            return (performance.now() - a) / 18; }"""
+    )
+    assert took < 50  # 2 ms on an idle machine
