@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import ops
+from .anomalies import detect_anomalies
 from .backward import grad
 from .context import no_grad, record_lines, scope
 from .derivatives import hvp, jacobian
@@ -56,6 +57,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_composed",
     "data",
+    "detect_anomalies",
     "draw",
     "draw_pair",
     "dropout",

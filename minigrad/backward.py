@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .context import differentiating, recording
+from .context import current, differentiating, recording
 from .reads import read_by, storage
 from .record import Primitive, Traced, describe, next_number, raw
 
@@ -64,6 +64,8 @@ def walk(
     if order and _last_write > order[-1].number:
         _refuse_stale(order, graph)
     keep = {x for x in keep if x.op is not None}
+    if observe is None and current.context.watch is not None:
+        observe = current.context.watch.pulled
     kept: dict[Traced, Any] = {}
     grads: dict[Traced, Any] = {y: cotangent}
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")  # inf is the right slope of sqrt at 0

@@ -42,6 +42,7 @@ class Context(NamedTuple):
     lines: bool = False
     scope: Scope | None = None
     cause: Any = None  # in a differentiable backward pass: the forward node whose rule is running
+    watch: Any = None  # told of every result while anomalies are looked for (then lines is on, too)
     frozen: bool = False  # modules change no state of their own, such as running statistics
 
 

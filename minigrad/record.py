@@ -115,11 +115,13 @@ def _result(
     if needs and context.recording and op is not None:
         out._needs = True
         out.op, out.inputs, out.params, out.saved = op, inputs, params, saved
-        if context.lines:
-            out._line = source_line()
     else:
         out._needs = needs and op is None
         out.op, out.inputs, out.params, out.saved = None, (), _NO_PARAMS, None
+    if context.lines and op is not None:  # a rare switch: where was it recorded, and is it finite?
+        out._line = source_line()
+        if context.watch is not None:
+            context.watch.made(out, op, inputs)
     return out
 
 
@@ -158,6 +160,7 @@ class Primitive:
         self.input_names, self.defaults, self.variadic = _signature(kernel)
         self.rules: tuple[Rule | None, ...] = ()
         self.joint: Rule | None = None
+        self.call: Callable[..., Any] = kernel  # what users call, once `primitive` has made it
         fixed = self.input_names and not (self.defaults or self.variadic or save)
         self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
         self.pulled = 0  # the same for the walk: how many inputs, each with a rule of its own, or 0
@@ -279,7 +282,7 @@ def primitive_of(op: Primitive) -> Any:
     call.__name__ = call.__qualname__ = kernel.__name__
     call.__module__, call.__doc__ = kernel.__module__, kernel.__doc__
     call.__wrapped__ = kernel  # type: ignore[attr-defined]
-    call.op, call.defvjp, call.defvjp_joint = op, op.defvjp, op.defvjp_joint  # type: ignore[attr-defined]
+    op.call, call.op, call.defvjp, call.defvjp_joint = call, op, op.defvjp, op.defvjp_joint  # type: ignore[attr-defined]
     if kernel.__module__.startswith(f"{__package__}."):
         registry[op.name] = call
     return call

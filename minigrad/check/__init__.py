@@ -1,6 +1,7 @@
 """Trusting a gradient: numerical derivatives, a located gradient check, two implementations compared.
 
     mg.check.gradcheck(f, inputs)           analytic against numerical derivatives, element by element
+    mg.check.blame(y)                       every op of a graph on its own: which rule is wrong
     mg.check.compare(f, g, inputs)          two implementations: values, gradients, Hessian-vector products, cost
     mg.check.numerical_grad, rel_error      the two helpers that every course hands out
 
@@ -9,9 +10,21 @@ Reports are true where all is well and print as tables.
 
 from __future__ import annotations
 
+from .blame import Blame, blame
 from .compare import Comparison, compare
 from .cost import Cost, cost
 from .gradcheck import Gradcheck, gradcheck
 from .numerical import numerical_grad, rel_error
 
-__all__ = ["Comparison", "Cost", "Gradcheck", "compare", "cost", "gradcheck", "numerical_grad", "rel_error"]
+__all__ = [
+    "Blame",
+    "Comparison",
+    "Cost",
+    "Gradcheck",
+    "blame",
+    "compare",
+    "cost",
+    "gradcheck",
+    "numerical_grad",
+    "rel_error",
+]

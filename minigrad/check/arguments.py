@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..context import switched
 from ..record import Traced, raw
 from ..tensor import Tensor
 
@@ -52,7 +53,8 @@ def leaves_of(inputs: Sequence[Any]) -> list[Any]:
 
 def value_of(f: Function, leaves: Sequence[Any]) -> Tensor:
     """f(*leaves), which must be one Tensor of floating-point numbers."""
-    y = f(*leaves)
+    with switched(lambda context: context._replace(frozen=True)):  # no running statistics move inside a check
+        y = f(*leaves)
     if not isinstance(y, Tensor):
         raise TypeError(f"{name_of(f)} must return a Tensor, got {type(y).__name__}")
     if y.dtype.kind != "f":

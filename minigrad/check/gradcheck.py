@@ -10,63 +10,16 @@ import numpy as np
 
 from .. import ops
 from ..backward import grad
-from ..context import no_grad, switched
+from ..context import recording
 from ..tensor import Tensor
-from .arguments import SENSITIVITY, Function, array_of, as_sequence, leaves_of, name_of, names_of, nudged, value_of
-from .numerical import FloatArray, Slope, best_step, elements, slope
+from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
+from .jacobian import Case, Element, entries, projected
+from .numerical import FloatArray
+from .reasons import reasons
 from .table import digits, short, table
 
 FULL_LIMIT = 200_000  # entries of the Jacobian up to which the full mode is the default
 SHOWN = 5  # elements in a report, unless more are wrong
-NUDGES = 3  # how often the inputs are moved by one bit to see the rounding
-
-
-@dataclass(frozen=True)
-class Element:
-    """One entry of a Jacobian, or one random projection of it."""
-
-    order: int
-    argument: str
-    index: tuple[int, ...] | None  # None: a projection over all elements of the argument
-    output: tuple[int, ...] | None  # None: a projection over all elements of the result
-    analytic: float
-    numeric: float
-    allowed: float  # the largest |analytic - numeric| that counts as equal
-    kink: bool = False
-
-    @property
-    def difference(self) -> float:
-        """|analytic - numeric|; NaN counts as infinitely far, equal infinities as equal."""
-        if self.analytic == self.numeric:
-            return 0.0
-        far = abs(self.analytic - self.numeric)
-        return far if np.isfinite(far) else float("inf")
-
-    @property
-    def relative(self) -> float:
-        """The difference by the larger of the two."""
-        size = max(abs(self.analytic), abs(self.numeric))
-        return self.difference / size if size and np.isfinite(size) else (0.0 if not self.difference else float("inf"))
-
-    @property
-    def ulps(self) -> float:
-        """The difference in units of the last place of the larger of the two."""
-        size = max(abs(self.analytic), abs(self.numeric))
-        return self.difference / float(np.spacing(size)) if np.isfinite(size) else float("inf")
-
-    @property
-    def ok(self) -> bool:
-        """Equal as far as the numerical derivative can tell."""
-        return self.difference <= self.allowed
-
-    @property
-    def verdict(self) -> str:
-        """What to say of it."""
-        if self.kink:
-            return "kink: not judged"
-        if not self.ok:
-            return "WRONG"
-        return "true gradient is zero" if max(abs(self.analytic), abs(self.numeric)) <= self.allowed else "equal"
 
 
 @dataclass(frozen=True)
@@ -80,6 +33,7 @@ class Gradcheck:
     worst: tuple[Element, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    reasons: tuple[str, ...] = ()  # what kind of mistake the wrong entries look like
 
     def __bool__(self) -> bool:
         return not self.problems and all(e.ok or e.kink for e in self.worst)
@@ -89,6 +43,7 @@ class Gradcheck:
         state = "right" if self else "WRONG"
         head = f"gradcheck of {self.name}: {state} to order {self.order} ({self.checked} derivatives, {self.mode} mode)"
         lines = [head, *(f"problem: {p}" for p in self.problems), *(f"note: {n}" for n in self.notes)]
+        lines += [f"likely: {r}" for r in self.reasons]
         if self.worst:
             header = ["argument", "order", "output", "analytic", "numeric", "abs", "rel", "ulps", "verdict"]
             rows = [
@@ -103,7 +58,7 @@ class Gradcheck:
                     short(e.ulps),
                     e.verdict,
                 ]
-                for e in self.worst[: max(SHOWN, min(wrong, 4 * SHOWN))]
+                for e in self.worst[: max(SHOWN, min(wrong, 2 * SHOWN))]
             ]
             lines += ["", table(header, rows)]
         return "\n".join(lines)
@@ -162,12 +117,13 @@ def gradcheck(
             cotangent = rng.normal(size=y.shape)
             stages.append((2, _gradients_of(f), [*arrays, cotangent], [*names, "cotangent"]))
     for stage, h, xs, labels in stages:
-        size = sum(x.size for x in xs) * _output_size(h, xs)
-        chosen = mode or ("full" if size <= FULL_LIMIT else "fast")
+        case = Case(h, xs, labels, stage, rng)
+        chosen = mode or ("full" if case.size <= FULL_LIMIT else "fast")
+        part = entries(case, rtol, atol) if chosen == "full" else projected(case, rtol, atol)
         used.add(chosen)
-        part = _check(h, xs, labels, stage, chosen, rtol, atol, rng)
-        if chosen == "fast" and not all(e.ok for e in part) and size <= 10 * FULL_LIMIT:
-            part += _check(h, xs, labels, stage, "full", rtol, atol, rng)
+        if chosen == "fast" and not all(e.ok and not e.kink for e in part) and case.size <= 10 * FULL_LIMIT:
+            part = [e for e in part if not e.kink] + entries(case, rtol, atol)  # what is it, and where?
+            used.add("full")
         found += part
     kinks = sum(e.kink for e in found)
     notes = []
@@ -185,6 +141,7 @@ def gradcheck(
         tuple(ranked[: max(SHOWN, wrong)]),
         tuple(problems),
         tuple(notes),
+        tuple(reasons(found)),
     )
 
 
@@ -200,11 +157,6 @@ def _accepted(x: Any, name: str) -> FloatArray:
     if not np.isfinite(a).all():
         raise ValueError(f"gradcheck: {name} holds NaN or infinity; derivatives are checked at finite points")
     return a.copy()
-
-
-def _output_size(f: Function, arrays: Sequence[FloatArray]) -> int:
-    with no_grad():
-        return value_of(f, leaves_of(arrays)).size
 
 
 def _repeats(f: Function, arrays: Sequence[FloatArray], rng: np.random.Generator) -> list[str]:
@@ -237,100 +189,5 @@ def _gradients_of(f: Function) -> Function:
 
 def _recorded(f: Function, leaves: Sequence[Tensor]) -> Tensor:
     """f(*leaves) with recording on, also inside the no_grad of a difference."""
-    with switched(lambda context: context._replace(recording=True)):
+    with recording():
         return value_of(f, leaves)
-
-
-def _check(
-    f: Function,
-    arrays: Sequence[FloatArray],
-    names: Sequence[str],
-    order: int,
-    mode: str,
-    rtol: float,
-    atol: float,
-    rng: np.random.Generator,
-) -> list[Element]:
-    leaves = leaves_of(arrays)
-    y = value_of(f, leaves)
-    near = [leaves_of([nudged(x, rng) for x in arrays]) for _ in range(NUDGES)]
-    y_near = [value_of(f, xs) for xs in near]
-    # rounding in the values, as one bit of the inputs shows it
-    blur = SENSITIVITY * np.max([np.abs(y._array - z._array) for z in y_near], axis=0)
-    found = []
-    for k, name in enumerate(names):
-        direction = rng.normal(size=arrays[k].shape)
-
-        def along(t: float, k: int = k, step: Any = direction) -> FloatArray:
-            moved = [x.copy() for x in arrays]
-            moved[k] += t * step
-            with no_grad():
-                return np.array(value_of(f, leaves_of(moved))._array)
-
-        if not arrays[k].size or not y.size:
-            continue
-        h = best_step(along)
-        if mode == "fast":
-            weight = rng.normal(size=y.shape)
-            got = slope(along, h, blur)
-            numeric = float(np.sum(got.value * weight))
-            error = float(np.sum(got.error * np.abs(weight)))
-            analytic, *moved = (
-                float(np.sum(grad(z, xs[k], gradient=weight)._array * direction)) if z.requires_grad else 0.0
-                for z, xs in zip([y, *y_near], [leaves, *near], strict=True)
-            )
-            floor = SENSITIVITY * max(abs(analytic - other) for other in moved)
-            allowed = (rtol + atol) * abs(numeric) + error + floor
-            found.append(Element(order, name, None, None, analytic, numeric, allowed, bool(got.kink.any())))
-            continue
-        jacobian = _jacobian(y, leaves[k])
-        moves = [np.abs(jacobian - _jacobian(z, xs[k])) for z, xs in zip(y_near, near, strict=True)]
-        floor = SENSITIVITY * float(np.max(moves, initial=0.0))
-        found += _entries(f, arrays, k, name, order, h, jacobian, blur, rtol, atol, floor)
-    return found
-
-
-def _jacobian(y: Tensor, leaf: Tensor) -> FloatArray:
-    """All dy_i/dx_j as the graph gives them, of shape (y.size, *x.shape)."""
-    rows = np.zeros((y.size, *leaf.shape))
-    if y.requires_grad:
-        for i in range(y.size):
-            unit = np.zeros(y.size)
-            unit[i] = 1.0
-            rows[i] = grad(y, leaf, gradient=unit.reshape(y.shape))._array
-    return rows
-
-
-def _entries(
-    f: Function,
-    arrays: Sequence[FloatArray],
-    k: int,
-    name: str,
-    order: int,
-    h: float,
-    jacobian: FloatArray,
-    blur: FloatArray,
-    rtol: float,
-    atol: float,
-    floor: float,
-) -> list[Element]:
-    slopes: list[tuple[tuple[int, ...], Slope]] = []
-    for index, scale in elements(arrays[k]):
-
-        def along(t: float, index: tuple[int, ...] = index, scale: float = scale) -> FloatArray:
-            moved = [x.copy() for x in arrays]
-            moved[k][index] += t * scale
-            with no_grad():
-                return np.array(value_of(f, leaves_of(moved))._array)
-
-        got = slope(along, h, blur)
-        slopes.append((index, Slope(got.value / scale, got.error / scale, got.kink)))
-    largest = max((float(np.max(np.abs(s.value[np.isfinite(s.value)]), initial=0.0)) for _, s in slopes), default=0.0)
-    found = []
-    for index, got in slopes:
-        for i, output in enumerate(np.ndindex(got.value.shape)):
-            analytic, numeric = float(jacobian[(i, *index)]), float(got.value[output])
-            allowed = rtol * abs(numeric) + atol * largest + float(got.error[output]) + floor
-            kink = bool(got.kink[output])
-            found.append(Element(order, name, index, output, analytic, numeric, allowed, kink))
-    return found

@@ -1,0 +1,102 @@
+"""Finding the first NaN or infinity: `detect_anomalies()` looks at every result, forward and backward.
+
+Slower, so it is switched on for the run that went wrong and off again. Knows how values are recorded, nothing of
+what the ops compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .context import switched
+from .record import Primitive, Traced, describe, raw
+
+
+def detect_anomalies() -> switched:
+    """Raise FloatingPointError at the first op whose result, or whose rule's gradient, holds NaN or infinity.
+
+    The message names the op, where its result lives, how many elements and which first, statistics of what it was
+    given, and the source line that recorded it. A context manager and a decorator, per thread; ops recorded inside
+    are watched forward, and every backward() run inside is watched too.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor([1.0, 0.0], requires_grad=True, name="x")
+    >>> with detect_anomalies():                    # doctest: +ELLIPSIS
+    ...     y = mg.sqrt(x).sum()
+    ...     y.backward()
+    Traceback (most recent call last):
+    FloatingPointError: the rule of sqrt made infinity in 1 of 2 elements (first at [1]) of the gradient of its input...
+    """
+    return switched(lambda context: context._replace(lines=True, watch=Watch()))
+
+
+class Watch:
+    """What the engine tells of each result while anomalies are looked for."""
+
+    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...]) -> None:
+        """Called with every result of an op."""
+        strange = _strange(out._array)
+        if not strange:
+            return
+        before = [x for x in inputs if isinstance(x, Traced) and _strange(x._array)]
+        what = f"{op.name} made {strange} of its result"
+        if before:
+            what = f"{op.name} was given {describe(before[0])}, which already holds {_strange(before[0]._array)}"
+        raise FloatingPointError(_message(what, _inputs(op, inputs), getattr(out, "_line", None)))
+
+    def pulled(self, node: Traced, g: Any, steps: list[tuple[int, Any]]) -> None:
+        """Called with what the rule of each op sends to its inputs."""
+        op: Primitive = node.op  # type: ignore[assignment]
+        for position, d in steps:
+            strange = _strange(raw(d))
+            if strange:
+                given = [("incoming gradient", raw(g)), *_inputs(op, node.inputs)]
+                if _strange(raw(g)):
+                    what = f"the gradient that arrives at {op.name} already holds {_strange(raw(g))}"
+                else:
+                    of = describe(node.inputs[position])
+                    what = f"the rule of {op.name} made {strange} of the gradient of its input {of}"
+                raise FloatingPointError(_message(what, given, getattr(node, "_line", None)))
+
+
+def _strange(a: Any) -> str:
+    """What is not finite in an array, in words; empty if all is."""
+    a = np.asarray(a)
+    if a.dtype.kind != "f":
+        return ""
+    bad = ~np.isfinite(a)
+    if not bad.any():
+        return ""
+    nan, infinite = np.isnan(a).any(), np.isinf(a).any()
+    kind = "NaN and infinity" if nan and infinite else "NaN" if nan else "infinity"
+    first = [int(k) for k in np.argwhere(bad)[0]]
+    return f"{kind} in {int(bad.sum())} of {a.size} elements" + (f" (first at {first})" if first else "")
+
+
+def _inputs(op: Primitive, inputs: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    names = op.input_names * len(inputs) if op.variadic else op.input_names
+    return [
+        (name if getattr(x, "_name", None) in (None, name) else f"{name} ({x._name})", raw(x))
+        for name, x in zip(names, inputs, strict=False)
+    ]
+
+
+def _message(what: str, given: list[tuple[str, Any]], line: tuple[str, int] | None) -> str:
+    parts = [what, *(f"{name}: {_statistics(value)}" for name, value in given)]
+    if line is not None:
+        parts.append(f"recorded at {line[0]}:{line[1]}")
+    return "; ".join(parts)
+
+
+def _statistics(value: Any) -> str:
+    """Shape, range and mean of the finite part."""
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value
+    if not finite.size:
+        return f"{value.shape} {value.dtype}, nothing finite" if value.size else f"{value.shape} {value.dtype}, empty"
+    rest = value.size - finite.size
+    numbers = f"{finite.min():.4g} .. {finite.max():.4g}, mean {finite.mean():.4g}"
+    return f"{value.shape} {value.dtype}, {numbers}" + (f", {rest} not finite" if rest else "")
