@@ -1,0 +1,163 @@
+"""The notebook's trainings: the deep nets, the weight scales, the batch sizes. Each draws its plots to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import training
+from minigrad.check.table import table
+
+from . import plots
+from .solver import Job, Placed, place, solve
+from .source import Data
+
+SIX = (100, 100, 100, 100, 100)
+EIGHT = (50, 50, 50, 50, 50, 50, 50)
+BATCH_SIZES = (5, 10, 50)
+
+PRINTED = {
+    "batchnorm": {
+        "loss": [2.315319, 2.024165, 1.745205, 1.498085, 1.176143, 1.348714, 1.029869, 1.108858, 0.914094, 1.076978],
+        "train_acc": [0.124, 0.316, 0.406, 0.469, 0.541, 0.597, 0.629, 0.642, 0.718, 0.776, 0.808],
+        "val_acc": [0.147, 0.252, 0.285, 0.294, 0.304, 0.311, 0.310, 0.317, 0.326, 0.337, 0.317],
+    },
+    None: {
+        "loss": [2.302857, 2.028712, 1.904616, 1.718244, 1.677052, 1.643638, 1.516554, 1.028049, 1.237663, 1.051327],
+        "train_acc": [0.132, 0.194, 0.299, 0.331, 0.401, 0.444, 0.503, 0.557, 0.583, 0.655, 0.715],
+        "val_acc": [0.144, 0.183, 0.253, 0.241, 0.303, 0.308, 0.308, 0.326, 0.334, 0.303, 0.309],
+    },
+}
+# our own float32 and float64 replays of the batch-norm net differ by 1.5 % at step 16: the end is a band
+BANDS = {"batchnorm": ((0.76, 0.86), (0.28, 0.35)), None: ((0.65, 0.78), (0.28, 0.35))}
+
+
+def fused_multiply_add() -> bool:
+    """Whether this BLAS multiplies float32 matrices with fused multiply-add (its sums round once, not twice).
+
+    (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24 exactly, and 0 if the square is rounded to float32 first.
+    """
+    x = np.float32(1 + 2**-12)
+    a = np.tile(np.array([1 + 2**-11, x], np.float32), (16, 1))
+    b = np.tile(np.array([[-1], [x]], np.float32), (1, 16))
+    return bool((a @ b).all())
+
+
+def deep(images: Data, out: Path, *, seed: int, epochs: int) -> bool:
+    """Cells 8 and 9: six layers, with batch norm and without, both drawn first, then trained one after the other."""
+    jobs = [Job("batchnorm", SIX, epochs=epochs), Job(None, SIX, epochs=epochs)]
+    results = {}
+    for placed, title in zip(
+        place([jobs], seed, len(images.X_train), images.dim),
+        ("Solver with batch norm:", "\nSolver without batch norm:"),
+        strict=True,
+    ):
+        print(title)
+        results[placed.job.normalization] = solve(placed, images, verbose=True)
+    plots.deep(results, out / "deep.png")
+    if not images.is_cifar or seed != 220 or epochs != 10:
+        print("\nThe printed numbers belong to CIFAR-10 with --seed 220 and 10 epochs: nothing to compare with.")
+        return True
+    return _against_the_notebook(results)
+
+
+def _against_the_notebook(results: dict[str | None, Any]) -> bool:
+    fused = fused_multiply_add()
+    bound = 5e-6 if fused else 5e-3
+    print(f"\nThis BLAS {'uses' if fused else 'does not use'} fused multiply-add: losses are compared to {bound:g}.")
+    rows = []
+
+    def compare(what: str, ours: float, printed: float, limit: float) -> None:
+        rows.append(
+            [what, f"{ours:.6f}", f"{printed:.6f}", f"{limit:g}", "yes" if abs(ours - printed) <= limit else "NO"]
+        )
+
+    for name, steps in (("batchnorm", (1,)), (None, (1, 21, 41))):
+        label = name or "plain"
+        ours, printed = results[name], PRINTED[name]
+        for step in steps:
+            limit = 1e-6 if step == 1 else bound
+            compare(f"{label}, loss at iteration {step}", ours["loss"][step - 1], printed["loss"][step // 20], limit)
+        for kind in ("train_acc", "val_acc"):
+            compare(f"{label}, {kind} at epoch 0", ours[kind][0], printed[kind][0], 1e-9)
+        for kind, (low, high) in zip(("train_acc", "val_acc"), BANDS[name], strict=True):
+            end = ours[kind][-1]
+            fine = "yes" if low <= end <= high else "NO"
+            rows.append(
+                [f"{label}, {kind} at the end", f"{end:.6f}", f"{printed[kind][-1]:.6f}", f"{low}..{high}", fine]
+            )
+    print(table(["", "ours", "printed", "within", "fine"], rows))
+    return all(row[-1] == "yes" for row in rows)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Sweeps
+
+
+def run(images: Data, streams: dict[str, tuple[str, str]], **setting: Any) -> dict[str, Any]:
+    """One training of a sweep, in a worker; a net that diverges is recorded as such, not an error."""
+    seed_free = {name: value for name, value in setting.items() if name not in ("seed", "data")}
+    job = Job(**{**seed_free, "hidden": tuple(seed_free["hidden"])})
+    try:
+        return solve(Placed(job, *streams[_name(job)]), images)
+    except training.NonFiniteStep as error:
+        return {"diverged": str(error), "loss": error.history.loss, "train_acc": [], "val_acc": [], "steps": 0}
+
+
+def _name(job: Job) -> str:
+    return repr(job)
+
+
+def _sweep(rounds: Sequence[Sequence[Job]], images: Data, folder: Path, seed: int, jobs: int) -> list[dict[str, Any]]:
+    placed = place(rounds, seed, len(images.X_train), images.dim)
+    streams = {_name(item.job): (item.weights, item.batches) for item in placed}
+    settings = [
+        {**asdict(item.job), "hidden": list(item.job.hidden), "seed": seed, "data": images.name} for item in placed
+    ]
+    return training.sweep(run, settings, folder=folder, given={"images": images, "streams": streams}, jobs=jobs)
+
+
+def weight_scale(images: Data, out: Path, *, seed: int, epochs: int, scales: int, jobs: int) -> bool:
+    """Cells 10 and 11: eight layers at many scales of the initial weights, with batch norm and without."""
+    values = np.logspace(-4, 0, num=scales).tolist()
+    rounds = [[Job(name, EIGHT, scale, epochs=epochs) for name in ("batchnorm", None)] for scale in values]
+    results = _sweep(rounds, images, out / "weight-scale", seed, jobs)
+    lines = {"batch norm": results[::2], "baseline": results[1::2]}
+    plots.weight_scale(values, lines, out / "weight-scale.png")
+    rows = [
+        [f"{scale:.2e}", *(f"{max(r['val_acc'], default=np.nan):.3f}" for r in pair),
+         *(f"{max(r['train_acc'], default=np.nan):.3f}" for r in pair),
+         *(f"{plots.final_loss(r):.3f}" for r in pair)]
+        for scale, pair in zip(values, zip(*lines.values(), strict=True), strict=True)
+    ]  # fmt: skip
+    header = ["weight scale", "val: norm", "plain", "train: norm", "plain", "loss: norm", "plain"]
+    print(table(header, rows))
+    return True
+
+
+def batch_size(
+    images: Data, out: Path, *, seed: int, epochs: int, normalization: str, updates: int | None, jobs: int
+) -> bool:
+    """Cells 12, 13 and 17: the six-layer net at several batch sizes, and one without normalization at the smallest.
+
+    Equal epochs mean 2000, 1000 and 200 updates, so that batch size and training length are confounded; `updates`
+    gives every run the same number of them instead.
+    """
+    base = Job(normalization, SIX, lr=10**-3.5, epochs=epochs, updates=updates)
+    jobs_ = [replace(base, normalization=None, batch_size=BATCH_SIZES[0])]
+    jobs_ += [replace(base, batch_size=size) for size in BATCH_SIZES]
+    label = "layer norm" if normalization == "layernorm" else "batch norm"
+    stem = ("layer-norm" if normalization == "layernorm" else "batch-size") + ("-equal-updates" if updates else "")
+    results = _sweep([[job] for job in jobs_], images, out / stem, seed, jobs)
+    names = [f"no normalization, batch size {BATCH_SIZES[0]}", *(f"{label}, batch size {size}" for size in BATCH_SIZES)]
+    plots.batch_size(dict(zip(names, results, strict=True)), out / f"{stem}.png", updates is not None)
+    rows = [
+        [name, str(len(r["loss"])), f"{max(r['train_acc']):.3f}", f"{max(r['val_acc']):.3f}", f"{r['val_acc'][-1]:.3f}"]
+        for name, r in zip(names, results, strict=True)
+    ]
+    print(table(["", "updates", "best train", "best val", "last val"], rows))
+    return True
