@@ -80,8 +80,9 @@ def walk(
             try:
                 if graph or observe is not None:
                     steps = _contributions(node, g, graph)
-                    for position, d in steps:
-                        _add(grads, node.inputs[position], d, node)
+                    with differentiating(node) if graph else nullcontext():  # sums belong to the op that sent them
+                        for position, d in steps:
+                            _add(grads, node.inputs[position], d, node)
                     if observe is not None:
                         observe(node, g, [(k, _fitted(d, node.inputs[k], node)) for k, d in steps])
                 else:

@@ -28,7 +28,6 @@ class Style:
     roots: tuple[str, ...] = ()
     badges: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> (text, colour role)
     hues: dict[str, str] = field(default_factory=dict)  # id -> colour role of its bar
-    causes: dict[str, str] = field(default_factory=dict)  # id -> words about the op that caused it
 
 
 def font(text: str, colour: str, points: float, bold: bool = False, face: str = MONO) -> str:
@@ -101,8 +100,8 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
         )
     )
     rows.append(row(cell(font(_expression(node), c["ink"], 11, bold=True), colspan=width, align="left")))
-    if node.id in style.causes:
-        said = font(cut(f"made by backward of {style.causes[node.id]}", 44), c["muted"], 9)
+    if node.made_by:
+        said = font(cut(f"made by backward of {node.made_by}", 44), c["muted"], 9)
         rows.append(row(cell(said, colspan=width, align="left")))
     rows += _meta_rows(node, style, width)
     if style.detail >= 1 and style.backward:
@@ -153,7 +152,7 @@ def _meta_rows(node: Node, style: Style, width: int) -> list[str]:
         return []
     c = style.colours
     text = font(f"{shape(node.value.shape)} {node.value.dtype}", c["muted"], 9)
-    if node.kept_by:
+    if node.kept_by and style.backward:
         tag, fill = font("saved", c["saved_ink"], 9, bold=True), c["saved_fill"]
     elif node.id in style.roots and node.op:
         tag, fill = font("output", c["ink"], 9, bold=True), None

@@ -153,6 +153,7 @@ class _Collector:
                         saves=tuple(saves.get(member, ())),
                         line=getattr(member, "_line", None),
                         cause=self.id.get(cause) if cause is not None else None,
+                        made_by=self._words(cause) if cause is not None else "",
                         **about,
                         **common,
                     )
@@ -217,6 +218,32 @@ class _Collector:
             else:
                 said = f"t{made}" if member.op is not None else f"leaf{leaf}"
             self.name[member] = clean(said)
+        for member, node in self._gradients().items():
+            if member not in self.was_named:
+                self.name[member] = f"d_{self.name[node]}"
+
+    def _words(self, node: Traced) -> str:
+        name = self.name.get(node) or getattr(node, "_name", "")
+        return clean(f"{node.op.name if node.op is not None else ''} {name}".strip())
+
+    def _gradients(self) -> dict[Traced, Traced]:
+        """In a recorded backward pass: tensor -> the forward tensor whose gradient it is.
+
+        The first thing that a rule reads of the backward pass and did not make itself is the g that it was given.
+        """
+        found: dict[Traced, Traced] = {}
+        known: set[Traced] = set()
+        for node in self.order:
+            cause = node.context.cause
+            if cause is None or cause not in self.id or cause in known:
+                continue
+            for x in node.inputs:
+                other = x.context.cause if isinstance(x, Traced) and x.op is not None else None
+                if other is not None and other is not cause:
+                    known.add(cause)
+                    found.setdefault(x, cause)
+                    break
+        return found
 
     def _kind(self, leaf: Traced) -> str:
         """Input or parameter: a parameter learns (needs a gradient) and is not what the longest path starts from."""

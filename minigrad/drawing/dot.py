@@ -10,6 +10,7 @@ import graphviz
 from .cards import Style, card, cell, font, kept_slots, row
 from .layout import ancestors, follows, homes, is_module, slots_in_order, spine
 from .plain import Graph, Node, Scope, saved_bytes
+from .renderer import TOGETHER
 from .theme import MATCHES, SANS, Palette
 from .words import attribute, clean, cut, shape, size
 
@@ -38,7 +39,6 @@ def document(
         "nodesep": "0.3",
         "ranksep": "0.4",
         "pad": "0.25",
-        "newrank": "true",
         "splines": "true",
         "outputorder": "edgeslast",
     }
@@ -51,6 +51,8 @@ def document(
         node_attr={"shape": "plain", "fontname": "Courier", "fontsize": "10"},
         edge_attr={"fontname": "Courier", "fontsize": "9", "arrowsize": "0.65", "penwidth": "1.3"},
     )
+    if len(parts) > 1 and not any(node.made_by for part in parts for node in part.graph.nodes):
+        dot.body.append(TOGETHER.removeprefix("\n"))  # one set of ranks for both; a backward pass is better without
     for part in parts:
         if part.frame is None and len(parts) == 1:
             _emit(dot, part)
@@ -70,7 +72,7 @@ def document(
 def _emit(dot: graphviz.Digraph, part: Part) -> None:
     graph, style = part.graph, part.style
     if not style.hues:
-        style = replace(style, hues=_hues(graph), causes=_causes(graph))
+        style = replace(style, hues=_hues(graph))
     path = spine(graph)
     home = homes(graph)
     inside: dict[int | None, list[Node]] = {}
@@ -204,14 +206,9 @@ def _tooltip(node: Node) -> str:
 
 def _hues(graph: Graph) -> dict[str, str]:
     """A colour for each forward op whose rule made nodes of this graph, worn by both."""
-    made = [node.cause for node in graph.nodes if node.cause is not None]
-    order = {cause: k for k, cause in enumerate(dict.fromkeys(made))}
-    hues = {cause: f"match_{k % MATCHES}" for cause, k in order.items()}
-    return hues | {n.id: hues[n.cause] for n in graph.nodes if n.cause is not None}
-
-
-def _causes(graph: Graph) -> dict[str, str]:
-    return {n.id: f"{graph[n.cause].op} {graph[n.cause].name}" for n in graph.nodes if n.cause is not None}
+    makers = dict.fromkeys(node.cause or node.made_by for node in graph.nodes if node.made_by)
+    hue = {maker: f"match_{k % MATCHES}" for k, maker in enumerate(makers)}
+    return hue | {node.id: hue[node.cause or node.made_by] for node in graph.nodes if node.made_by}
 
 
 def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
@@ -232,14 +229,14 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
         if kind in kinds:
             swatches.append(cell(font(word, c["bar_ink"], 9), bgcolor=c[role], border=1, color=c[role]))
     told = any(part.style.detail >= 1 for part in parts)
-    if told and any(node.kept_by or any(s.node is None for s in node.saves) for node in nodes):
+    if told and backward and any(node.kept_by or any(s.node is None for s in node.saves) for node in nodes):
         said = font("saved for backward", c["saved_ink"], 9)
         swatches.append(cell(said, bgcolor=c["saved_fill"], border=1, color=c["saved_fill"]))
     if any(node.inputs for node in nodes):
         swatches.append(cell(font("-> forward", c["forward"], 9, bold=True)))
     if backward and any(slot.local for node in nodes for slot in node.inputs):
         swatches.append(cell(font("<- - backward; g = gradient of the op's output", c["gradient"], 9, bold=True)))
-    if any(node.cause for node in nodes):
+    if any(node.made_by for node in nodes):
         swatches.append(cell(font("same bar colour: made by that op's rule", c["muted"], 9, bold=True)))
     if any(part.style.badges for part in parts):
         swatches.append(cell(font("same number: same tensor in both", c["muted"], 9, bold=True)))

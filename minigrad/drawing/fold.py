@@ -19,7 +19,7 @@ Item = tuple[int | None, list[Node]]  # a scope and the ops in it, or None and o
 
 def folded(graph: Graph) -> Graph:
     """The graph with each run of equal blocks drawn once."""
-    if any(node.cause is not None for node in graph.nodes):
+    if any(node.made_by for node in graph.nodes):
         return graph  # backward nodes refer to forward ones: nothing there repeats without its context
     waiting: list[int | None] = [None]
     while waiting:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .plain import Graph, Node, Numbers
-from .words import number
+from .words import cut, number
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Match:
     def __str__(self) -> str:
         said = [f"value {self.value}"] if self.value is not None else []
         said += [f"grad {self.gradient}"] if self.gradient is not None else []
-        return f"{self.name}: {'; '.join(said) or 'not compared'}"
+        return f"{cut(self.name, 60)}: {'; '.join(said) or 'not compared'}"
 
 
 def difference(a: Numbers | None, b: Numbers | None) -> Difference | None:

@@ -16,7 +16,7 @@ from .plain import Graph
 from .text import table
 from .theme import MATCHES, SANS, Palette, palette
 from .views import view
-from .words import attribute, cut, number, size
+from .words import attribute, clean, cut, number, size
 
 LEFT, RIGHT = "a_", "b_"
 
@@ -42,7 +42,8 @@ class Pair(Picture):
     ) -> None:
         self.left = view(left, depth=depth, max_nodes=max_nodes, fold=fold, module=None)
         self.right = view(right, depth=depth, max_nodes=max_nodes, fold=fold, module=None)
-        self.labels = labels
+        self.labels = (cut(clean(labels[0]), 60), cut(clean(labels[1]), 60))
+        labels = self.labels
         self.matches = matches(self.left, self.right)
         self.rows = _costs(left, right, self.matches) if report is None else [tuple(map(str, r)) for r in report]
         across = checked_direction(direction) == "LR"

@@ -150,7 +150,8 @@ class Node:
     needs: bool = True  # does a gradient flow here?
     named: bool = True  # did the user name it, or is the name made up?
     line: tuple[str, int] | None = None
-    cause: str | None = None  # in a recorded backward pass: the forward node whose rule made this one
+    cause: str | None = None  # in a recorded backward pass: the forward node whose rule made this one, if it is here
+    made_by: str = ""  # the same in words, also where that node is not part of the graph
     times: int = 1  # how many equal blocks this node stands for
     holds: tuple[str, ...] = ()  # a collapsed module: what is inside
 
@@ -278,7 +279,7 @@ _SIMPLE: tuple[str, ...] = (
     "forward",
     "backward",
 )
-_SIMPLE += ("needs", "named", "line", "cause", "times", "holds")
+_SIMPLE += ("needs", "named", "line", "cause", "made_by", "times", "holds")
 
 
 def _node_to_plain(node: Node) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 PURE_FORMATS = {"svg", "png", "json", "plain", "dot", "xdot"}
 
+TOGETHER = "\n\tnewrank=true\n"  # a line of its own in every document of dot.py: no name can hold a line end
+
 HINT = """Graphviz's `dot` was not found, so this graph cannot be drawn as {format}.
 Any one of these fixes it:
   pip install "minigrad[viz]"      (brings graphviz-pure, a 6 MB wheel without any system package; SVG and PNG)
@@ -64,9 +66,26 @@ def _pure() -> str | None:
 def render(dot: str, format: str = "svg", *, timeout: float = 60, options: tuple[str, ...] = ()) -> bytes:
     """The picture of a DOT text. TimeoutError and RuntimeError say what to do."""
     program = find(format)
-    name = Path(program).name
+    done = _run(program, dot, format, timeout, options)
+    if done.returncode and b"init_rank" in done.stderr:
+        # older Graphviz cannot rank some nested clusters together; ranked one by one they come out a bit longer
+        done = _run(program, dot.replace(TOGETHER, "\n", 1), format, timeout, options)
+    # widths of non-ASCII letters are guessed, which graphviz-pure says for every single one of them
+    said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line and "non-ASCII" not in line]
+    if done.returncode or not done.stdout:
+        if format == "pdf" and any("ormat" in line for line in said):
+            raise RendererNotFound(PDF_HINT)
+        raise RuntimeError(
+            f"{Path(program).name} failed (exit {done.returncode}): {'; '.join(said)[:500] or 'no output'}"
+        )
+    return done.stdout
+
+
+def _run(
+    program: str, dot: str, format: str, timeout: float, options: tuple[str, ...]
+) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [program, f"-T{format}", *options],
             input=dot.encode("utf-8", "replace"),
             capture_output=True,
@@ -74,17 +93,11 @@ def render(dot: str, format: str = "svg", *, timeout: float = 60, options: tuple
         )
     except subprocess.TimeoutExpired:
         raise TimeoutError(
-            f"{name} took more than {timeout:g} s: draw fewer nodes (depth=0, module=, detail=0), or pass timeout="
+            f"{Path(program).name} took more than {timeout:g} s: draw fewer nodes (depth=0, module=, detail=0), "
+            "or pass timeout="
         ) from None
     except OSError as error:
         raise RendererNotFound(f"{program} could not be run ({error}); set MINIGRAD_DOT to a working dot") from error
-    # widths of non-ASCII letters are guessed, which graphviz-pure says for every single one of them
-    said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line and "non-ASCII" not in line]
-    if done.returncode or not done.stdout:
-        if format == "pdf" and any("Format" in line or "format" in line for line in said):
-            raise RendererNotFound(PDF_HINT)
-        raise RuntimeError(f"{name} failed (exit {done.returncode}): {'; '.join(said)[:500] or 'no output'}")
-    return done.stdout
 
 
 def version(program: str) -> tuple[int, ...] | None:

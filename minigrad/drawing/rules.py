@@ -147,9 +147,10 @@ def _formula_template(op: Primitive) -> Template:
 
 def _marked(op: Primitive, text: str) -> Template:
     """A text written by hand: as an expression if it is one, else its words are replaced."""
-    meaning = _meaning(op, ("g", "out", *op.input_names), None)
+    inputs = () if op.variadic else op.input_names  # "the operands" of one with any number stay as they are
+    meaning = _meaning(op, ("g", "out", *inputs), None)
     try:
-        return _unparsed(ast.parse(text, mode="eval").body, meaning)
+        return _unparsed(ast.parse(text, mode="eval").body, meaning, rule=False)
     except (SyntaxError, ValueError):
         return _split(re.sub(r"\b[A-Za-z_]\w*\b", lambda m: meaning.get(m.group(), m.group()), text))
 
@@ -291,11 +292,15 @@ def _covers(found: ast.Lambda | ast.FunctionDef, line: int, column: int) -> bool
     return start <= (line, column) <= end
 
 
+UNDOES_A_SHAPE = {"reshape", "unbroadcast", "_like", "raw"}
+COMPARES: dict[str, Any] = {"greater": ast.Gt, "less": ast.Lt, "equal": ast.Eq}
+
+
 class _Tidy(ast.NodeTransformer):
     """Names become marks that survive unparsing; 2.0 reads 2; calls that only undo a shape are left out."""
 
-    def __init__(self, meaning: dict[str, str]) -> None:
-        self.meaning = meaning
+    def __init__(self, meaning: dict[str, str], rule: bool) -> None:
+        self.meaning, self.rule = meaning, rule
         self.marks: list[str] = []
 
     def visit_Name(self, name: ast.Name) -> ast.expr:
@@ -312,9 +317,11 @@ class _Tidy(ast.NodeTransformer):
 
     def visit_Call(self, call: ast.Call) -> ast.expr:
         name = call.func.id if isinstance(call.func, ast.Name) else ""
-        if name in ("reshape", "unbroadcast", "_like") and call.args:
+        if self.rule and name in UNDOES_A_SHAPE and call.args:
             return self.visit(call.args[0])
         self.generic_visit(call)
+        if name in COMPARES and len(call.args) == 2:
+            return ast.Compare(call.args[0], [COMPARES[name]()], [call.args[1]])
         return call
 
     def visit_Attribute(self, attribute: ast.Attribute) -> ast.expr:
@@ -324,9 +331,9 @@ class _Tidy(ast.NodeTransformer):
         return attribute
 
 
-def _unparsed(expression: ast.expr, meaning: dict[str, str]) -> Template:
+def _unparsed(expression: ast.expr, meaning: dict[str, str], *, rule: bool = True) -> Template:
     """Source as a formula is set on a card: `-g*x_hat/std`."""
-    tidy = _Tidy(meaning)
+    tidy = _Tidy(meaning, rule)
     again = ast.parse(ast.unparse(expression), mode="eval").body  # a copy: the tree of the file is shared
     text = ast.unparse(ast.fix_missing_locations(tidy.visit(again)))
     text = re.sub(r" (\*\*|[*/@]) ", r"\1", text)

@@ -20,7 +20,7 @@ def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Array:
 reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
 
 
-@primitive(formula="transpose(x)", local=("transpose back",))
+@primitive(formula="transpose(x)", local=("g transposed back",))
 def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Array:
     """Axes in the order given (None: reversed)."""
     return np.transpose(x, axes)
@@ -145,7 +145,7 @@ def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
 flip.defvjp(lambda g, out, x, axis: flip(g, axis))
 
 
-@primitive(formula="roll(x)", local=("roll back",))
+@primitive(formula="roll(x)", local=("g rolled back",))
 def roll(x: Array, /, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Array:
     """Elements moved along `axis`, those that fall off coming back at the other end."""
     return np.roll(x, shift, axis)

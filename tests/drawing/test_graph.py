@@ -1,6 +1,7 @@
 """`mg.graph`: the plain data is right, pure, ordered, and survives JSON."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from .examples import DY, composed, fused, leaves
 
 
 def test_composed_batch_norm_as_plain_data():
-    g = mg.graph(composed(), gradient=DY)
+    g: Any = mg.graph(composed(), gradient=DY)
     assert [n.id for n in g] == [f"n{k}" for k in range(12)]
     assert [n.op for n in g if n.op] == ["mean", "sub", "square", "mean", "add", "sqrt", "div", "mul", "add"]
     assert [(n.name, n.kind) for n in g if not n.op] == [("x", "input"), ("gamma", "parameter"), ("beta", "parameter")]
@@ -29,7 +30,7 @@ def test_composed_batch_norm_as_plain_data():
 
 
 def test_fused_batch_norm_names_its_buffers():
-    g = mg.graph(fused(), gradient=DY)
+    g: Any = mg.graph(fused(), gradient=DY)
     y = g["y"]
     assert (y.kind, y.op) == ("fused", "batch_norm")
     assert [s.name for s in y.saves if s.node is None] == ["x_hat", "inv_std"]
@@ -40,7 +41,7 @@ def test_fused_batch_norm_names_its_buffers():
 def test_gradients_and_their_contributions(make):
     x, gamma, beta = leaves()
     y = make(of=(x, gamma, beta))
-    g = mg.graph(y, gradient=DY)
+    g: Any = mg.graph(y, gradient=DY)
     for leaf in (x, gamma, beta):
         np.testing.assert_array_equal(g[leaf.name].gradient.array, mg.grad(y, leaf, DY).numpy())
     for node in g:
@@ -56,18 +57,18 @@ def test_before_backward_gradients_are_none_and_after_it_they_are_shown():
     assert all(n.gradient is None for n in mg.graph(loss))
     assert "grad none" in mg.draw(loss).dot
     loss.backward()
-    g = mg.graph(loss)
+    g: Any = mg.graph(loss)
     np.testing.assert_array_equal(g["x"].gradient.array, x.grad.numpy())
     assert g["std"].gradient is not None
     assert "grad none" not in mg.draw(loss).dot
 
 
 def test_stale_gradients_are_a_note_and_asked_for_an_error():
-    w = mg.tensor([1.0, 2.0], requires_grad=True, name="w")
+    w: Any = mg.tensor([1.0, 2.0], requires_grad=True, name="w")
     y = (w * w).sum()
     y.backward()
     w.data = w.data - 0.1 * w.grad.data
-    g = mg.graph(y)
+    g: Any = mg.graph(y)
     assert g["w"].gradient is None
     assert "no gradients" in g.notes[0]
     assert "no gradients" in mg.draw(y).dot
@@ -79,7 +80,7 @@ def test_names_from_locals_win_and_cover_lists():
     a = mg.tensor([1.0, 2.0], requires_grad=True)
     parts = [a * 2.0, a * 3.0]
     out = (parts[0] + parts[1]).named("inner name")
-    g = mg.graph(out, names={"a": a, "parts": parts, "out": out, "_": a, "_12": out})
+    g: Any = mg.graph(out, names={"a": a, "parts": parts, "out": out, "_": a, "_12": out})
     assert [n.name for n in g] == ["a", "parts[0]", "parts[1]", "out"]
     assert g["out"].expression == "parts[0] + parts[1]"
     assert [n.name for n in mg.graph(out)] == ["leaf1", "t1", "t2", "inner name"]
@@ -87,7 +88,7 @@ def test_names_from_locals_win_and_cover_lists():
 
 def test_a_tensor_used_twice_sends_two_contributions():
     x = mg.tensor([3.0], requires_grad=True, name="x")
-    g = mg.graph((x * x).named("y"), gradient=[1.0])
+    g: Any = mg.graph((x * x).named("y"), gradient=[1.0])
     assert g.edges == [("n0", "n1", 0), ("n0", "n1", 1)]
     assert [c.numbers.sample for c in g["x"].contributions] == [(3.0,), (3.0,)]
     assert g["x"].gradient.sample == (6.0,)
@@ -95,7 +96,7 @@ def test_a_tensor_used_twice_sends_two_contributions():
 
 def test_constant_arrays_are_leaves_and_scalars_are_folded():
     x = mg.tensor(np.ones((2, 3)), requires_grad=True, name="x")
-    g = mg.graph(x * np.arange(3.0) + 1.0)
+    g: Any = mg.graph(x * np.arange(3.0) + 1.0)
     assert [n.kind for n in g] == ["input", "constant", "op", "op"]
     assert g.nodes[3].expression == "t1 + 1.0"
 
@@ -124,7 +125,7 @@ def test_what_is_no_tensor_is_said(wrong):
 def test_several_results_at_once():
     x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
     a, b = (x * 2.0).named("a"), (x * x).named("b")
-    g = mg.graph((a, b), gradient=([1.0, 1.0], [1.0, 1.0]))
+    g: Any = mg.graph((a, b), gradient=([1.0, 1.0], [1.0, 1.0]))
     assert g.roots == (g["a"].id, g["b"].id)
     assert g["x"].gradient.sample == (4.0, 6.0)
     with pytest.raises(ValueError, match="sequence of 2"):
@@ -151,5 +152,6 @@ def test_source_lines_where_they_were_recorded():
     x = mg.tensor(1.0, requires_grad=True)
     with mg.record_lines():
         y = x * 2.0
-    assert mg.graph(y).nodes[-1].line[0] == __file__
+    line: Any = mg.graph(y).nodes[-1].line
+    assert line[0] == __file__
     assert "test_graph.py" in mg.draw(y).dot

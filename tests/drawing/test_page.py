@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from minigrad.drawing import renderer
 
 from .examples import DY, composed, fused, leaves
 
-pytestmark = pytest.mark.skipif(
-    renderer._pure() is None and renderer.shutil.which("dot") is None, reason="no renderer here"
-)
+pytestmark = pytest.mark.skipif(renderer._pure() is None and shutil.which("dot") is None, reason="no renderer here")
 
 
 def data_of(text: str):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL).group(1))
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found.group(1))
 
 
 def test_both_batch_norms_on_one_small_offline_page(tmp_path):

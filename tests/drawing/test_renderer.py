@@ -25,18 +25,18 @@ pytestmark = pytest.mark.filterwarnings("error")
 @pytest.fixture
 def no_renderer(monkeypatch):
     monkeypatch.delenv("MINIGRAD_DOT", raising=False)
-    monkeypatch.setattr(renderer.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(renderer, "_pure", lambda: None)
 
 
 def test_the_order_of_the_search(monkeypatch):
     monkeypatch.setattr(renderer, "_pure", lambda: "/pure")
-    monkeypatch.setattr(renderer.shutil, "which", lambda name: {"dot": "/dot", "mine": "/mine"}.get(name))
+    monkeypatch.setattr(shutil, "which", lambda name: {"dot": "/dot", "mine": "/mine"}.get(name))
     monkeypatch.setenv("MINIGRAD_DOT", "mine")
     assert renderer.find() == "/mine"
     monkeypatch.delenv("MINIGRAD_DOT")
     assert renderer.find() == "/dot"
-    monkeypatch.setattr(renderer.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert renderer.find() == "/pure"
     with pytest.raises(RendererNotFound, match="PDF needs a system Graphviz"):
         renderer.find("pdf")

@@ -1,0 +1,188 @@
+"""Smaller views: modules collapsed by depth, repeated blocks folded, one module alone; and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+
+from .examples import DY, composed
+
+
+def deep(layers=11, width=8, implementation="composed"):
+    rng = np.random.default_rng(0)
+    parts = []
+    size = 2
+    for _ in range(layers):
+        bn = nn.BatchNorm1d(width, implementation=implementation)
+        parts += [nn.Linear(size, width, bias=False, rng=rng), bn, nn.ReLU()]
+        size = width
+    net = nn.Sequential(*parts, nn.Linear(size, 1, rng=rng))
+    x = mg.tensor(rng.normal(size=(6, 2)), name="x")
+    return net, net(x).named("y")
+
+
+def test_eleven_layers_fold_to_one_page():
+    net, y = deep()
+    whole = mg.graph(y, names=net)
+    drawing = mg.draw(y, names=net)  # more than 40 cards: folds by itself
+    assert whole.ops == drawing.graph.ops == 11 * 10 + 2
+    assert len(drawing.graph) < 45
+    assert "block x 10" in drawing.dot  # the first layer is fed with 2 features, the other ten are alike
+    assert {n.times for n in drawing.graph} == {1, 10}
+    assert len(mg.draw(y, fold=False).graph) == len(whole)
+    assert drawing.graph.saved_bytes == pytest.approx(whole.saved_bytes, rel=0.25)
+
+
+def test_folded_and_collapsed():
+    net, y = deep()
+    drawing = mg.draw(y, names=net, depth=1, fold=True)
+    names = [(n.op, n.times) for n in drawing.graph if n.op]
+    assert ("BatchNorm1d", 10) in names
+    assert len(drawing.graph) < 15
+    assert drawing.graph.ops == 112
+    assert "BatchNorm1d x 10" in drawing.dot
+
+
+def test_depth_collapses_scopes_with_their_parameters():
+    net, y = deep(2)
+    outermost = mg.draw(y, names=net, depth=0)
+    assert [n.op for n in outermost.graph] == ["", "Sequential"]
+    module = outermost.graph.nodes[1]
+    assert module.kind == "module"
+    assert module.short.startswith("22 ops, 8 parameters (")
+    assert outermost.graph.saved_bytes == mg.graph(y).saved_bytes
+    assert [len(mg.draw(y, depth=d).graph) for d in (0, 1, 2, 9)] == sorted(
+        len(mg.draw(y, depth=d).graph) for d in (0, 1, 2, 9)
+    )
+    g = mg.draw(y, depth=1, gradient=np.ones((6, 1))).graph
+    assert [n.op for n in g if n.op] == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert all(n.gradient is not None for n in g if n.op)
+    with pytest.raises(ValueError, match="depth=-1"):
+        mg.draw(y, depth=-1)
+
+
+def test_a_skip_connection_is_never_folded_away():
+    x = mg.tensor(np.ones(3), requires_grad=True, name="x")
+    outs, y = [], x
+    for _ in range(5):
+        with mg.scope("Block"):
+            y = mg.tanh(mg.sin(y) * 2.0)
+        outs.append(y)
+    assert max(n.times for n in mg.draw(y, fold=True).graph) == 5
+    looked_into = (y + outs[1]).named("z")
+    assert max(n.times for n in mg.draw(looked_into, fold=True).graph) == 3  # the last three are alike and unseen
+
+
+def test_different_constants_shapes_or_wiring_are_not_equal():
+    x = mg.tensor(np.ones(3), requires_grad=True, name="x")
+    y = x
+    for k in range(5):
+        with mg.scope("Block"):
+            y = y * float(k)
+    assert max(n.times for n in mg.draw(y, fold=True).graph) == 1
+
+
+def test_a_shared_weight_stays_one_card():
+    w = mg.tensor(np.eye(3), requires_grad=True, name="w")
+    y = mg.tensor(np.ones((2, 3)), name="x")
+    for _ in range(6):
+        with mg.scope("Step"):
+            y = mg.tanh(y @ w)
+    g = mg.draw(y, fold=True).graph
+    assert [(n.name, n.times) for n in g if n.kind == "parameter"] == [("w", 1)]
+    assert [(n.op, n.times) for n in g if n.op] == [("matmul", 6), ("tanh", 6)]
+
+
+def test_a_long_loop_folds_instead_of_being_refused():
+    y = mg.tensor(1.0, requires_grad=True, name="x")
+    for _ in range(5000):
+        y = mg.sin(y) * 0.5
+    g = mg.draw(y).graph
+    assert len(g) < 10
+    assert g.ops == 10_000
+    with pytest.raises(ValueError, match=r"depth=0.*module=.*max_nodes="):
+        mg.draw(y, fold=False)
+
+
+def test_one_module_alone():
+    net, y = deep(3)
+    g = mg.draw(y, names=net, module="affine").graph
+    assert {n.op for n in g if n.op} == {"mul", "add"}
+    assert {n.kind for n in g} == {"input", "parameter", "op"}
+    with pytest.raises(ValueError, match="Sequential, Linear"):
+        mg.draw(y, module="nothing")
+
+
+def test_too_many_nodes_collapse_by_themselves_else_are_refused():
+    _, y = deep(4, implementation="fused")
+    assert len(mg.draw(y, max_nodes=20, fold=False).graph) <= 20
+    assert len(mg.draw(y, max_nodes=2).graph) == 2
+    with pytest.raises(ValueError, match="max_nodes=1"):
+        mg.draw(y, max_nodes=1)
+    with pytest.raises(ValueError, match="at least 1"):
+        mg.draw(y, max_nodes=0)
+
+
+def test_numbers_are_left_out_of_large_pictures():
+    y = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
+    for k in range(250):
+        y = y * (0.9 + k / 1000)
+    large = mg.draw(y, gradient=[1.0, 1.0], fold=False)
+    assert "grad [" not in large.dot
+    assert "(2,) float64" in large.dot
+    assert "grad [" in mg.draw(y, gradient=[1.0, 1.0], fold=False, detail=2).dot
+
+
+def test_scopes_nested_5000_deep_are_drawn():
+    y = mg.tensor(1.0, requires_grad=True)
+    scopes = [mg.scope("deeper") for _ in range(5000)]
+    for scope in scopes:
+        scope.__enter__()
+    y = y * 2.0
+    for scope in reversed(scopes):
+        scope.__exit__(None, None, None)
+    assert mg.draw(y).dot.count("subgraph") == 12
+
+
+def test_the_backward_pass_as_a_graph_of_its_own():
+    y = composed()
+    x = mg.graph(y)["x"]
+    assert x.made_by == ""
+    leaf = y
+    while leaf.op is not None:
+        leaf = leaf.inputs[0]
+    dx = mg.grad(y, leaf, DY, create_graph=True).named("dx")
+    drawing = mg.draw(dx, backward=False)
+    g: Any = drawing.graph
+    made = [n for n in g if n.made_by]
+    assert len(made) > 15
+    by = {g[n.cause].name for n in made if n.cause}
+    assert {"mu", "centred", "squared", "var", "std", "x_hat"} <= by
+    names = {n.name for n in g}
+    assert {"d_x_hat", "d_std", "d_var", "d_centred", "d_mu", "dx"} <= names
+    forward: Any = mg.graph(y, gradient=DY)
+    np.testing.assert_allclose(g["d_std"].value.array, forward["std"].gradient.array)
+    assert g.scopes[g["d_std"].scope].name == "normalize"
+    assert g.scopes[g.scopes[g["d_std"].scope].parent].name == "backward"
+    assert "made by backward of div x_hat" in drawing.dot
+
+
+def test_train_against_eval_as_a_pair():
+    rng = np.random.default_rng(0)
+    bn = nn.BatchNorm1d(3, implementation="composed")
+    x = mg.tensor(rng.normal(size=(5, 3)), requires_grad=True, name="x")
+    train = bn(x).named("y")
+    bn.eval()
+    test = bn(x).named("y")
+    pair = mg.draw_pair(("train", train), ("eval", test), gradient=np.ones((5, 3)))
+    used = {n.name: [s.text for s in n.inputs] for n in pair.right}
+    assert "var" not in {n.op for n in pair.right}
+    assert "mean" not in {n.op for n in pair.right}
+    assert pair.right["x"].contributions[0].consumer == pair.right["centred"].id
+    assert len(pair.right["x"].contributions) == 1  # no path through mean and var
+    assert len(pair.left["x"].contributions) == 3
+    assert used["centred"] == ["x", "running_mean"]
+    assert {m.name for m in pair.matches} >= {"x", "gamma", "beta", "y"}
