@@ -10,6 +10,7 @@ its `next_functions`, `saved` what `ctx.save_for_backward` would hold.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, overload
@@ -153,7 +154,12 @@ class Primitive:
         local: Sequence[str] = (),
         reads: Sequence[str] | None = None,
         differentiable: bool = True,
+        check_against: Callable[..., Any] | None = None,
+        example: Sequence[Any] = (),
     ) -> None:
+        if check_against is not None and not example:
+            raise ValueError(f"{kernel.__name__}: check_against= needs example=, the inputs to compare the two on")
+        self.check_against, self.example = check_against, example
         self.kernel, self.save, self.formula, self.local, self.reads = kernel, save, formula, tuple(local), reads
         self.name = kernel.__name__.rstrip("_")
         self.differentiable = differentiable
@@ -178,10 +184,24 @@ class Primitive:
             raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
         self.rules, self.joint = rules, None
         self.pulled = self.arity if None not in rules else 0
+        self._checked()
 
     def defvjp_joint(self, rule: Rule) -> None:
         """One rule for all arguments where they share work: `(g, out, saved, *inputs, **params) -> tuple`."""
         self.joint, self.rules, self.pulled = rule, (), 0
+        self._checked()
+
+    def _checked(self) -> None:
+        """Where it was asked for, hold the rules just given against another implementation; refuse wrong ones."""
+        if self.check_against is None:
+            return
+        # by name, because checking stands above recording: a primitive that does not ask for it needs no checker
+        registration = importlib.import_module(f"{__package__}.check.registration")
+        try:
+            registration.check_registration(self)
+        except Exception:
+            self.rules, self.joint, self.pulled = (), None, 0  # nobody shall use what was found wrong
+            raise
 
     def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
         """Parameters by name, defaults filled in, lists and arrays copied so that the caller's stay the caller's."""
@@ -255,12 +275,19 @@ def primitive(
     local: Sequence[str] = (),
     reads: Sequence[str] | None = None,
     differentiable: bool = True,
+    check_against: Callable[..., Any] | None = None,
+    example: Sequence[Any] = (),
 ) -> Callable[[Callable[..., Any]], Any]: ...
 def primitive(kernel: Callable[..., Any] | None = None, /, **about: Any) -> Any:
     """Turn a NumPy function into a differentiable one: arrays in, array out; any Tensor in, Tensor out.
 
     The result is a plain function (so it serves as an operator: `class Tensor: __mul__ = mul`) with its
     `Primitive` as `.op`, and `.defvjp` and `.defvjp_joint` to give it its rules.
+
+    save: what the rule may reuse, `(*inputs, **params) -> tuple`. formula, local: texts for pictures. reads: names of
+    what the rules read, if it is not to be taken from their code. check_against, example: another implementation and
+    inputs on which the two are compared, to second order, as soon as the rules are given; a wrong rule is a
+    ValueError there and then.
 
     >>> import numpy as np, minigrad as mg
     >>> @mg.primitive(formula="x**3")
@@ -283,7 +310,7 @@ def primitive_of(op: Primitive) -> Any:
     call.__module__, call.__doc__ = kernel.__module__, kernel.__doc__
     call.__wrapped__ = kernel  # type: ignore[attr-defined]
     op.call, call.op, call.defvjp, call.defvjp_joint = call, op, op.defvjp, op.defvjp_joint  # type: ignore[attr-defined]
-    if kernel.__module__.startswith(f"{__package__}."):
+    if (kernel.__module__ or "").startswith(f"{__package__}."):
         registry[op.name] = call
     return call
 

@@ -3,6 +3,7 @@
     mg.check.gradcheck(f, inputs)           analytic against numerical derivatives, element by element
     mg.check.blame(y)                       every op of a graph on its own: which rule is wrong
     mg.check.compare(f, g, inputs)          two implementations: values, gradients, Hessian-vector products, cost
+    mg.check.explain_zeros(y)               why gradients are zero or tiny
     mg.check.numerical_grad, rel_error      the two helpers that every course hands out
 
 Reports are true where all is well and print as tables.
@@ -15,15 +16,18 @@ from .compare import Comparison, compare
 from .cost import Cost, cost
 from .gradcheck import Gradcheck, gradcheck
 from .numerical import numerical_grad, rel_error
+from .zeros import ZeroReport, explain_zeros
 
 __all__ = [
     "Blame",
     "Comparison",
     "Cost",
     "Gradcheck",
+    "ZeroReport",
     "blame",
     "compare",
     "cost",
+    "explain_zeros",
     "gradcheck",
     "numerical_grad",
     "rel_error",

@@ -60,7 +60,7 @@ class Blame:
         else:
             head = "blame: " + ", ".join(f"{v.op} ({v.name})" for v in self.guilty) + " is wrong"
         rows = [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
-        parts = [head, "", table(["step", "op", "result", "rule", "why"], rows)]
+        parts = [head, "", table(["step", "op", "result", "rule", "why"], rows, text=(1, 2, 3, 4))]
         parts += [f"\n{v.report}" for v in self.guilty if v.report is not None]
         return "\n".join(parts)
 
@@ -116,7 +116,7 @@ def _judged(node: Traced, order: int, seed: int, raised: str | None) -> Verdict:
     except Exception as error:
         return Verdict(node.number, op.name, name, "WRONG", f"raises {type(error).__name__}: {error}", None)
     if report:
-        return Verdict(node.number, op.name, name, "right", "", report)
+        return Verdict(node.number, op.name, name, "right", "; ".join(report.notes), report)
     if all(e.ok or e.kink for e in report.worst) and any(e.kink for e in report.worst):
         return Verdict(node.number, op.name, name, "not judged", "its inputs lie at a kink", report)
     reason = "; ".join([*report.reasons, *report.problems]) or "its derivative is not that of its values"

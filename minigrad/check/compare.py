@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..backward import grad
 from ..tensor import Tensor
-from .arguments import SENSITIVITY, Function, as_sequence, leaves_of, name_of, names_of, nudged, value_of
+from .arguments import SENSITIVITY, Function, array_of, as_sequence, leaves_of, name_of, names_of, nudged, value_of
 from .cost import Cost, cost
 from .table import short, table
+from .trials import Draw, Shapes, Trial, cases
 
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
 NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
@@ -43,6 +44,8 @@ class Comparison:
     quantities: tuple[Quantity, ...]
     costs: tuple[Cost, Cost]
     order: int
+    trials: str = ""  # of random cases: how many, how many failed, and which case this is
+    inputs: tuple[Any, ...] = ()  # of this case, to run it again
 
     def __bool__(self) -> bool:
         return all(q.ok for q in self.quantities)
@@ -66,6 +69,7 @@ class Comparison:
         summary = f"{self.labels[0]} and {self.labels[1]} " + (
             f"agree to order {self.order}" if self else f"differ: {self.worst.name}"
         )
+        summary += f"\n{self.trials}" if self.trials else ""
         return f"{summary}\n\n{agreement}\n\n{table(['cost', *self.labels], self.cost_rows())}"
 
     __repr__ = __str__
@@ -78,7 +82,7 @@ def _verdict(q: Quantity) -> str:
 def compare(
     f: Function,
     g: Function,
-    inputs: Any,
+    inputs: Any = None,
     *,
     order: int = 2,
     gradient: Any = None,
@@ -86,6 +90,10 @@ def compare(
     tol: float | None = None,
     eps: float = 1e-5,
     seed: int = 0,
+    trials: int = 0,
+    shapes: Sequence[Shapes] | None = None,
+    dtypes: Sequence[str] = ("float64",),
+    draw: Draw | None = None,
 ) -> Comparison:
     """Hold two implementations against each other on the same inputs.
 
@@ -99,6 +107,11 @@ def compare(
     times this movement is the bound: no implementation can be expected to agree more closely (such is a gradient
     that is truly zero, and rounding all that is left of it). `tol` replaces all of this.
 
+    trials=100 compares on that many random cases instead: shapes from `shapes` (each a list with one shape per
+    argument; without it those of `inputs`), `dtypes`, data ordinary, far from zero, partly constant or of small whole
+    numbers, or what `draw(rng, shapes, dtype)` returns. The report is that of the smallest case that failed, or of
+    the one that came nearest to its bound; `.inputs` are its inputs.
+
     >>> import numpy as np, minigrad as mg
     >>> x = np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 1.0]])
     >>> bool(compare(mg.batch_norm, mg.batch_norm_composed, x))
@@ -106,13 +119,56 @@ def compare(
     """
     if order not in (0, 1, 2):
         raise ValueError(f"compare: order={order!r} must be 0, 1 or 2")
+    labels = labels or (name_of(f), name_of(g))
+    if trials:
+        return _smallest(f, g, inputs, trials, shapes, dtypes, draw, order, labels, tol, eps, seed)
+    if inputs is None:
+        raise ValueError("compare: give inputs=, or trials= with shapes=")
     given = as_sequence(inputs)
     names = names_of(f, given)
-    labels = labels or (name_of(f), name_of(g))
     bound = _bound(given, eps) if tol is None else tol
     runs = [_quantities(h, given, names, order, gradient, seed) for h in (f, g)]
     quantities = tuple(_held(a, b, bound, tol is not None) for a, b in zip(runs[0].items, runs[1].items, strict=True))
     return Comparison(labels, quantities, (runs[0].cost, runs[1].cost), order)
+
+
+def _smallest(
+    f: Function,
+    g: Function,
+    inputs: Any,
+    count: int,
+    shapes: Sequence[Shapes] | None,
+    dtypes: Sequence[str],
+    draw: Draw | None,
+    order: int,
+    labels: tuple[str, str],
+    tol: float | None,
+    eps: float,
+    seed: int,
+) -> Comparison:
+    """The smallest of `count` random cases that fails, or the one nearest to its bound."""
+    if shapes is None:
+        if inputs is None:
+            raise ValueError(
+                "compare: trials= needs shapes=[[one shape per argument], ...], or inputs= to take them from"
+            )
+        shapes = [[array_of(x).shape for x in as_sequence(inputs)]]
+    kept: tuple[tuple[bool, float], Comparison, Trial] | None = None
+    failed = 0
+    for trial in cases(count, shapes, dtypes, seed, draw):
+        report = compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
+        failed += not report
+        worst = report.worst
+        # failures before passes; among failures the smallest, among passes the one nearest to its bound
+        rank = (bool(report), trial.size if not report else -worst.error / max(worst.bound, 1e-300))
+        if kept is None or rank < kept[0]:
+            kept = rank, report, trial
+    if kept is None:
+        raise ValueError(f"compare: trials={count!r} must be at least 1, with shapes and dtypes to draw from")
+    _, report, trial = kept
+    which = "the smallest that differs" if failed else "the one nearest to its bound"
+    words = f"{count} trials, {failed} differ; {which}: {trial}"
+    return replace(report, trials=words, inputs=tuple(trial.inputs))
 
 
 def _bound(inputs: Sequence[Any], eps: float) -> float:

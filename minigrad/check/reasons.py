@@ -62,11 +62,8 @@ def _reason(
         return f"wrong only at {', '.join(str(list(k)) for k in indices[:4])}{' ...' if len(indices) > 4 else ''}"
     for (other_order, other), others in groups.items():
         theirs = np.array([e.numeric for e in others if e.output is not None])
-        if (
-            (other_order, other) != (order, entries[0].argument)
-            and theirs.shape == a.shape
-            and _fits(a, theirs, theirs)
-        ):
+        comparable = other_order == order == 1 and other != entries[0].argument and theirs.shape == a.shape
+        if comparable and _fits(a, theirs, theirs):
             return f"this is the derivative by {other}: are the rules in the order of the arguments?"
     axis = _constant_along(entries, a - n)
     if axis is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows under a header: first column to the left, numbers to the right.
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> str:
+    """Rows under a header: the columns in `text` to the left, numbers to the right.
 
     >>> print(table(["", "f"], [["ops", "1"], ["bytes", "144"]]))
                f
@@ -18,7 +18,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(5, *(len(row[k]) for row in cells)) for k in range(len(header))]
     lines = [
         "  ".join(
-            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if k in text else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in cells
     ]
