@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .context import scope
 from .functional import floats, log_softmax
 from .ops import abs, clip, exp, getitem, less_equal, log, mean, mul, reshape, softplus, square, sub, where
 from .ops import sum as sum_
@@ -100,6 +101,7 @@ def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
     return _reduced(each if reduction != "none" else reshape(each, checked.shape), reduction)
 
 
+@scope("cross_entropy_composed")
 def cross_entropy_composed(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
     """The same as `cross_entropy`, as a graph of primitives: log_softmax, then the entries at the labels."""
     logits = floats("cross_entropy_composed", logits)
@@ -123,6 +125,7 @@ def nll_loss(log_probabilities: Any, labels: Any, *, reduction: str = "mean") ->
 # Two classes
 
 
+@scope("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:
     """Mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits): t softplus(-z) + (1 - t) softplus(z).
 
@@ -137,6 +140,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: st
     return _reduced(mul(t, softplus(-z)) + mul(sub(1.0, t), softplus(z)), reduction)
 
 
+@scope("binary_cross_entropy")
 def binary_cross_entropy(probabilities: Any, targets: Any, *, eps: float = 1e-7, reduction: str = "mean") -> Any:
     """Mean of -t log p - (1 - t) log(1 - p), p limited to eps .. 1 - eps, as Keras has it.
 
@@ -176,6 +180,7 @@ def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _reduced(abs(sub(*_pair("l1_loss", prediction, target))), reduction)
 
 
+@scope("huber_loss")
 def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
     """Mean of d**2 / 2 where |d| <= delta, delta * (|d| - delta / 2) beyond, with d = prediction - target.
 

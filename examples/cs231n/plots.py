@@ -48,10 +48,13 @@ def weight_scale(scales: Sequence[float], lines: Mapping[str, Sequence[Mapping[s
         above = final > limit
         loss.plot(np.array(scales)[above], np.full(above.sum(), limit), "^", color=color, markersize=10, clip_on=False)
         for x, y in zip(np.array(scales)[above], final[above], strict=True):
-            loss.annotate(f"{y:.3g}", (x, limit), (0, -14), textcoords="offset points", ha="center", fontsize=8)
+            text = f"{y:.3g}" if y < 1000 else f"{y:.0e}".replace("e+0", "e")
+            shift = (0, 8) if label == "baseline" else (-16, -14)
+            loss.annotate(text, (x, limit), shift, textcoords="offset points", ha="center", fontsize=8, color=color)
     val.set(title="Best validation accuracy", ylabel="accuracy")
     train.set(title="Best training accuracy", ylabel="accuracy")
-    loss.set(title="Final training loss (mean of the last 100 steps)", ylabel="loss", xlabel="scale of initial weights")
+    loss.set_title("Final training loss (mean of the last 100 steps)", pad=22)
+    loss.set(ylabel="loss", xlabel="scale of initial weights")
     loss.set_ylim(top=limit)
     for axes in (val, train, loss):
         axes.legend(frameon=False)

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import batchnorm, compare
+from . import batchnorm, compare, train
 from .problems import Problem
 
-SUBCOMMANDS = (batchnorm, compare)
+SUBCOMMANDS = (batchnorm, compare, train)
 
 
 def parser() -> argparse.ArgumentParser:

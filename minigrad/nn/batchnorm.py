@@ -116,7 +116,7 @@ class BatchNorm1d(Module):
         if not 0 <= eps < np.inf:
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
-        self.momentum, self.eps, self.bias_correction, self.allow_bias = momentum, eps, bias_correction, allow_bias
+        self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
         self.gamma: Tensor | None = None
         self.beta: Tensor | None = None
         if affine:

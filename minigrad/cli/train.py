@@ -1,0 +1,159 @@
+"""`minigrad train`: a small network on blobs, digits or CIFAR-10, to see what normalization does to training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import data, losses, nn, optim, training
+from ..files import load_arrays
+from .problems import Problem
+
+Array = np.ndarray[Any, Any]
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": lambda groups, lr: optim.SGD(groups, lr=lr),
+    "momentum": lambda groups, lr: optim.SGD(groups, lr=lr, momentum=0.9),
+    "rmsprop": lambda groups, lr: optim.RMSprop(groups, lr=lr),
+    "adam": lambda groups, lr: optim.Adam(groups, lr=lr),
+    "adamw": lambda groups, lr: optim.AdamW(groups, lr=lr),
+}
+DEFAULT_HIDDEN = {"blobs": "128", "digits": "64,32", "cifar10": "100,100,100,100,100"}
+
+
+def add_to(commands: Any) -> None:
+    """Add the subcommand to the command line."""
+    parser = commands.add_parser(
+        "train",
+        help="train a small network on blobs, digits or CIFAR-10",
+        description="Train a multi-layer perceptron and print its history. Needs the extra minigrad[train].",
+        epilog="example: minigrad train digits --norm batch --epochs 15 --plot history.png",
+    )
+    parser.add_argument("dataset", choices=("blobs", "digits", "cifar10"))
+    parser.add_argument("--data", metavar="PATH", help="cifar10: the folder of its python batches, or an .npz of them")
+    parser.add_argument("--norm", choices=("none", "batch", "layer"), default="batch", help="after each Linear (batch)")
+    parser.add_argument("--convention", choices=tuple(nn.CONVENTIONS), help="of batch norm's running averages (torch)")
+    parser.add_argument("--bias-correction", action="store_true", help="batch norm: correct averages for their start")
+    parser.add_argument("--hidden", metavar="N,N,...", help="widths of the hidden layers (128; 64,32; 5 x 100)")
+    parser.add_argument("--activation", choices=("relu", "leaky_relu", "sigmoid", "tanh"), default="relu")
+    parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="share dropped after activations (0)")
+    parser.add_argument("--epochs", type=int, default=15, help="(15)")
+    parser.add_argument("--batch-size", type=int, default=50, help="(50)")
+    parser.add_argument("--lr", type=float, default=0.01, help="learning rate (0.01)")
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(adam)")
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="of weights; gamma, beta, biases go free (0)")
+    parser.add_argument("--clip-norm", type=float, metavar="NORM", help="limit the norm of all gradients")
+    parser.add_argument("--seed", type=int, default=0, help="of data, weights and batches (0)")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(float32)")
+    parser.add_argument("--plot", metavar="FILE", help="draw the history: .png, .svg or .pdf")
+    parser.add_argument("--csv", metavar="FILE", help="write the history as a table")
+    parser.add_argument("--save", metavar="FILE", help="write the best weights as .npz")
+    parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch; an interrupted run goes on")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, print, write; 0, or 1 where training diverged."""
+    try:
+        return _run(args)
+    except training.NonFiniteStep as error:
+        print(error)
+        return 1
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise Problem(str(error)) from error
+
+
+def _run(args: argparse.Namespace) -> int:
+    for path in (args.plot, args.csv, args.save, args.checkpoint):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise Problem(f"cannot write {path}: its folder does not exist")
+    if args.norm != "batch" and (args.convention or args.bias_correction):
+        raise Problem(f"--convention and --bias-correction are batch norm's, but --norm is {args.norm}")
+    if args.data is not None and args.dataset != "cifar10":
+        raise Problem(f"--data is for cifar10; {args.dataset} comes from scikit-learn")
+    x_train, y_train, x_val, y_val = _load(args)
+    binary = y_train.dtype.kind == "f"
+    outputs = 1 if binary else int(y_train.max()) + 1
+    net = nn.MLP(
+        (x_train.shape[1], *_widths(args.hidden or DEFAULT_HIDDEN[args.dataset]), outputs),
+        norm=args.norm,
+        activation=args.activation,
+        dropout=args.dropout,
+        rng=args.seed,
+        dtype=args.dtype,
+        **_norm_options(args),
+    )
+    weights = [w for w in net.parameters() if w.ndim > 1]
+    rest = [w for w in net.parameters() if w.ndim < 2]
+    groups = [{"params": weights, "weight_decay": args.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    print(f"{args.dataset}: {len(x_train)} rows to train on, {len(x_val)} to validate, {x_train.shape[1]} features")
+    print(net)
+    history = training.fit(
+        net,
+        losses.binary_cross_entropy_with_logits if binary else losses.cross_entropy,
+        OPTIMIZERS[args.optimizer](groups, args.lr),
+        (x_train, y_train),
+        val=(x_val, y_val),
+        metrics={"accuracy": training.binary_accuracy if binary else training.accuracy},
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        clip_norm=args.clip_norm,
+        checkpoint=args.checkpoint,
+        restore_best=True,
+    )
+    last, best = history.epochs[-1], history.best or history.epochs[-1]
+    print(f"training loss {last['loss']:.4f}, accuracy {last['accuracy']:.4f}")
+    print(f"validation accuracy {last['val_accuracy']:.4f}, best {best['val_accuracy']:.4f} in epoch {best['epoch']}")
+    for path, write in ((args.plot, history.plot), (args.csv, history.to_csv), (args.save, net.save)):
+        if path is not None:
+            write(path)
+            print(f"wrote {path}")
+    return 0
+
+
+def _norm_options(args: argparse.Namespace) -> dict[str, Any]:
+    if args.norm != "batch":
+        return {}
+    return {"convention": args.convention or "torch", "bias_correction": args.bias_correction}
+
+
+def _widths(text: str) -> list[int]:
+    try:
+        widths = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        widths = [0]
+    if any(width < 1 for width in widths):
+        raise Problem(f"--hidden {text} must be numbers >= 1 with commas between, such as 64,32")
+    return widths
+
+
+def _load(args: argparse.Namespace) -> tuple[Array, Array, Array, Array]:
+    """Rows and targets to train on and to validate with, features centred on the training rows."""
+    if args.dataset == "cifar10":
+        x_train, y_train, x_val, y_val = _cifar(args.data)
+    else:
+        x, y = data.load_digits() if args.dataset == "digits" else data.make_blobs(seed=args.seed)
+        x_train, x_val, y_train, y_val = data.train_test_split(x, y, seed=args.seed)
+    if args.dataset == "blobs":
+        y_train, y_val = (y[:, None].astype(args.dtype) for y in (y_train, y_val))
+    mean = x_train.mean(axis=0)
+    return (x_train - mean).astype(args.dtype), y_train, (x_val - mean).astype(args.dtype), y_val
+
+
+def _cifar(path: str | None) -> tuple[Array, Array, Array, Array]:
+    if path is None:
+        raise Problem(f"cifar10 needs --data; it comes from {data.WHERE}")
+    if Path(path).is_file():
+        arrays = load_arrays(path)
+        names = ("X_train", "y_train", "X_val", "y_val")
+        if any(name not in arrays for name in names):
+            raise Problem(f"{path} must hold {', '.join(names)}; it holds {', '.join(arrays) or 'nothing'}")
+        x_train, y_train, x_val, y_val = (arrays[name] for name in names)
+    else:
+        cifar = data.load_cifar10(path)
+        x_train, y_train, x_val, y_val = cifar.x_train, cifar.y_train, cifar.x_test, cifar.y_test
+    rows = [x.reshape(len(x), -1).astype(np.float32) / 255.0 for x in (x_train, x_val)]
+    return rows[0], y_train.astype(np.int64), rows[1], y_val.astype(np.int64)
