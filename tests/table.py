@@ -131,6 +131,8 @@ for _op, _f in _named({"var": np.var, "std": np.std}):
     row(_op, _f, (4, 3), ddof=1)
 row("prod", np.prod, np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0], [1.5, -1.0, 2.0]]), axis=1)
 row("prod", np.prod, np.array([[[1.0, 0.0], [2.0, 3.0]], [[0.0, 0.5], [1.5, -1.0]]]), axis=(2, 0))
+row("prod", np.prod, np.array([[[1.0, 0.0, 2.0]], [[2.0, 3.0, 0.0]]]), axis=0)
+row("prod", np.prod, np.array([[[1.0, 0.0, 2.0]], [[2.0, 3.0, 0.0]]]), axis=2, keepdims=True)
 row("cumsum", np.cumsum, (3, 2))
 for _axis in (0, 1, -1):
     row("cumsum", np.cumsum, (3, 2), axis=_axis)

@@ -116,10 +116,10 @@ def test_nothing_outlives_its_last_name(no_collector, fail):
             y.backward(np.ones(3))
     else:
         y.backward()
-        y.backward(y)  # its own value as the cotangent
         middle.retain_grad()
         y.backward()
         mg.grad(y, (x, w), create_graph=True)
+        y.backward(y)  # its own value as the cotangent
     del middle, y
     assert held() is None
     assert array() is None
@@ -213,6 +213,17 @@ def test_constants_and_integers_get_no_gradient():
     assert n.grad is None
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_leaf_frozen_after_the_forward_gets_nothing(create_graph):
+    for f in (mg.exp, lambda x: x * x, mg.sum):
+        x, w = leaf([1.0, 2.0]), leaf([1.0, 2.0])
+        y = mg.sum(f(x)) + mg.sum(w)
+        x.requires_grad = False
+        y.backward(create_graph=create_graph)
+        assert x.grad is None
+        np.testing.assert_array_equal(w.grad.data, [1.0, 1.0])
+
+
 def test_a_failed_backward_deposits_nothing():
     @mg.primitive
     def fragile(x):
@@ -303,6 +314,10 @@ def test_derivatives_through_the_cotangent():
     x, c = leaf([1.0, 2.0]), leaf([3.0, 5.0])
     d = mg.grad(x * x, x, gradient=c, create_graph=True)
     np.testing.assert_array_equal(mg.grad(mg.sum(d), c).data, 2 * x.data)
+    y = x + 1.0
+    with mg.no_grad():
+        d = mg.grad(y, x, gradient=c, create_graph=True)  # a copy of c, with a graph
+    np.testing.assert_array_equal(mg.grad(mg.sum(d * d), c).data, 2 * c.data)
 
 
 def test_jacobian_and_hvp():

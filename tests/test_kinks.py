@@ -119,6 +119,14 @@ def test_second_derivatives_at_kinks():
         assert mg.grad(mg.grad(f(x), x, create_graph=True) + 0.0 * x, x).item() == expected
 
 
+def test_where_a_standard_deviation_is_flat_it_is_so_for_every_cotangent():
+    x, c = mg.tensor([0.1, 0.1, 0.1], requires_grad=True), mg.tensor(1.0, requires_grad=True)
+    d = mg.grad(mg.std(x), x, gradient=c, create_graph=True)
+    dx, dc = mg.grad(mg.sum(d * np.array([1.0, 2.0, 3.0])), (x, c))
+    np.testing.assert_array_equal(dx.data, [0, 0, 0])
+    assert dc.item() == 0
+
+
 @pytest.mark.parametrize("x", [[0.0, 1.0, 2.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0]])
 def test_hessian_of_a_product_with_zeros(x):
     hessian = mg.jacobian(lambda x: mg.grad(mg.prod(x), x, create_graph=True), x)

@@ -20,6 +20,10 @@ def floats(arrays):
     return [k for k, a in enumerate(arrays) if a is not None and a.dtype.kind == "f"]
 
 
+def kinds(arrays):
+    return {a.dtype.kind for a in arrays if a is not None}
+
+
 def gradients(row, arrays, c, create_graph=False):
     tensors = leaves(arrays)
     y = registry[row.op](*tensors, **row.params)
@@ -79,6 +83,22 @@ def test_dtype_and_shape_are_kept(row, dtype, rng):
         for k, d in zip(wanted, mg.grad(y, [tensors[k] for k in wanted], c, create_graph=create_graph), strict=True):
             assert (d.shape, d.dtype) == (narrow[k].shape, dtype)
             assert type(d._array) is np.ndarray
+
+
+@sloped
+def test_rules_do_not_widen_float32_on_the_way(row, rng):
+    arrays = [a.astype(np.float32) if a is not None and a.dtype.kind == "f" else a for a in row.arrays(rng)]
+    params = {k: np.dtype(np.float32) if k == "dtype" else v for k, v in row.params.items()}
+    if any(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in params.values()) or "i" in kinds(arrays):
+        return  # NumPy itself widens: float32 ** int64, float32 clipped to float64
+    y = registry[row.op](*leaves(arrays), **params)
+    names = {"position": 0} if y.op.variadic else {}
+    c = np.ones(y.shape, np.float32)
+    if y.op.joint is not None:
+        results = y.op.joint(c, y._array, y.saved, *arrays, **y.params)
+    else:
+        results = [rule(c, y._array, *arrays, **y.params, **names) for rule in y.op.rules if rule is not None]
+    assert {d.dtype for d in results if d is not None} == {np.dtype(np.float32)}
 
 
 @sloped

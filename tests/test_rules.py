@@ -47,6 +47,10 @@ def test_a_joint_rule_needs_no_save(create_graph):
     assert dy.item() == 3.0
     op.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: g)  # rules can be given anew
     assert mg.grad(op(x, y), y, gradient=np.ones(2)).item() == 2.0
+    op.defvjp_joint(lambda g, out, saved, x, y: (g * 7.0, None))
+    dx, dy = mg.grad(op(x, y), (x, y), gradient=np.ones(2), create_graph=create_graph)
+    np.testing.assert_array_equal(dx.data, [7.0, 7.0])
+    assert dy.item() == 0.0
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
@@ -97,6 +101,7 @@ NOT_DIFFERENTIABLE = {
     "np": lambda g, out, x, y: g * np.cos(x),
     "data": lambda g, out, x, y: g * np.asarray(getattr(y, "_array", y)) * x.data,
     "numpy": lambda g, out, x, y: g * (x.numpy() if isinstance(x, mg.Tensor) else x),
+    "detached": lambda g, out, x, y: mg.mul(g.detach() if isinstance(g, mg.Tensor) else g, y),
     "array": lambda g, out, x, y: mg.record.raw(g) * mg.record.raw(x),
 }
 

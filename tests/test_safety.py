@@ -77,8 +77,9 @@ def test_the_users_arrays_are_not_the_graphs():
     mine, constant, index, c = np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([0, 0]), np.ones(2)
     mask = np.array([True, False])
     x = leaf(mine)
-    y = (x * constant)[index] * mg.where(mask, x, 0.0) + constant
-    mine[:], constant[:], index[:], mask[:] = 9.0, 9.0, 1, False
+    rows = np.array([0, 0])
+    y = (x * constant)[index] * mg.where(mask, x, 0.0) + constant + 0.0 * mg.stack([x, x])[rows, index]
+    mine[:], constant[:], index[:], mask[:], rows[:] = 9.0, 9.0, 1, False, 7
     np.testing.assert_array_equal(x.data, [1.0, 2.0])
     y.backward(c)
     c[:] = 7.0
@@ -144,6 +145,19 @@ def test_a_write_that_no_rule_reads_does_not_disturb(change):
     expected = mg.grad(y, x).data
     change(x)
     np.testing.assert_array_equal(mg.grad(y, x).data, expected)
+
+
+def test_a_write_in_the_middle_of_a_graph():
+    x = leaf([1.0, 2.0])
+    y = x * x
+    through_leaf(x)
+    z = mg.sum(y + 1.0)
+    with pytest.raises(RuntimeError, match="mul needs"):
+        z.backward()
+    x = leaf([1.0, 2.0])
+    y = x + 1.0
+    through_leaf(x)
+    np.testing.assert_array_equal(mg.grad(y * x, x, gradient=np.ones(2)).data, [2.0 + 10.0, 3.0 + 20.0])
 
 
 def test_a_write_matters_only_to_rules_that_will_run():
@@ -273,19 +287,21 @@ def test_no_grad_belongs_to_its_thread():
 
 def test_one_no_grad_object_serves_several_threads():
     quiet, x = mg.no_grad(), leaf(1.0)
-    entered, left = threading.Event(), threading.Event()
+    one_in, both_in, one_out = threading.Event(), threading.Event(), threading.Event()
 
     def work(k):
         if k == 0:
             with quiet:
-                entered.set()
-                left.wait()
+                one_in.set()
+                both_in.wait()
+            one_out.set()
             assert (x * 2.0).requires_grad
         else:
-            entered.wait()
+            one_in.wait()
             with mg.no_grad():
                 with quiet:
-                    left.set()
+                    both_in.set()
+                    one_out.wait()
                 assert not (x * 2.0).requires_grad
             assert (x * 2.0).requires_grad
 

@@ -152,6 +152,8 @@ def test_cotangents_take_the_dtype_of_the_tensor():
     x = leaf([1.0, 2.0], dtype=np.float32)
     (x * 2.0).backward(np.ones(2))
     assert x.grad.dtype == np.float32
+    y = x * 2.0
+    assert mg.grad(y, y, gradient=np.ones(2)).dtype == np.float32
 
 
 def test_grad_can_be_assigned_and_cleared():

@@ -184,7 +184,7 @@ def getitem(x: Array, index: Any) -> Array:
 def _plain(index: Any) -> Any:
     """The index with Tensors and sequences turned into arrays of its own, so that nobody can change it later."""
     if isinstance(index, tuple):
-        return tuple(_plain(list(part) if isinstance(part, tuple) else part) for part in index)
+        return tuple(_plain(part) for part in index)
     index = raw(index)
     if isinstance(index, (list, range, np.ndarray)):
         index = np.array(index)
