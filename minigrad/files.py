@@ -53,8 +53,6 @@ def save_arrays(path: PathLike, arrays: Mapping[str, Any]) -> None:
 
 def load_arrays(path: PathLike) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of an .npz file by name; ValueError if it is damaged or would need unpickling."""
-    import zipfile
-
     try:
         with open(path, "rb") as file:
             found: Any = np.load(file, allow_pickle=False)
@@ -62,5 +60,7 @@ def load_arrays(path: PathLike) -> dict[str, np.ndarray[Any, Any]]:
                 raise ValueError("it is not an .npz archive")
             with found:
                 return {name: found[name] for name in found.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except OSError:  # not there, or not readable: that says it all
+        raise
+    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever their parsers do
         raise ValueError(f"{os.fspath(path)} cannot be read as arrays by name: {error}") from error

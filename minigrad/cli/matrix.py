@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,9 @@ def read_matrix(name: str) -> Matrix:
         raise Problem(f"{name}: unknown kind of file {file.suffix!r}; expected .npy, .npz or .csv")
     try:
         found = reader(file)
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except Problem:
+        raise
+    except Exception as error:  # a damaged header makes NumPy raise whatever its parsers do
         raise Problem(f"{name}: cannot be read as {file.suffix}: {error or type(error).__name__}") from error
     return _checked(name, found)
 
