@@ -43,3 +43,15 @@ def test_the_readme_has_the_two_lines_that_ci_runs():
     assert [line.split(" && ")[-1] for line in lines] == [".venv/bin/minigrad batchnorm", ".venv/bin/python -m pytest"]
     assert all(line.startswith("python3 -m venv ") for line in lines)
     assert "grep '^python3 -m venv ' \"$here/README.md\"" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_every_promise_has_its_test():
+    text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)?test_\w+\.py)::(\w+)`", text)
+    assert len(named) > 50
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if f"def {test}(" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    ]
+    assert not missing
