@@ -68,6 +68,7 @@ def walk(
         observe = current.context.watch.pulled
     kept: dict[Traced, Any] = {}
     grads: dict[Traced, Any] = {y: cotangent}
+    plain = not graph and observe is None
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")  # inf is the right slope of sqrt at 0
     with quiet, recording() if graph else nullcontext():
         for node in order:
@@ -78,15 +79,15 @@ def walk(
                 kept[node] = g
             op: Primitive = node.op  # type: ignore[assignment]
             try:
-                if graph or observe is not None:
+                if plain:
+                    _PULL[op.pulled](node, g, grads)
+                else:
                     steps = _contributions(node, g, graph)
                     with differentiating(node) if graph else nullcontext():  # sums belong to the op that sent them
                         for position, d in steps:
                             _add(grads, node.inputs[position], d, node)
                     if observe is not None:
                         observe(node, g, [(k, _fitted(d, node.inputs[k], node)) for k, d in steps])
-                else:
-                    _PULL.get(op.pulled, _pull_general)(node, g, grads)
             except Exception as error:
                 error.add_note(f"in the rule of {op.name}({', '.join(describe(x) for x in node.inputs)})")
                 raise
@@ -119,7 +120,7 @@ def _pull_general(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
         _add(grads, node.inputs[position], d, node)
 
 
-_PULL = {1: _pull_one, 2: _pull_two}
+_PULL = {0: _pull_general, 1: _pull_one, 2: _pull_two}
 
 
 def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:

@@ -183,7 +183,7 @@ class Primitive:
         if not self.variadic and len(rules) != len(self.input_names):
             raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
         self.rules, self.joint = rules, None
-        self.pulled = self.arity if None not in rules else 0
+        self.pulled = self.arity if self.arity < 3 and None not in rules else 0
         self._checked()
 
     def defvjp_joint(self, rule: Rule) -> None:

@@ -45,6 +45,8 @@ class Tensor(Traced):
     ) -> Tensor:
         if isinstance(data, (list, tuple)) and any(isinstance(part, Tensor) for part in data):
             raise TypeError("a list of Tensors is joined with mg.stack or mg.concatenate, which keep their gradients")
+        if hasattr(data, "filled"):  # asking for np.ma.MaskedArray would import np.ma
+            raise TypeError("a Tensor has no mask, and dropping it would be silent: pass data.filled(value)")
         array = np.array(raw(data), dtype=dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds real numbers; got dtype {array.dtype}")

@@ -73,6 +73,8 @@ def test_what_is_not_a_real_array_is_refused():
     for data in bad:
         with pytest.raises(TypeError, match="a Tensor holds real numbers; got dtype"):
             mg.tensor(data)
+    with pytest.raises(TypeError, match=r"a Tensor has no mask.*data\.filled"):
+        mg.tensor(np.ma.array([1.0, 2.0], mask=[False, True]))
     with pytest.raises(ValueError, match="inhomogeneous"):
         mg.tensor([[1, 2], [3]])
     with pytest.raises(TypeError, match=r"joined with mg\.stack or mg\.concatenate"):

@@ -281,7 +281,7 @@ def _share(g: Array, x: Array, y: Array, beats: Array) -> Array:
 @primitive(formula="min(max(x, low), high)", local=("g where low <= x <= high",))
 def clip(x: Array, /, low: Array = None, high: Array = None) -> Array:
     """x limited to low .. high (constants; None: no limit). The gradient passes at the bounds, as in PyTorch."""
-    return np.clip(x, low, high)
+    return np.array(x) if low is None and high is None else np.clip(x, low, high)  # NumPy 2.0 wants one of them
 
 
 def _clip(g: Array, out: Array, x: Array, low: Array, high: Array) -> Array:
