@@ -39,6 +39,7 @@ def test_batchnorm_without_data(tmp_path, capsys):
         assert f"\n{quantity} " in out
     names = written(tmp_path / "pictures")
     assert {Path(n).stem for n in names} >= {"composed", "fused", "side-by-side"}
+    assert ("batchnorm.html" in names) == ("composed.dot" not in names)  # the page needs a renderer
     for name in names:
         assert f"wrote {tmp_path / 'pictures' / name}" in out
 

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import batchnorm, compare, train
+from . import batchnorm, compare, draw, train
 from .problems import Problem
 
-SUBCOMMANDS = (batchnorm, compare, train)
+SUBCOMMANDS = (batchnorm, draw, compare, train)
 
 
 def parser() -> argparse.ArgumentParser:

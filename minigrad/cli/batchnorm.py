@@ -132,7 +132,7 @@ def _draw(
     wanted: str | None,
     rng: np.random.Generator,
 ) -> None:
-    from ..drawing import draw, draw_pair  # only here: printing the tables needs no graphviz package
+    from ..drawing import draw, draw_pair, page  # only here: printing the tables needs no graphviz package
     from ..drawing.renderer import RendererNotFound, find
 
     kind = wanted or "svg"
@@ -158,3 +158,8 @@ def _draw(
         except OSError as error:
             raise Problem(f"{path}: cannot be written ({error.strerror or error})") from error
         print(f"wrote {path}")
+    if kind != WITHOUT_RENDERER:
+        path = out / "batchnorm.html"
+        title = "Batch norm, composed and fused"
+        page(dict(zip(("composed", "fused"), ys, strict=True)), path, gradient=gradient, title=title)
+        print(f"wrote {path}: the same to step through; open it in a browser")
