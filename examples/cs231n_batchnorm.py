@@ -8,6 +8,7 @@
     python -m examples.cs231n_batchnorm weight-scale --data PATH    cells 10 and 11
     python -m examples.cs231n_batchnorm batch-size --data PATH      cells 12 and 13
     python -m examples.cs231n_batchnorm layer-norm --data PATH      cells 14, 15 and 17
+    python -m examples.cs231n_batchnorm learning-rate --data PATH   not in the notebook: rates from 1e-4 to 0.1
 
 PATH is the folder of CIFAR-10's python batches, or the project's .npz subset of it. Without it the trainings run on
 scikit-learn's digits. Plots and finished runs of a sweep go to --out; a sweep that was interrupted goes on where it
@@ -29,7 +30,8 @@ CELLS = {
     "alternative": cells.alternative,
     "net-check": cells.net_check,
 }
-TRAININGS = ("deep", "weight-scale", "batch-size", "layer-norm")
+TRAININGS = ("deep", "weight-scale", "batch-size", "layer-norm", "learning-rate")
+SCANS = {"weight-scale": experiments.weight_scale, "learning-rate": experiments.learning_rate}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--epochs", type=int, default=10)
         if name != "deep":
             part.add_argument("--jobs", type=int, default=-1, help="worker processes, -1 for one a core")
-        if name == "weight-scale":
-            part.add_argument("--scales", type=int, default=20, help="how many, from 1e-4 to 1")
+        if name in SCANS:
+            points = {"weight-scale": 20, "learning-rate": 10}[name]
+            part.add_argument("--points", type=int, default=points, help="how many values are tried")
         if name in ("batch-size", "layer-norm"):
             part.add_argument("--equal-updates", type=int, metavar="N", help="every batch size takes N updates")
     return parser
@@ -71,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     common = {"seed": args.seed, "epochs": args.epochs}
     if args.command == "deep":
         fine = experiments.deep(images, args.out, **common)
-    elif args.command == "weight-scale":
-        fine = experiments.weight_scale(images, args.out, scales=args.scales, jobs=args.jobs, **common)
+    elif args.command in SCANS:
+        fine = SCANS[args.command](images, args.out, points=args.points, jobs=args.jobs, **common)
     else:
         fine = True
         if args.command == "layer-norm":

@@ -72,24 +72,8 @@ def observe(out: Path, seeds: int, epochs: int | None) -> bool:
     for name, array in zip(names, bn.get_weights(), strict=True):
         print(f"  {name:5} = {array.round(3)}")
     print(f"gamma (h - E) / sqrt(V + eps) + beta by hand: off by {worst:.0e}")
-    _draw_both_stages(out)
+    print("The slides' diagrams of both stages: python -m examples.diagrams training, and inference")
     return off <= 2e-3 and worst <= 1e-12
-
-
-def _draw_both_stages(out: Path) -> None:
-    """The slides' two diagrams: in training the statistics come from the batch, at inference they are leaves."""
-    x = mg.tensor(np.random.default_rng(0).normal(size=(4, 3)), name="X")
-    weight = mg.tensor(np.random.default_rng(1).normal(size=(3, 2)), requires_grad=True, name="W")
-    layer = nn.BatchNorm1d(2, convention="keras", implementation="composed")
-    for stage in ("training", "inference"):
-        layer.train(stage == "training")
-        r = layer((x @ weight).named("H")).named("R")
-        try:
-            mg.draw(r, gradient=np.ones((4, 2))).save(out / f"stage-{stage}.svg")
-        except ImportError as error:
-            print(f"no picture of the {stage} stage: {error}")
-            return
-        print(f"wrote {out / f'stage-{stage}.svg'}")
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
     python -m examples.mini_batch_chain                  the steps, the bias, a single sample at test time
     python -m examples.mini_batch_chain --normalize a    after the activation instead of before it
-    python -m examples.mini_batch_chain --out pictures   also draw the chain for one and for two mini-batches
     python -m examples.mini_batch_chain --landscape      also: the loss along the gradient, with and without
 
 a -> z = w a -> z~ = beta + gamma z_norm -> next a. As in the notes z_norm is taken per feature over the mini-batch;
-not as in the notes, epsilon is added to the variance (they print a minus), and the output is not normalized.
+not as in the notes, epsilon is added to the variance (they print a minus), and the output is not normalized. The
+notes' chains of one and of two mini-batches are drawn by `python -m examples.diagrams`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,16 +121,6 @@ def landscape(x: Any, y: Any) -> list[list[str]]:
     return [[f"{alpha:g}", f"{a:.4f}", f"{b:.4f}"] for (alpha, a), (_, b) in zip(*columns, strict=True)]
 
 
-def draw(net: Chain, x: Any, y: Any, out: Path) -> None:
-    """The chain for one mini-batch, and for two at once: their graphs meet in the parameters, drawn once."""
-    out.mkdir(parents=True, exist_ok=True)
-    one, two = (mg.tensor(part, name=f"x{{{k}}}") for k, part in ((1, x[:4]), (2, x[4:8])))
-    first = cost(net, one, y[:4])
-    for name, J in (("chain", first), ("chain-two", first + cost(net, two, y[4:8]))):
-        mg.draw(J, gradient=1.0).save(out / f"{name}.svg")
-        print(f"wrote {out / f'{name}.svg'}")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; 0, or 1 where the bias is not absorbed or a single sample cannot be predicted."""
     parser = argparse.ArgumentParser(
@@ -141,7 +130,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--normalize", choices=("z", "a"), default="z", help="before or after the activation")
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--out", type=Path, help="folder for the pictures")
     parser.add_argument("--landscape", action="store_true", help="the loss along the gradient")
     args = parser.parse_args(argv)
 
@@ -163,8 +151,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.landscape:
         print("\nJ along the negative gradient from the start:")
         print(table(["step", "with batch norm", "without"], landscape(x, y)))
-    if args.out is not None:
-        draw(net.train(), x, y, args.out)
     return 0 if max(slope, change) < 1e-12 and abs(one - together) < 1e-12 else 1
 
 

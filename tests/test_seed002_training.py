@@ -177,7 +177,8 @@ def test_batch_norm_is_less_sensitive_to_the_scale_of_the_weights(cifar: source.
     ("command", "more", "plot"),
     [
         ("deep", [], "deep.png"),
-        ("weight-scale", ["--scales", "2", "--jobs", "1"], "weight-scale.png"),
+        ("weight-scale", ["--points", "2", "--jobs", "1"], "weight-scale.png"),
+        ("learning-rate", ["--points", "2", "--jobs", "1"], "learning-rate.png"),
         ("batch-size", ["--equal-updates", "10", "--jobs", "1"], "batch-size-equal-updates.png"),
         ("layer-norm", ["--equal-updates", "10", "--jobs", "1"], "layer-norm-equal-updates.png"),
     ],

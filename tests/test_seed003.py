@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,9 +117,8 @@ def test_gamma_and_beta_can_undo_the_normalization():
     np.testing.assert_allclose(bn(z).data, z, rtol=1e-12)
 
 
-def test_the_example_runs(tmp_path: Path, capsys: Any):
+def test_the_example_runs(capsys: Any):
     assert mini_batch_chain.main(["--epochs", "2", "--landscape"]) == 0
     out = capsys.readouterr().out
     assert [line[:2] for line in out.splitlines()[:5]] == ["1.", "2.", "3.", "4.", "5."]
-    assert mini_batch_chain.main(["--epochs", "1", "--normalize", "a", "--out", str(tmp_path)]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["chain-two.svg", "chain.svg"]
+    assert mini_batch_chain.main(["--epochs", "1", "--normalize", "a"]) == 0

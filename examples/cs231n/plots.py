@@ -35,26 +35,29 @@ def deep(results: Mapping[str | None, Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def weight_scale(scales: Sequence[float], lines: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Best validation accuracy, best training accuracy and final loss over the scale of the initial weights."""
+def scan(values: Sequence[float], lines: Mapping[str, Sequence[Mapping[str, Any]]], xlabel: str, path: Path) -> None:
+    """Best validation accuracy, best training accuracy and final loss over one setting on a logarithmic axis."""
     figure = new_figure((9, 9))
     val, train, loss = figure.subplots(3, 1)
     limit = 3.5  # the notebook's window is 1.0 .. 3.5; what lies above is marked, not hidden
     for color, (label, results) in zip(COLORS, lines.items(), strict=False):
-        val.semilogx(scales, [max(r["val_acc"], default=np.nan) for r in results], "-o", color=color, label=label)
-        train.semilogx(scales, [max(r["train_acc"], default=np.nan) for r in results], "-o", color=color, label=label)
+        val.semilogx(values, [max(r["val_acc"], default=np.nan) for r in results], "-o", color=color, label=label)
+        train.semilogx(values, [max(r["train_acc"], default=np.nan) for r in results], "-o", color=color, label=label)
         final = np.array([final_loss(r) for r in results])
-        loss.semilogx(scales, np.minimum(final, limit), "-o", color=color, label=label)
+        loss.semilogx(values, np.minimum(final, limit), "-o", color=color, label=label)
         above = final > limit
-        loss.plot(np.array(scales)[above], np.full(above.sum(), limit), "^", color=color, markersize=10, clip_on=False)
-        for x, y in zip(np.array(scales)[above], final[above], strict=True):
+        if above.any():
+            loss.plot(
+                np.array(values)[above], np.full(above.sum(), limit), "^", color=color, markersize=10, clip_on=False
+            )
+        for x, y in zip(np.array(values)[above], final[above], strict=True):
             text = f"{y:.3g}" if y < 1000 else f"{y:.0e}".replace("e+0", "e")
             shift = (0, 8) if label == "baseline" else (-16, -14)
             loss.annotate(text, (x, limit), shift, textcoords="offset points", ha="center", fontsize=8, color=color)
     val.set(title="Best validation accuracy", ylabel="accuracy")
     train.set(title="Best training accuracy", ylabel="accuracy")
     loss.set_title("Final training loss (mean of the last 100 steps)", pad=22)
-    loss.set(ylabel="loss", xlabel="scale of initial weights")
+    loss.set(ylabel="loss", xlabel=xlabel)
     loss.set_ylim(top=limit)
     for axes in (val, train, loss):
         axes.legend(frameon=False)
@@ -73,7 +76,7 @@ def batch_size(results: Mapping[str, Mapping[str, Any]], path: Path, equal_updat
     unit_name = "updates" if equal_updates else "epoch"
     train.set(title="Training accuracy", xlabel=unit_name, ylabel="accuracy")
     val.set(title="Validation accuracy", xlabel=unit_name)
-    train.legend(frameon=False)
+    val.legend(frameon=False, loc="upper left")
     _save(figure, path)
 
 
