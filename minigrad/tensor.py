@@ -80,6 +80,10 @@ class Tensor(Traced):
                 f"a tensor of shape {self.shape} and dtype {self.dtype} cannot take data of shape {array.shape} and "
                 f"dtype {array.dtype}; shape must be equal, and dtype safe to convert"
             )
+        if not self._array.flags.writeable:
+            raise ValueError(
+                "this tensor looks at memory that is read-only (it was detached from a broadcast); copy it"
+            )
         write(self, array)
 
     def numpy(self) -> npt.NDArray[Any]:

@@ -140,6 +140,8 @@ def test_a_branch_not_taken_sends_nothing_back_not_even_zero_times_infinity():
     assert slopes(lambda x: mg.sqrt(mg.relu(x)), x) == [[0, 0, 0.25]]
     assert slopes(lambda x: mg.sqrt(mg.maximum(x, 0.0)), [-4.0, 4.0]) == [[0, 0.25]]
     assert slopes(lambda x: mg.sqrt(mg.clip(x, low=0.0)), [-4.0, 4.0]) == [[0, 0.25]]
+    assert slopes(lambda x: mg.sqrt(mg.max(x)), [0.0, -1.0]) == [[INF, 0]]
+    assert slopes(lambda x: mg.sqrt(mg.min(x)), [0.0, 1.0]) == [[INF, 0]]
     safe = lambda x: mg.where(x > 0.0, mg.log(mg.where(x > 0.0, x, 1.0)), 0.0)  # noqa: E731
     assert slopes(safe, x) == [[0, 0, 0.25]]
 

@@ -215,6 +215,9 @@ def test_failed_writes_change_nothing():
         y.data = np.ones(2)
     np.testing.assert_array_equal(x.data, [1.0, 2.0])
     y.backward(np.ones(2))
+    stretched = mg.broadcast_to(x, (3, 2)).detach()
+    with pytest.raises(ValueError, match="looks at memory that is read-only"):
+        stretched.data = np.zeros((3, 2))
 
 
 def test_assigning_overlapping_and_narrower_data():

@@ -143,7 +143,8 @@ def _extreme(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Arra
     a, best = raw(x), np.reshape(raw(out), kept(x.shape, axis))
     chosen = logical_or(equal(a, best), logical_and(isnan(a), isnan(best)))
     share = chosen / _add(chosen, axis=axes_of(axis, a.ndim), keepdims=True, dtype=a.dtype)
-    return reshape(g, best.shape) * share.astype(a.dtype)  # the share is a constant: it has no gradient
+    # the share is a constant: it has no gradient; and where it is 0, inf * 0 would be NaN
+    return where(chosen, reshape(g, best.shape) * share.astype(a.dtype), 0.0)
 
 
 max.defvjp(_extreme)
