@@ -232,6 +232,8 @@ def test_costs_are_counted():
     # x, mu's share through x_hat = centred / std: centred is not read, x (by var), std, x_hat, gamma are
     assert composed.kept == (2 * 10 * 4 + 2 * 4) * 8
     assert fused.alive < composed.alive
+    assert fused.backward is not None
+    assert composed.backward is not None
     assert fused.backward < composed.backward
     assert composed.forward > 10  # var counts as the sub, square and sum that it is made of
 
@@ -240,3 +242,17 @@ def test_comparing_with_integer_and_missing_inputs():
     table = np.random.default_rng(0).normal(size=(5, 3))
     index = np.array([0, 2, 2])
     assert compare(lambda t, i, n: t[i.data], lambda t, i, n: mg.stack([t[k] for k in i.data]), [table, index, None])
+
+
+def test_comparing_with_what_has_no_gradient():
+    report = compare(lambda x: x * x, lambda x: x.detach() * x.detach(), POINT)
+    assert [q.name for q in report.quantities if not q.ok] == ["dx", "Hv x", "Jv"]
+    assert compare(lambda x: x.detach() * 2.0, lambda x: x.detach() + x.detach(), POINT)
+    assert compare(lambda x: x, lambda x: x * 1.0, POINT)
+
+
+def test_a_rule_that_is_not_differentiable_can_be_compared_at_order_one():
+    numpy_only = planted(lambda g, out, x: g * np.cos(x))
+    report = compare(mg.sin, numpy_only, POINT, order=1)
+    assert report, report
+    assert report.costs[1].backward is None

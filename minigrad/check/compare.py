@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,7 @@ class Comparison:
     def cost_rows(self) -> list[tuple[str, str, str]]:
         """(label, first, second) for the cost table, as text."""
         first, second = (c.rows() for c in self.costs)
-        return [(label, f"{a:,}", f"{b:,}") for (label, a), (_, b) in zip(first, second, strict=True)]
+        return [(label, a, b) for (label, a), (_, b) in zip(first, second, strict=True)]
 
     def __str__(self) -> str:
         rows = [
@@ -121,7 +121,12 @@ def compare(
         raise ValueError(f"compare: order={order!r} must be 0, 1 or 2")
     labels = labels or (name_of(f), name_of(g))
     if trials:
-        return _smallest(f, g, inputs, trials, shapes, dtypes, draw, order, labels, tol, eps, seed)
+
+        def compared(trial: Trial) -> Comparison:
+            return compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
+
+        given_shapes = [[array_of(x).shape for x in as_sequence(inputs)]] if inputs is not None else []
+        return _telling(compared, list(cases(trials, shapes or given_shapes, dtypes, seed, draw)))
     if inputs is None:
         raise ValueError("compare: give inputs=, or trials= with shapes=")
     given = as_sequence(inputs)
@@ -132,42 +137,23 @@ def compare(
     return Comparison(labels, quantities, (runs[0].cost, runs[1].cost), order)
 
 
-def _smallest(
-    f: Function,
-    g: Function,
-    inputs: Any,
-    count: int,
-    shapes: Sequence[Shapes] | None,
-    dtypes: Sequence[str],
-    draw: Draw | None,
-    order: int,
-    labels: tuple[str, str],
-    tol: float | None,
-    eps: float,
-    seed: int,
-) -> Comparison:
-    """The smallest of `count` random cases that fails, or the one nearest to its bound."""
-    if shapes is None:
-        if inputs is None:
-            raise ValueError(
-                "compare: trials= needs shapes=[[one shape per argument], ...], or inputs= to take them from"
-            )
-        shapes = [[array_of(x).shape for x in as_sequence(inputs)]]
+def _telling(compared: Callable[[Trial], Comparison], trials: Sequence[Trial]) -> Comparison:
+    """Of random cases the smallest that fails, or else the one nearest to its bound."""
+    if not trials:
+        raise ValueError("compare: trials= needs shapes=[[one shape per argument], ...], or inputs= to take them from")
     kept: tuple[tuple[bool, float], Comparison, Trial] | None = None
     failed = 0
-    for trial in cases(count, shapes, dtypes, seed, draw):
-        report = compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
+    for trial in trials:
+        report = compared(trial)
         failed += not report
-        worst = report.worst
-        # failures before passes; among failures the smallest, among passes the one nearest to its bound
-        rank = (bool(report), trial.size if not report else -worst.error / max(worst.bound, 1e-300))
+        near = report.worst.error / max(report.worst.bound, 1e-300)
+        rank = (bool(report), -near if report else float(trial.size))  # failures come first
         if kept is None or rank < kept[0]:
             kept = rank, report, trial
-    if kept is None:
-        raise ValueError(f"compare: trials={count!r} must be at least 1, with shapes and dtypes to draw from")
+    assert kept is not None
     _, report, trial = kept
     which = "the smallest that differs" if failed else "the one nearest to its bound"
-    words = f"{count} trials, {failed} differ; {which}: {trial}"
+    words = f"{len(trials)} trials, {failed} differ; {which}: {trial}"
     return replace(report, trials=words, inputs=tuple(trial.inputs))
 
 
@@ -218,20 +204,28 @@ def _derivatives(
     items = [("y", y._array, 0.0)]
     wanted = [(name, x) for name, x in zip(names, leaves, strict=True) if x is not None and x.requires_grad]
     found = cost(y)
-    if order == 0 or not wanted or not y.requires_grad:
+    if order == 0 or not wanted:
         return _Run(items, found)
     xs = [x for _, x in wanted]
-    cotangent = rng.normal(size=y.shape).astype(y.dtype) if gradient is None else gradient
-    start = Tensor(moved(cotangent), requires_grad=True)
-    slopes = grad(y, xs, gradient=start, create_graph=order == 2)
+    cotangent = rng.normal(size=y.shape) if gradient is None else array_of(gradient)
+    start = Tensor(moved(cotangent.astype(y.dtype)), requires_grad=True)
+    slopes = _gradients(y, xs, start, create_graph=order == 2)
     items += [(f"d{name}", d._array, 0.0) for (name, _), d in zip(wanted, slopes, strict=True)]
     if order == 1:
         return _Run(items, found)
     products = [(d * moved(rng.normal(size=d.shape).astype(d.dtype))).sum() for d in slopes]
-    seconds = grad(sum(products[1:], start=products[0]), [*xs, start])
+    seconds = _gradients(sum(products[1:], start=products[0]), [*xs, start])
     labels = [*(f"Hv {name}" for name, _ in wanted), "Jv"]
     items += [(label, d._array, 0.0) for label, d in zip(labels, seconds, strict=True)]
     return _Run(items, found)
+
+
+def _gradients(y: Tensor, xs: Sequence[Tensor], gradient: Any = None, create_graph: bool = False) -> tuple[Any, ...]:
+    """As `grad`, and zeros where y does not depend on anything that has one."""
+    if not y.requires_grad:
+        return tuple([Tensor(np.zeros_like(x._array)) for x in xs])
+    found: tuple[Any, ...] = grad(y, xs, gradient=gradient, create_graph=create_graph)
+    return found
 
 
 def _largest(difference: np.ndarray[Any, Any]) -> float:

@@ -24,9 +24,9 @@ class Cost(NamedTuple):
     kept: int
     alive: int
     forward: int
-    backward: int
+    backward: int | None  # None where the rules cannot be run on Tensors, and so not be counted
 
-    def rows(self) -> list[tuple[str, int]]:
+    def rows(self) -> list[tuple[str, str]]:
         """(label, number) pairs, for tables and pictures."""
         labels = (
             "ops on the tape",
@@ -35,7 +35,7 @@ class Cost(NamedTuple):
             "x-sized arrays moved, forward",
             "x-sized arrays moved, backward",
         )
-        return list(zip(labels, self, strict=True))
+        return [(label, "-" if n is None else f"{n:,}") for label, n in zip(labels, self, strict=True)]
 
 
 def cost(y: Tensor) -> Cost:
@@ -99,14 +99,17 @@ def _leaf_of(x: Any) -> Any:
     return type(x)._leaf(x._array, needs=x._needs) if isinstance(x, Traced) else x
 
 
-def _moved_backward(y: Tensor, nodes: list[Traced], inputs: list[Traced], largest: int) -> int:
+def _moved_backward(y: Tensor, nodes: list[Traced], inputs: list[Traced], largest: int) -> int | None:
     """Counted on the differentiable backward pass: of the ops that it records, those that depend on the cotangent
     (the others are `save` run again, which the plain walk does not do)."""
     wanted = list({x.number: x for x in inputs if x._needs}.values())
     if not wanted:
         return 0
     start = Tensor(np.ones_like(y._array), requires_grad=True)
-    gradients = grad(y, wanted, gradient=start, create_graph=True)
+    try:
+        gradients = grad(y, wanted, gradient=start, create_graph=True)
+    except TypeError:  # a rule that is not differentiable itself
+        return None
     known = {node.number for node in nodes}
     recorded = {node.number: node for d in gradients for node in consumers_first(d) if node.number not in known}
     flowing = {start.number}

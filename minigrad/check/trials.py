@@ -34,7 +34,7 @@ class Trial(NamedTuple):
 def cases(count: int, shapes: Sequence[Shapes], dtypes: Sequence[str], seed: int, draw: Draw | None) -> Iterator[Trial]:
     """`count` cases; the first go through all combinations of shapes and dtypes in turn."""
     combinations = [(s, d) for s in shapes for d in dtypes]
-    for k in range(count):
+    for k in range(count if combinations else 0):
         rng = np.random.default_rng((seed, k))
         chosen, dtype = combinations[k % len(combinations)]
         if draw is not None:
