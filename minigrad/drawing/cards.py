@@ -141,6 +141,8 @@ def _expression(node: Node) -> str:
     if node.kind == "module":
         return node.short
     name = cut(node.name, NAME)
+    if name.replace(" ", "") == node.short.replace(" ", ""):
+        return name  # named after what it is
     text = f"{name} = {node.short}"
     if len(text) > EXPRESSION + 8:
         text = f"{name} = {node.op}(...)"
@@ -172,7 +174,7 @@ def _buffer_rows(node: Node, style: Style, width: int) -> list[str]:
             return []
         said = font(f"saved for backward {size(saved_bytes([node]))}", c["saved_ink"], 9, bold=True)
         return [row(cell(said, colspan=width, align="left", bgcolor=c["saved_fill"]))]
-    for k, saved in enumerate(s for s in node.saves if s.node is None):
+    for k, saved in enumerate(s for s in node.own_saves if s.node is None):
         said = shape(saved.numbers.shape) if saved.numbers is not None else size(saved.nbytes)
         left = font(f"saved {cut(saved.name, NAME)}", c["saved_ink"], 9, bold=True)
         rows.append(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import graphviz
 
 from .cards import Style, card, cell, font, kept_slots, row
-from .layout import ancestors, follows, homes, is_module, slots_in_order, spine
+from .layout import ancestors, entering, follows, homes, is_module, slots_in_order, spine
 from .plain import Graph, Node, Scope, saved_bytes
 from .renderer import TOGETHER
 from .theme import MATCHES, SANS, Palette
@@ -51,8 +51,8 @@ def document(
         node_attr={"shape": "plain", "fontname": "Courier", "fontsize": "10"},
         edge_attr={"fontname": "Courier", "fontsize": "9", "arrowsize": "0.65", "penwidth": "1.3"},
     )
-    if len(parts) > 1 and not any(node.made_by for part in parts for node in part.graph.nodes):
-        dot.body.append(TOGETHER.removeprefix("\n"))  # one set of ranks for both; a backward pass is better without
+    if not any(node.made_by for part in parts for node in part.graph.nodes):
+        dot.body.append(TOGETHER.removeprefix("\n"))  # one set of ranks for all; a backward pass is better without
     for part in parts:
         if part.frame is None and len(parts) == 1:
             _emit(dot, part)
@@ -100,7 +100,8 @@ def _emit(dot: graphviz.Digraph, part: Part) -> None:
         statement(node)
     _clusters(dot, graph, style, inside, statement)
     for node in graph.nodes:
-        _edges(dot, node, orders[node.id], style, path)
+        far = entering(graph, node, home)
+        _edges(dot, node, orders[node.id], style, path, far)
 
 
 def _clusters(dot, graph, style, inside, statement) -> None:  # type: ignore[no-untyped-def]
@@ -161,7 +162,9 @@ def _shallow(graph: Graph, scope: int | None) -> int | None:
     return scope if len(around) <= DEEPEST else around[len(around) - DEEPEST]
 
 
-def _edges(dot: graphviz.Digraph, node: Node, order: list[int], style: Style, path: dict[str, int]) -> None:
+def _edges(
+    dot: graphviz.Digraph, node: Node, order: list[int], style: Style, path: dict[str, int], far: set[str]
+) -> None:
     """The forward edges into a card and their dashed twins; a twin is declared forward, so it cannot bend a rank."""
     own, shared = kept_slots(order)
     cell_of = {k: k for k in own} | dict.fromkeys(shared, shared[0] if shared else 0)
@@ -175,6 +178,7 @@ def _edges(dot: graphviz.Digraph, node: Node, order: list[int], style: Style, pa
         seen.add((slot.node, cell_of[k]))
         weight = "8" if follows(slot.node, node, path) else "1"
         ends = f"{p}{slot.node}-{p}{node.id}-{k}"
+        room = {"minlen": "2"} if slot.node in far else {}
         dot.edge(
             f"{p}{slot.node}:v:{out}",
             f"{p}{node.id}:i{cell_of[k]}:{into}",
@@ -182,6 +186,7 @@ def _edges(dot: graphviz.Digraph, node: Node, order: list[int], style: Style, pa
             color=c["forward"],
             weight=weight,
             **{"class": "forward"},
+            **room,
         )
         if style.backward and slot.local:
             dot.edge(
@@ -193,6 +198,7 @@ def _edges(dot: graphviz.Digraph, node: Node, order: list[int], style: Style, pa
                 dir="back",
                 weight=weight,
                 **{"class": "backward"},
+                **room,
             )
 
 

@@ -175,7 +175,8 @@ class _Row:
                 nodes.append(replace(node, inputs=inputs))
             elif node.op:
                 scope = home if node.scope == parent else node.scope
-                nodes.append(replace(node, times=node.times * times, scope=scope))
+                saves = tuple(s for copies in self.nodes for s in copies[self.place[node.id][1]].saves)
+                nodes.append(replace(node, times=node.times * times, scope=scope, saves=saves))
             else:
                 nodes.append(node if node.id in feeding else replace(node, times=node.times * times))
         return Graph(tuple(nodes), mapped(graph.roots), scopes, graph.notes)

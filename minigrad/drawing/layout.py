@@ -64,6 +64,20 @@ def homes(graph: Graph) -> dict[str, int | None]:
     return found
 
 
+def entering(graph: Graph, node: Node, home: dict[str, int | None]) -> set[str]:
+    """Inputs of an op that come from outside the module in which its parameters are drawn.
+
+    Their edges are made two ranks long: the parameters stand one rank above the op, and a card outside on that rank
+    would push the whole module aside, so that a net becomes a staircase.
+    """
+    own = [home[s.node] for s in node.inputs if s.node is not None and not graph[s.node].op]
+    modules = {scope for scope in own if scope is not None}
+    if not modules or not node.op:
+        return set()
+    sources = [s.node for s in node.inputs if s.node is not None]
+    return {name for name in sources if not modules <= set(ancestors(graph, home[name]))}
+
+
 def is_module(scope: Scope) -> bool:
     """Whether the scope is a module's (a class name) or a folded block, and not a step inside one."""
     return scope.name[:1].isupper() or scope.times > 1

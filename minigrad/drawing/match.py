@@ -21,7 +21,8 @@ class Difference:
     def __str__(self) -> str:
         if self.absolute == 0:
             return "equal"
-        return f"{number(self.absolute, 2)} abs, {number(self.relative, 2)} rel, {number(self.ulps, 2)} ulp"
+        said = f"{number(self.absolute, 2)} abs, {number(self.relative, 2)} rel"
+        return f"{said}, {number(self.ulps, 2)} ulp" if self.ulps < 1e5 else said  # beyond, it is no rounding
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def matches(left: Graph, right: Graph) -> list[Match]:
             by_name.setdefault(node.name, []).append(node)
     buffers = {}
     for node in right.nodes:
-        own = [saved for saved in node.saves if saved.node is None]
+        own = [saved for saved in node.own_saves if saved.node is None]
         buffers.update({saved.name: (node, k, saved.numbers) for k, saved in enumerate(own)})
     for node in left.nodes:
         other: Node | None = None

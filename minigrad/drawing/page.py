@@ -214,7 +214,7 @@ def _node(graph: Graph, node: Node, forward: dict[str, int], backward: dict[str,
         "value": _table(node.value),
         "grad": _table(node.gradient),
         "parts": [[c.consumer, c.position, _table(c.numbers)] for c in node.contributions],
-        "keeps": [[clean(s.name), size(s.nbytes), _table(s.numbers)] for s in node.saves],
+        "keeps": [[clean(s.name), size(s.nbytes), _table(s.numbers)] for s in node.own_saves],
         "kept_by": list(node.kept_by),
     }
     # what says nothing is left out: half of the bytes of a large page

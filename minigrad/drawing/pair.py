@@ -182,7 +182,7 @@ def _link(match: Match, k: int, c: Palette) -> str:
     role = c[f"match_{k % MATCHES}"]
     return (
         f'{LEFT}{match.left} -> {RIGHT}{match.right}{port} [id="m-{k}" class="match" dir=none style=dotted '
-        f'penwidth=1.2 color="{role}" constraint=false tooltip="{said}" edgetooltip="{said}"];'
+        f'penwidth=1.2 color="{role}" constraint=false weight=0 tooltip="{said}" edgetooltip="{said}"];'
     )
 
 

@@ -152,8 +152,13 @@ class Node:
     line: tuple[str, int] | None = None
     cause: str | None = None  # in a recorded backward pass: the forward node whose rule made this one, if it is here
     made_by: str = ""  # the same in words, also where that node is not part of the graph
-    times: int = 1  # how many equal blocks this node stands for
+    times: int = 1  # how many equal nodes this one stands for; `saves` then lists those of all, first its own
     holds: tuple[str, ...] = ()  # a collapsed module: what is inside
+
+    @property
+    def own_saves(self) -> tuple[Saved, ...]:
+        """What this one keeps, without those that it stands for."""
+        return self.saves[: len(self.saves) // self.times]
 
 
 @dataclass(frozen=True)
@@ -263,7 +268,7 @@ class Graph:
 
 def saved_bytes(nodes: Any) -> int:
     """Bytes kept for backward by these nodes, each memory counted once."""
-    return sum({saved.storage: saved.nbytes * node.times for node in nodes for saved in node.saves}.values())
+    return sum({saved.storage: saved.nbytes for node in nodes for saved in node.saves}.values())
 
 
 _SIMPLE: tuple[str, ...] = (

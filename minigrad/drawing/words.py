@@ -36,7 +36,8 @@ def brief(numbers: Numbers | None) -> str:
         return number(numbers.sample[0])
     if numbers.size <= 3:
         return "[" + " ".join(number(v, 2) for v in numbers.sample) + "]"
-    return f"{number(numbers.range.low)} .. {number(numbers.range.high)}"
+    low, high = numbers.range.low, numbers.range.high
+    return f"all {number(low)}" if low == high else f"{number(low)} .. {number(high)}"
 
 
 def shape(of: tuple[int, ...]) -> str:

@@ -1,0 +1,74 @@
+"""The seeds' diagrams as an example program, and the contact sheet."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from examples import diagrams
+from minigrad.drawing.sheet import contact_sheet
+
+from .test_renderer import DOT, PROGRAMS, PURE
+
+
+@pytest.mark.parametrize("name", diagrams.DIAGRAMS)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_diagram_is_drawn(name, program, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIGRAD_DOT", program)
+    assert diagrams.main([name, "--out", str(tmp_path)]) == 0
+    svg = (tmp_path / f"{name}.svg").read_text("utf-8")
+    ElementTree.fromstring(svg)
+    assert "grad none" not in svg or name == "training"
+
+
+def test_the_notebooks_figure_has_its_letters_and_its_paths():
+    g = diagrams.figure().graph
+    edges = {(g[a].name, g[b].name) for a, b, _ in g.edges}
+    assert {("X", "mu"), ("X", "v"), ("v", "v + eps"), ("v + eps", "sigma"), ("sigma", "Y")} <= edges
+    assert g["L"].id in g.roots
+    assert len(g["X"].contributions) == 3  # directly, through mu and through v
+
+
+def test_in_inference_no_path_leads_through_the_statistics():
+    pair = diagrams.stages()
+    assert len(pair.left["H"].contributions) == 3
+    assert len(pair.right["H"].contributions) == 1
+    assert {n.op for n in pair.left} - {n.op for n in pair.right} >= {"mean", "var"}
+
+
+def test_shared_parameters_are_drawn_once():
+    g = diagrams.mini_batches().graph
+    names = [n.name for n in g if n.kind == "parameter"]
+    assert sorted(names) == ["beta[1]", "gamma[1]", "w[1]"]
+    assert len(g["w[1]"].contributions) == 2
+
+
+def test_eleven_layers_fold():
+    g = diagrams.eleven().graph
+    assert g.ops == 36
+    assert len(g) < 25
+
+
+def test_unknown_names_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        diagrams.main(["nothing"])
+    assert "there are figure" in capsys.readouterr().err
+
+
+def test_without_a_renderer_it_says_how_to_get_one(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("MINIGRAD_DOT", "/no/such/dot")
+    assert diagrams.main(["figure", "--out", str(tmp_path)]) == 2
+    assert "MINIGRAD_DOT" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(PURE is None and DOT is None, reason="no renderer here")
+def test_the_contact_sheet_holds_every_picture_light_and_dark():
+    pictures = [("one", diagrams.figure(), diagrams.figure(theme="dark"))]
+    sheet = contact_sheet(pictures, title="<sheet>")
+    root = ElementTree.fromstring(sheet)
+    assert len([e for e in root if e.tag.endswith("svg")]) == 2
+    ids = re.findall(r'\sid="([^"]+)"', sheet)
+    assert len(ids) == len(set(ids))
+    said = [t.text for t in root.iter() if t.tag.endswith("text")]
+    own = [t.text for t in ElementTree.fromstring(pictures[0][1].svg()).iter() if t.tag.endswith("text")]
+    assert said == ["<sheet>", "one", *own, "one", *own]  # shorter coordinates, but not shorter numbers
