@@ -12,7 +12,7 @@ from ..reads import kept_for_backward, storage
 from ..record import Primitive, Traced, raw
 from .plain import Contribution, Graph, Node, Numbers, Saved, Scope, Slot
 from .rules import buffer_names, expression, formula, local_texts
-from .words import clean, constant
+from .words import clean, constant, cut
 
 
 def graph(y: Any, *, gradient: Any = None, names: Any = None) -> Graph:
@@ -251,16 +251,22 @@ class _Collector:
             return "input"
         if self.given.get(leaf, ("", False))[1]:
             return "parameter"
-        return "input" if leaf is self._start() else "parameter"
+        return "input" if leaf in self._starts() else "parameter"
 
-    def _start(self) -> Traced | None:
+    def _starts(self) -> set[Traced]:
+        """The leaf that the longest path starts from; where that is a list (concatenate, stack), all of the list."""
         if not hasattr(self, "_begin"):
-            self._begin = self._longest_from()
+            start = self._longest_from()
+            self._begin: set[Traced] = {start}
+            for node in self.order:
+                op: Primitive = node.op  # type: ignore[assignment]
+                if op.variadic and any(x is start for x in node.inputs):
+                    self._begin |= {x for x in node.inputs if isinstance(x, Traced) and x.op is None}
         return self._begin
 
-    def _longest_from(self) -> Traced | None:
+    def _longest_from(self) -> Traced:
         """The leaf that the longest path to the last root starts from; at equal length, one without a gradient."""
-        best: dict[Traced, tuple[int, bool, Traced | None]] = {}
+        best: dict[Traced, tuple[int, bool, Traced]] = {}
         for node in self.order:
             inputs = [x for x in node.inputs if isinstance(x, Traced)]
             ends = [best.get(x, (0, not x._needs, x)) for x in inputs]
@@ -307,6 +313,8 @@ class _Collector:
             texts.append(self.name[member] if known else constant(x))
         local = local_texts(node, texts, self.name[node])
         whole, short = expression(node, texts)
+        if len(short) > 40:
+            short = expression(node, [cut(text, 14) for text in texts])[1]
         slots = tuple(
             Slot(
                 text,

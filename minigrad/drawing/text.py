@@ -38,7 +38,7 @@ def _row(graph: Graph, node: Node) -> tuple[str, ...]:
     mean = number(node.value.range.mean) if node.value.size else "-"
     if node.value.range.bad:
         mean = f"{node.value.range.bad} NAN/INF"
-    gradient = "none" if node.gradient is None else number(node.gradient.range.norm)
+    gradient = "none" if node.gradient is None else number(node.gradient.range.norm) if node.gradient.size else "-"
     seen: dict[int, int] = {saved.storage: saved.nbytes for saved in node.saves}
     saves = size(sum(seen.values())) if seen else "-"
     times = f" x {node.times}" if node.times > 1 else ""
