@@ -18,7 +18,7 @@ FLOORS = (
     "functional losses normalization chapter",
     "check rewrite replay",
     "nn optim data training",
-    "drawing export",
+    "drawing export exercises",
     "minigrad cli __main__",
 )
 ORDER = [unit for floor in FLOORS for unit in floor.split()]
