@@ -173,7 +173,7 @@ def test_a_loss_that_turns_nan_stops_with_step_node_and_line():
         states.append((run.model.state_dict(), state_of(net.drop.rng)))
 
     with pytest.raises(
-        training.NonFiniteStep, match=r"step \d+: the loss is not finite.*log\(.*gave \d+ NaN"
+        training.NonFiniteStep, match=r"step \d+: the loss is not finite.*in Fragile, log made NaN"
     ) as caught:
         fit(net, lambda out, y: out.mean(), optimizer, epochs=200, callbacks=[note])
     error = caught.value
@@ -199,7 +199,7 @@ def test_a_gradient_that_is_infinite_is_found_before_it_is_applied():
         def forward(self, x: Any) -> Any:
             return mg.sqrt((x * self.w).sum(axis=1) * 0.0)
 
-    with pytest.raises(training.NonFiniteStep, match=r"a gradient is not finite.*the rule of sqrt gave"):
+    with pytest.raises(training.NonFiniteStep, match=r"a gradient is not finite.*the rule of sqrt made infinity"):
         fit(Root(), lambda out, y: out.mean(), optim.SGD([w], lr=1.0))
     np.testing.assert_array_equal(w.data, 0)
 
@@ -214,7 +214,9 @@ def test_overflow_before_a_batch_norm_is_explained_by_what_overflowed():
             return self.norm(mg.exp(x * self.scale)).sum(axis=1)
 
     net = Exploding()
-    with pytest.raises(training.NonFiniteStep, match=r"step 1: .*exp\(.*infinite") as caught:
+    with pytest.raises(
+        training.NonFiniteStep, match=r"step 1: the input of a layer is not finite.*in Exploding, exp made infinity"
+    ) as caught:
         fit(net, lambda out, y: out.mean(), optim.SGD(net.parameters(), lr=1.0))
     assert caught.value.node.op.name == "exp"
     assert net.norm.updates.item() == 0

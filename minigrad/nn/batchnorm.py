@@ -58,11 +58,7 @@ CONVENTIONS = {
 
 
 class NonFinite(ValueError):
-    """A layer was given NaN or infinite values; `.tensor` is what it was given, with the graph that made it."""
-
-    def __init__(self, message: str, tensor: Any) -> None:
-        super().__init__(message)
-        self.tensor = tensor
+    """A layer was given NaN or infinite values."""
 
 
 class BatchNorm1d(Module):
@@ -173,8 +169,7 @@ class BatchNorm1d(Module):
             what = "values whose square overflows" if np.isfinite(values).all() else "NaN or infinite values"
             raise NonFinite(
                 f"BatchNorm1d({self.num_features}): the batch of shape {values.shape} has {what} in "
-                f"{bad.size} channel(s), first in channel {bad[0]}; running statistics are unchanged",
-                x,
+                f"{bad.size} channel(s), first in channel {bad[0]}; running statistics are unchanged"
             )
         return mean, var, count
 

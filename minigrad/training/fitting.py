@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..context import no_grad, record_lines
+from ..context import no_grad
 from ..data import shuffled
 from ..files import PathLike
 from ..nn import BatchNorm1d, Module, NonFinite
@@ -21,7 +21,7 @@ from ..record import raw
 from ..tensor import Tensor
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .history import History
-from .nonfinite import NonFiniteStep, first_nonfinite, first_nonfinite_gradient
+from .nonfinite import NonFiniteStep, first_nonfinite
 from .progress import Progress
 
 Array = np.ndarray[Any, Any]
@@ -219,14 +219,14 @@ class _Step:
         with np.errstate(all="ignore"):  # what is not finite is found below, with its place
             try:
                 value = self._loss(x, y)
-            except NonFinite:
-                self._explain(x, y, step, before)
+            except NonFinite as error:
+                raise self._explained("the input of a layer", x, y, step, before) from error
             if not np.isfinite(value._array):
-                self._explain(x, y, step, before)
+                raise self._explained("the loss", x, y, step, before)
             self.optimizer.zero_grad()
             value.backward()
             if not all(_finite(tensor.grad) for tensor in self.params):
-                self._explain(x, y, step, before)
+                raise self._explained("a gradient", x, y, step, before)
             if self.clip_norm is not None:
                 clip_grad_norm(self.params, self.clip_norm)
             self.optimizer.step()
@@ -241,26 +241,18 @@ class _Step:
             raise ValueError("the loss does not depend on a parameter: was it computed under no_grad or from .data?")
         return value
 
-    def _explain(self, x: Array, y: Array, step: int, before: tuple[list[Array], list[str]]) -> None:
-        """Run the step again as it was, with source lines, and raise what is found."""
+    def _explained(
+        self, what: str, x: Array, y: Array, step: int, before: tuple[list[Array], list[str]]
+    ) -> NonFiniteStep:
+        """The step run again as it was, with source lines, and what that shows; then all is as before the step."""
         self._put_back(before)
-        try:
-            with record_lines():
-                y_graph: Any = self._loss(x, y)
-        except NonFinite as error:
-            y_graph = error.tensor
-        gradient = bool(np.isfinite(y_graph._array).all())
-        node, text = first_nonfinite_gradient(y_graph) if gradient else first_nonfinite(y_graph)
+        node, text = first_nonfinite(lambda: self._loss(x, y))
         self._put_back(before)
-        line = node.line if isinstance(node, Tensor) else None
-        where = f", at {line[0]}:{line[1]}" if line is not None else ""
-        what = "a gradient" if gradient else "the loss"
-        raise NonFiniteStep(
-            f"step {step}: {what} is not finite. The first cause: {text}{where}. The weights are those before "
-            "the step; a smaller learning rate, clip_norm= or a normalization layer may help",
+        return NonFiniteStep(
+            f"step {step}: {what} is not finite. The first cause: {text}. The weights are those before the step; "
+            "a smaller learning rate, clip_norm= or a normalization layer may help",
             step,
             node,
-            line,
         )
 
     def _put_back(self, before: tuple[list[Array], list[str]]) -> None:

@@ -2,69 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from ..backward import consumers_first, walk
-from ..record import Traced, describe, raw
+from ..anomalies import Watch
+from ..context import switched
+from ..record import Primitive, Traced
+from ..tensor import Tensor
 
 
 class NonFiniteStep(FloatingPointError):
     """A training step gave a loss or a gradient that is NaN or infinite. Nothing of that step was applied.
 
-    step   number of the step, counted from 1
-    node   the first tensor of its graph that is not finite (None if it is not in the graph)
-    line   (file, line) that computed it, or None
+    step     number of the step, counted from 1
+    node     the first result that is not finite, or whose rule gave a gradient that is not (None: not found again)
+    line     (file, line) that computed it, or None
+    history  the History up to the step before
     """
 
-    def __init__(self, message: str, step: int, node: Any, line: tuple[str, int] | None) -> None:
+    def __init__(self, message: str, step: int, node: Any) -> None:
         super().__init__(message)
-        self.step, self.node, self.line = step, node, line
+        self.step, self.node = step, node
+        self.line: tuple[str, int] | None = node.line if isinstance(node, Tensor) else None
         self.history: Any = None
 
 
-def first_nonfinite(y: Traced) -> tuple[Any, str]:
-    """The oldest tensor in the graph of `y` that holds NaN or infinity, and what there is to say of it."""
-    nodes = sorted({y, *consumers_first(y)}, key=lambda node: node.number)
-    leaves = {x for node in nodes for x in node.inputs if isinstance(x, Traced) and x.op is None}
-    for leaf in sorted(leaves, key=lambda node: node.number):
-        if not np.isfinite(leaf._array).all():
-            return leaf, f"{describe(leaf)} already held {_kinds(leaf._array)} before the step"
-    for node in nodes:
-        if np.isfinite(node._array).all():
-            continue
-        inputs = ", ".join(_seen(x) for x in node.inputs)
-        where = " in " + "/".join(node.context.scope.path) if node.context.scope is not None else ""
-        return node, f"{node.op.name if node.op else 'a leaf'}({inputs}){where} gave {_kinds(node._array)}"
-    return None, "its graph holds finite numbers only"
+class _Placed(Watch):
+    """Watches every result and every gradient, and keeps the node at which the first strange one appeared."""
+
+    node: Traced | None = None
+
+    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...]) -> None:
+        try:
+            super().made(out, op, inputs)
+        except FloatingPointError:
+            self.node = out
+            raise
+
+    def pulled(self, node: Traced, g: Any, steps: list[tuple[int, Any]]) -> None:
+        try:
+            super().pulled(node, g, steps)
+        except FloatingPointError:
+            self.node = node
+            raise
 
 
-def first_nonfinite_gradient(y: Traced) -> tuple[Any, str]:
-    """The first op of the backward walk from `y` whose rule gave NaN or infinity."""
-    found: list[tuple[Any, str]] = []
-
-    def look(node: Traced, g: Any, steps: list[tuple[int, Any]]) -> None:
-        for position, d in steps:
-            if not found and np.isfinite(g).all() and not np.isfinite(d).all():
-                x = node.inputs[position]
-                name = node.op.name if node.op else "?"
-                found.append((node, f"the rule of {name} gave {_kinds(d)} for its input {_seen(x)}"))
-
-    walk(y, np.ones_like(y._array), observe=look)
-    return found[0] if found else (None, "every rule gave finite numbers, their sum overflowed")
-
-
-def _kinds(a: Any) -> str:
-    nan, inf = int(np.isnan(a).sum()), int(np.isinf(a).sum())
-    return (
-        " and ".join(f"{n} {what}" for n, what in ((nan, "NaN"), (inf, "infinite")) if n) + f" of {np.size(a)} values"
-    )
-
-
-def _seen(x: Any) -> str:
-    values = raw(x)
-    if not isinstance(values, np.ndarray) or not values.size:
-        return describe(x)
-    with np.errstate(all="ignore"):
-        return f"{describe(x)} in {np.nanmin(values):.3g} .. {np.nanmax(values):.3g}"
+def first_nonfinite(forward: Callable[[], Tensor]) -> tuple[Any, str]:
+    """Run `forward` and its backward pass with source lines: the first node that is not finite, and why."""
+    watch = _Placed()
+    try:
+        with switched(lambda context: context._replace(lines=True, watch=watch)):
+            forward().backward()
+    except FloatingPointError as error:
+        scope = watch.node.context.scope if watch.node is not None else None
+        return watch.node, (f"in {'/'.join(scope.path)}, " if scope is not None else "") + str(error)
+    return None, "running the step again gave finite numbers only"
