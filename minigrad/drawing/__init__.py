@@ -8,10 +8,10 @@ The package is called drawing because `mg.draw` is a function. Only this package
 from __future__ import annotations
 
 from .collect import graph
-from .page import page
 from .pair import Pair, draw_pair
 from .picture import Drawing, draw
 from .plain import Graph, Node
 from .renderer import RendererNotFound
+from .stepping import page
 
 __all__ = ["Drawing", "Graph", "Node", "Pair", "RendererNotFound", "draw", "draw_pair", "graph", "page"]

@@ -93,7 +93,7 @@ class Pair(Picture):
         ]
 
     def html(self) -> str:
-        from .page import page_of
+        from .stepping import page_of
 
         return page_of(dict(zip(self.labels, (self.left, self.right), strict=True)), title=self._title)
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import graphviz
 
+from ..files import written_aside
 from .cards import Style
 from .collect import count, graph
 from .dot import Part, document
 from .plain import Graph
-from .renderer import RendererNotFound, render
+from .renderer import render
 from .text import table
 from .theme import MONO_STACK, SANS_STACK, palette
 from .views import refusal, view
@@ -164,7 +165,7 @@ class Drawing(Picture):
         return document([Part(self.graph, self.style)], self.style.colours, title=self._title)
 
     def html(self) -> str:
-        from .page import page_of
+        from .stepping import page_of
 
         return page_of({self._title or "graph": self.graph}, title=self._title)
 
@@ -275,14 +276,6 @@ def with_own_ids(svg: str, prefix: str) -> str:
 
 def write(target: Path, content: bytes) -> Path:
     """Write aside, then rename: the file appears whole or not at all."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        aside.write_bytes(content)
-        os.replace(aside, target)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with written_aside(target) as file:
+        file.write(content)
     return target
-
-
-__all__ = ["Drawing", "Picture", "RendererNotFound", "draw"]

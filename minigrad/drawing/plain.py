@@ -1,6 +1,6 @@
 """A recorded graph as plain data: what every picture, page and table is made from, and JSON in and out.
 
-Nothing here knows Tensors or the engine; `collect.py` fills these records, `dot.py`, `text.py` and `page.py` read them.
+Nothing here knows Tensors or the engine; `collect.py` fills these records, `dot.py`, `text.py` and `stepping.py` read them.
 """
 
 from __future__ import annotations
@@ -154,6 +154,21 @@ class Node:
     made_by: str = ""  # the same in words, also where that node is not part of the graph
     times: int = 1  # how many equal nodes this one stands for; `saves` then lists those of all, first its own
     holds: tuple[str, ...] = ()  # a collapsed module: what is inside
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> str:
+        """Name of its dtype."""
+        return self.value.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values."""
+        return self.value.nbytes
 
     @property
     def own_saves(self) -> tuple[Saved, ...]:

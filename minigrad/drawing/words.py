@@ -94,9 +94,12 @@ def parameter(x: Any) -> str:
         return "..."
     if isinstance(x, np.ndarray):
         return constant(x)
-    if isinstance(x, type):
-        return x.__name__
-    return cut(repr(x), 40)
+    if isinstance(x, tuple) and any(isinstance(part, np.ndarray) for part in x):
+        return "(" + ", ".join(parameter(part) for part in x) + ")"
+    said = repr(x)
+    if " at 0x" in said or isinstance(x, type):  # an address would make every run's picture another one
+        return getattr(x, "__name__", type(x).__name__)
+    return cut(said, 40)
 
 
 def index(x: Any) -> str:

@@ -107,3 +107,14 @@ def test_expressions_read_as_they_were_written():
         "concatenate(x, x)": mg.concatenate([x, x]),
     }
     assert [mg.graph(y).nodes[-1].expression for y in said.values()] == list(said)
+
+
+def test_a_parameter_with_an_address_is_told_by_its_name():
+    @mg.primitive(formula="f(x)")
+    def apply(x, /, f):
+        return f(x)
+
+    apply.defvjp(lambda g, out, x, f: g)
+    x = mg.tensor([1.0], requires_grad=True, name="x")
+    assert mg.graph(apply(x, f=abs)).nodes[-1].expression == "apply(x, f=<built-in function abs>)"
+    assert mg.graph(apply(x, f=lambda v: v)).nodes[-1].expression == "apply(x, f=<lambda>)"

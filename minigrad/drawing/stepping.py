@@ -92,7 +92,7 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
 
 @cache
 def _template() -> str:
-    return resources.files(__package__).joinpath("page.html").read_text("utf-8")
+    return resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
 
 
 def _script_safe(text: str) -> str:
