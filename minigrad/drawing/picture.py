@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import re
@@ -110,11 +111,9 @@ class Picture:
     def show(self) -> None:
         """Show it: in a notebook as the cell's picture, elsewhere as the table in the terminal."""
         try:
-            from IPython.core.getipython import get_ipython  # type: ignore[import-not-found, unused-ignore]
-            from IPython.display import display  # type: ignore[import-not-found, unused-ignore]
-
-            if get_ipython() is not None:
-                display(self)
+            shell: Any = importlib.import_module("IPython.core.getipython")
+            if shell.get_ipython() is not None:
+                importlib.import_module("IPython.display").display(self)
                 return
         except ImportError:
             pass

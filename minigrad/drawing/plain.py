@@ -1,6 +1,7 @@
 """A recorded graph as plain data: what every picture, page and table is made from, and JSON in and out.
 
-Nothing here knows Tensors or the engine; `collect.py` fills these records, `dot.py`, `text.py` and `stepping.py` read them.
+Nothing here knows Tensors or the engine; `collect.py` fills these records, `dot.py`, `text.py` and `stepping.py` read
+them.
 """
 
 from __future__ import annotations
