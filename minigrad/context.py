@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Callable, Generator
-from pathlib import PurePath
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -163,7 +163,7 @@ def recording() -> switched:
     return switched(lambda context: context._replace(recording=True))
 
 
-_HOME = str(PurePath(__file__).parent)
+_HOME = os.path.dirname(__file__)
 
 
 def source_line() -> tuple[str, int]:

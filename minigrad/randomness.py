@@ -6,7 +6,6 @@ numbers were drawn with it) or an integer, which seeds a new Generator. Same sou
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +34,8 @@ def generator(source: Source | None, who: str) -> Generator:
 
 def state_of(rng: Generator) -> str:
     """The whole state of a generator as JSON text, to be put back by `restore`."""
+    import json  # only here and below: `import minigrad` is to be quick
+
     state: Any = rng.bit_generator.state if isinstance(rng, np.random.Generator) else rng.get_state(legacy=False)
     return json.dumps(state, default=lambda array: array.tolist(), sort_keys=True)
 
@@ -49,6 +50,8 @@ def restore(rng: Generator, state: str) -> None:
     >>> rng.random() == first
     True
     """
+    import json
+
     given = json.loads(state)
     if isinstance(rng, np.random.Generator):
         own = rng.bit_generator.state["bit_generator"]
