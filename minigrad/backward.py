@@ -285,21 +285,33 @@ def write(leaf: Traced, value: Any) -> None:
 
 
 def _refuse_stale(order: list[Traced], graph: bool) -> None:
-    """Raise if a rule would read an array that was written after the op was recorded."""
-    for ref, number, name in [entry for entry in list(_writes.values()) if entry[1] > order[-1].number]:
-        owner = ref()
-        for node in order if owner is not None else ():
-            if node.number > number:
-                continue
-            op: Primitive = node.op  # type: ignore[assignment]
-            read = read_by(node)
-            if any(np.may_share_memory(a, owner) for a in node.saved or ()):
+    """Raise if a rule would read an array that was written after the op was recorded.
+
+    One pass over the graph, however much was written: batch norm's running averages alone are four writes a layer.
+    """
+    oldest = order[-1].number
+    late = {
+        key: (number, name)
+        for key, (owner, number, name) in list(_writes.items())
+        if number > oldest and owner() is not None
+    }
+    if not late:
+        return
+    for node in order:
+        op: Primitive = node.op  # type: ignore[assignment]
+        for a in node.saved or ():
+            number, name = late.get(id(storage(a)), _NEVER)
+            if number > node.number:
                 _stale(op, "what it saved", name)
-            for k, x in enumerate((*node.inputs, node)):
+        for k, x in enumerate((*node.inputs, node)):
+            number, name = late.get(id(storage(x._array)), _NEVER) if isinstance(x, Traced) else _NEVER
+            if number > node.number:
                 role = "out" if x is node else op.input_names[0 if op.variadic else k]
-                needed = role in read or (graph and op.save is not None)
-                if needed and isinstance(x, Traced) and np.may_share_memory(x._array, owner):
+                if role in read_by(node) or (graph and op.save is not None):
                     _stale(op, describe(x), name)
+
+
+_NEVER = (0, "")
 
 
 def _stale(op: Primitive, what: str, name: str) -> None:
