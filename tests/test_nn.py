@@ -157,6 +157,19 @@ def test_one_sample_is_enough_in_eval_and_statistics_stay():
     assert (bn.running_mean.data != before).all()
 
 
+def test_a_check_leaves_running_statistics_alone():
+    """It calls the layer hundreds of times; none of them counts."""
+    bn = nn.BatchNorm1d(3)
+    x = RNG.normal(size=(5, 3))
+    before = bn.state_dict()
+    assert mg.check.gradcheck(bn, [mg.tensor(x, requires_grad=True)])
+    fused, composed = bn, nn.BatchNorm1d(3, implementation="composed")
+    assert mg.check.compare(fused, composed, [x])
+    mg.check.numerical_grad(lambda a: bn(a).numpy(), x, gradient=np.ones((5, 3)))
+    for name, array in bn.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
 def test_eval_backward_is_not_the_training_formula():
     bn: Any = nn.BatchNorm1d(4)
     bn(BATCHES[0])
