@@ -22,10 +22,17 @@ class Progress:
                 from rich.console import Console
                 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
                 from rich.progress import Progress as Bar
+                from rich.table import Column
 
-                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-                self._bar = Bar(*columns, console=Console(stderr=True))
-                self._task = self._bar.add_task(what, total=total, completed=done)
+                self._bar = Bar(
+                    TextColumn("{task.description}"),
+                    BarColumn(bar_width=16),
+                    MofNCompleteColumn(),
+                    TimeRemainingColumn(compact=True),
+                    TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+                    console=Console(stderr=True),
+                )
+                self._task = self._bar.add_task(what, total=total, completed=done, text="")
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -42,6 +49,6 @@ class Progress:
         """One unit is done; `text` tells how things stand."""
         self._done += 1
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, description=f"{self._what}  {text}")
+            self._bar.update(self._task, advance=1, text=text)
         elif self._shown and (self._done % self._every == 0 or self._done == self._total):
             print(f"{self._what} {self._done}/{self._total}  {text}", file=sys.stderr, flush=True)
