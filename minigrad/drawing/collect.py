@@ -11,7 +11,7 @@ from ..backward import consumers_first, cotangent_for, walk
 from ..reads import kept_for_backward, storage
 from ..record import Primitive, Traced, raw
 from .plain import Contribution, Graph, Node, Numbers, Saved, Scope, Slot
-from .rules import buffer_names, expression, formula, local_texts
+from .rules import buffer_names, expression, formula, local_texts, rule_source
 from .words import clean, constant, cut
 
 
@@ -330,6 +330,7 @@ class _Collector:
             "expression": whole,
             "short": short,
             "formula": formula(node, texts, self.name[node]),
+            "rule": rule_source(op) if op.joint is not None else "",
             "inputs": slots,
         }
 

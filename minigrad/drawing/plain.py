@@ -140,6 +140,7 @@ class Node:
     expression: str = ""  # the whole call in the user's names
     short: str = ""  # the same for a card
     formula: str = ""
+    rule: str = ""  # the source of a fused op's backward rule
     inputs: tuple[Slot, ...] = ()
     gradient: Numbers | None = None
     contributions: tuple[Contribution, ...] = ()
@@ -295,6 +296,7 @@ _SIMPLE: tuple[str, ...] = (
     "expression",
     "short",
     "formula",
+    "rule",
     "kept_by",
     "scope",
     "forward",

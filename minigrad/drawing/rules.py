@@ -11,6 +11,7 @@ import ast
 import inspect
 import linecache
 import re
+import textwrap
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
@@ -44,17 +45,28 @@ def expression(node: Traced, names: Sequence[str]) -> tuple[str, str]:
     """(the whole call in the user's names, the same without parameters, for a card)."""
     op: Primitive = node.op  # type: ignore[assignment]
     if op.name in INFIX and len(names) == 2:
-        text = f"{names[0]} {INFIX[op.name]} {names[1]}"
+        text = f"{atom(names[0])} {INFIX[op.name]} {atom(names[1])}"
         return text, text
     if op.name == "neg":
-        return f"-{names[0]}", f"-{names[0]}"
+        return f"-{atom(names[0])}", f"-{atom(names[0])}"
     if op.name == "getitem":
-        text = f"{names[0]}[{index(node.params['index'])}]"
+        text = f"{atom(names[0])}[{index(node.params['index'])}]"
         return text, text
     given = [(k, v) for k, v in node.params.items() if k not in HIDDEN and not _same(v, op.defaults.get(k))]
     listed = [*names, *(f"{k}={_value(k, v)}" for k, v in given)]
     whole, short = f"{op.name}({', '.join(listed)})", f"{op.name}({', '.join(names)})"
     return whole, whole if len(whole) <= 30 else short
+
+
+_COMPOUND = re.compile(r"[\s+\-*/@<>=]")
+_NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?")
+
+
+def atom(name: str) -> str:
+    """A name as part of an expression: one such as `x - mu` gets parentheses."""
+    if not _COMPOUND.search(name) or _NUMBER.fullmatch(name) or (name.startswith("(") and name.endswith(")")):
+        return name
+    return f"({name})"
 
 
 def _value(name: str, value: Any) -> str:
@@ -182,20 +194,28 @@ def _split(text: str) -> Template:
 
 def _fill(parts: Template, node: Traced, names: Sequence[str], out: str) -> str:
     said = []
-    for part in parts:
+    for k, part in enumerate(parts):
         if not part.startswith("<") or not _MARK.fullmatch(part):
             said.append(part)
-        elif part == "<out>":
-            said.append(out)
+            continue
+        alone = k and parts[k - 1].endswith("(") and parts[k + 1 : k + 2] and parts[k + 1].startswith(")")
+        if part == "<out>":
+            name = out
         elif part.startswith("<in "):
-            k = int(part[4:-1])
-            said.append(names[k] if k < len(names) else "x")
+            position = int(part[4:-1])
+            name = names[position] if position < len(names) else "x"
         else:
-            name = part[11:-1]
-            value = _value(name, node.params[name]) if name in node.params else name
-            said.append(value if name != "axis" else "all axes" if value == "None" else f"axis {value}")
+            said.append(_told(part[11:-1], node.params))
+            continue
+        said.append(name if alone else atom(name))
     text = "".join(said)
     return text.replace("(N - 0)", "N") if "(N - 0)" in text else text
+
+
+def _told(name: str, params: dict[str, Any]) -> str:
+    """A parameter inside a formula: its value; an axis with the word."""
+    value = _value(name, params[name]) if name in params else name
+    return value if name != "axis" else "all axes" if value == "None" else f"axis {value}"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -244,6 +264,16 @@ def buffer_names(op: Primitive, how_many: int) -> list[str]:
             names = [t.id for t in statement.targets[0].elts if isinstance(t, ast.Name)]
             return names if len(names) == how_many else fallback
     return fallback
+
+
+def rule_source(op: Primitive) -> str:
+    """The lines of a joint rule, comments with the numbers of the derivation included; "" without source."""
+    code = getattr(op.joint, "__code__", None)
+    found = _definition(code)
+    if not isinstance(found, ast.FunctionDef) or code is None:
+        return ""
+    lines = linecache.getlines(code.co_filename) or _lines_of(code)
+    return textwrap.dedent("".join(lines[found.body[0].lineno - 1 : found.end_lineno])).rstrip()
 
 
 def _definition(code: CodeType | None) -> ast.Lambda | ast.FunctionDef | None:

@@ -118,3 +118,20 @@ def test_a_parameter_with_an_address_is_told_by_its_name():
     x = mg.tensor([1.0], requires_grad=True, name="x")
     assert mg.graph(apply(x, f=abs)).nodes[-1].expression == "apply(x, f=<built-in function abs>)"
     assert mg.graph(apply(x, f=lambda v: v)).nodes[-1].expression == "apply(x, f=<lambda>)"
+
+
+def test_names_that_are_expressions_get_parentheses():
+    x = mg.tensor([1.0], requires_grad=True, name="x")
+    std = mg.tensor([2.0], requires_grad=True, name="std")
+    node = mg.graph(((x - 1.0).named("x - 1") / std).named("x_hat")).nodes[-1]
+    assert node.expression == "(x - 1) / std"
+    assert node.inputs[1].local == "-g*x_hat/std"
+    assert mg.graph(x * 1e-05).nodes[-1].expression == "x * 1e-05"
+
+
+def test_a_fused_op_carries_the_source_of_its_rule():
+    x = mg.tensor(np.eye(3), requires_grad=True, name="x")
+    rule = mg.graph(mg.batch_norm(x)).nodes[-1].rule
+    assert rule.splitlines()[0] == "x_hat, inv_std = saved"
+    assert "# (9')" in rule
+    assert mg.graph(x * 2.0).nodes[-1].rule == ""
