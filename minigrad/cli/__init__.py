@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import batchnorm, compare, draw, train
+from . import batchnorm, compare, draw, exercise, train
 from .problems import Problem
 
-SUBCOMMANDS = (batchnorm, draw, compare, train)
+SUBCOMMANDS = (batchnorm, draw, compare, train, exercise)
 
 
 def parser() -> argparse.ArgumentParser:

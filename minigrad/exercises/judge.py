@@ -1,0 +1,157 @@
+"""Judging a learner's functions: numbers beside the solution's, the located checker, second order, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from ..check import Gradcheck, gradcheck
+from ..drawing import Pair, draw_pair
+from ..record import primitive
+from ..tensor import Tensor
+from .hints import expected, hints, same, wrong_steps
+from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found. True if all that was asked for is right."""
+
+    exercise: Exercise
+    order: int
+    hints: tuple[tuple[str, str], ...]
+    located: Gradcheck | None
+    second: str = ""  # what is wrong at order 2 only
+
+    def __bool__(self) -> bool:
+        return not self.hints and not self.second
+
+    def __str__(self) -> str:
+        name = self.exercise.name
+        if self:
+            return f"{name}: right" + (" to second order" if self.order == 2 else "")
+        lines = []
+        if self.hints:
+            lines.append(f"{name}: not right yet")
+            lines += [f"  {step}: {text}" for step, text in self.hints]
+            if self.exercise.in_order:
+                first = self.hints[0][0]
+                right = self.exercise.steps[: self.exercise.steps.index(first)] if first in self.exercise.steps else ()
+                lines.append(
+                    f"  ({', '.join(right) or 'nothing before it'} is right; what follows {first} waits for it)"
+                )
+        else:
+            lines += [f"{name}: right, but not differentiable once more", f"  {self.second}"]
+        if self.located is not None and not self.located:
+            lines += ["", str(replace(self.located, reasons=()))]  # the hints above say it better
+        return "\n".join(lines)
+
+
+def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgement:
+    """Hold the functions against the solution's numbers, then against differences of values, to `order` 1 or 2.
+
+    Unfit where what they return cannot be judged; what they raise is raised.
+    """
+    with np.errstate(all="ignore"):
+        given = [_run(exercise, functions, case) for case in exercise.cases]
+        double = _run(exercise, functions, exercise.cases[0], 2.0)
+        found = hints(exercise, given, double)
+        if not found:
+            found = _at_edges(exercise, functions)
+        op = _primitive(exercise, functions)
+        inputs = exercise.cases[0].inputs
+        params = exercise.cases[0].params
+        located = gradcheck(_named(exercise, lambda *xs: op(*xs, **params)), list(inputs))
+        if not found and not located:  # right numbers here, and yet not a rule: it remembers, or draws at random
+            found = [("the rule", "; ".join([*located.problems, *located.reasons]))]
+        if found or order == 1:
+            return Judgement(exercise, order, tuple(found), located)
+        try:
+            located = gradcheck(_named(exercise, lambda *xs: op(*xs, **params)), list(inputs), order=2)
+            second = "" if located else "; ".join(located.reasons) or "the second derivatives are wrong"
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+            second = (
+                "on Tensors, as second order needs it, it fails: "
+                f"{str(error).replace(op.op.name, exercise.name)} (a rule stays differentiable if it is written with "
+                "minigrad's functions and operators; --order 1 asks for less)"
+            )
+            return Judgement(exercise, order, (), None, second)
+        return Judgement(exercise, order, (), located, second)
+
+
+def beside(exercise: Exercise, functions: Functions) -> Pair:
+    """The learner's backward pass and the solution's as two graphs side by side."""
+    graphs = []
+    for each in (functions, exercise.solution):
+        case = exercise.cases[0]
+        leaves = [Tensor(x, requires_grad=True, name=n) for x, n in zip(case.inputs, exercise.inputs, strict=True)]
+        g = Tensor(case.cotangent, requires_grad=True, name="g")
+        out = Tensor(exercise.kernel(*case.inputs, **case.params), requires_grad=True, name="out")
+        answers = exercise.answers(each, g, out, leaves, **case.params)
+        for step, d in answers.items():
+            if not isinstance(d, Tensor) or d.op is None:
+                raise Unfit(f"{step} was not computed with minigrad's functions, so there is no graph of it to draw")
+            if d.name is None:
+                d.named(step)
+        graphs.append(list(answers.values()))
+    return draw_pair(
+        graphs[0], graphs[1], labels=("yours", "the solution"), backward=False, title=f"{exercise.name}, backwards"
+    )
+
+
+def _run(exercise: Exercise, functions: Functions, case: Case, times: float = 1.0) -> Answers:
+    """Their answers at one point; the arrays that they are given cannot be written."""
+    arrays = [x.copy() for x in case.inputs]
+    g, out = times * case.cotangent, np.array(exercise.kernel(*case.inputs, **case.params))
+    for a in (*arrays, g, out):
+        a.flags.writeable = False
+    answers = exercise.answers(functions, g, out, arrays, **case.params)
+    return {step: np.asarray(d, dtype=float) for step, d in answers.items()}
+
+
+def _at_edges(exercise: Exercise, functions: Functions) -> list[tuple[str, str]]:
+    found = []
+    for words, case in exercise.edges:
+        given = _run(exercise, functions, case)
+        right = expected(exercise, case)
+        found += [
+            (step, f"right elsewhere, but wrong {words}")
+            for step in wrong_steps(exercise, [given], [case])
+            if not same(given[step], right[step])
+        ]
+    return found
+
+
+def _primitive(exercise: Exercise, functions: Functions) -> Any:
+    """The forward pass as a primitive with the learner's rule."""
+    kernel: Any = exercise.kernel
+    twin: Any = FunctionType(kernel.__code__, kernel.__globals__, f"your_{exercise.name}", kernel.__defaults__)
+    twin.__module__ = "exercise"  # a primitive of the learner's, not one of minigrad's
+    op = primitive(reads=(*exercise.inputs, "out"))(twin)
+
+    def joint(g: Array, out: Array, saved: Any, *inputs: Array, **params: Any) -> tuple[Array, ...]:
+        answers = exercise.answers(functions, g, out, inputs, **params)
+        return tuple(answers[name] for name in exercise.gradients)
+
+    op.defvjp_joint(joint)
+    return op
+
+
+def _named(exercise: Exercise, f: Any) -> Any:
+    """The function under the exercise's name and with its arguments' names, for reports."""
+    import inspect
+
+    f.__name__ = exercise.name
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    f.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in exercise.inputs])
+    return f
+
+
+def listed(exercises: Sequence[Exercise]) -> str:
+    """One line an exercise."""
+    width = max(len(e.name) for e in exercises)
+    return "\n".join(f"{e.name.ljust(width)}  {e.title}" for e in exercises)
