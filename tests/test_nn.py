@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from functools import partial
 from pathlib import Path
@@ -84,6 +85,39 @@ def test_batch_norm_trains_as_pytorchs_step_by_step():
     np.testing.assert_allclose(
         ours.eval()(BATCHES[0]).data, theirs.eval()(torch.tensor(BATCHES[0])).detach().numpy(), rtol=1e-12, atol=1e-13
     )
+
+
+def test_a_network_trains_as_pytorchs_for_thirty_steps():
+    """Forward, backward, Adam and running statistics together: losses, weights and averages."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(64, 4)), rng.integers(0, 3, 64)
+    net = nn.MLP((4, 8, 6, 3), norm="batch", rng=0)
+    optimizer = mg.optim.Adam(net.parameters(), lr=0.01)
+    layers: list[Any] = []
+    for width_in, width_out in ((4, 8), (8, 6)):
+        layers += [torch.nn.Linear(width_in, width_out, bias=False), torch.nn.BatchNorm1d(width_out), torch.nn.ReLU()]
+    twin = torch.nn.Sequential(*layers, torch.nn.Linear(6, 3)).double()
+    with torch.no_grad():
+        for ours, theirs in zip((net[0], net[3], net[6]), (twin[0], twin[3], twin[6]), strict=True):
+            theirs.weight.copy_(torch.tensor(ours.weight.data.T.copy()))
+        twin[6].bias.zero_()
+    other = torch.optim.Adam(twin.parameters(), lr=0.01)
+    for index in (rng.permutation(64)[:16] for _ in range(30)):
+        loss = mg.cross_entropy(net(mg.tensor(x[index])), y[index])
+        expected = torch.nn.functional.cross_entropy(twin(torch.tensor(x[index])), torch.tensor(y[index]))
+        np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-10)
+        optimizer.zero_grad()
+        other.zero_grad()
+        loss.backward()
+        expected.backward()
+        optimizer.step()
+        other.step()
+        for ours, theirs in zip((net[1], net[4]), (twin[1], twin[4]), strict=True):
+            np.testing.assert_allclose(ours.running_mean.data, theirs.running_mean.numpy(), rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(ours.running_var.data, theirs.running_var.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(net[0].weight.data.T, twin[0].weight.detach().numpy(), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(net.eval()(x).data, twin.eval()(torch.tensor(x)).detach().numpy(), rtol=1e-8, atol=1e-9)
 
 
 def test_bias_correction_removes_the_start_value():
@@ -343,6 +377,17 @@ def test_misuse_is_answered_with_what_to_do():
     for make, text in cases:
         with pytest.raises((ValueError, TypeError), match=text):
             make()
+
+
+def test_copies_are_independent():
+    net = nn.MLP((4, 5, 2), norm="batch", dropout=0.5, rng=0)
+    twin = copy.deepcopy(net)
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(twin.state_dict()[name], array)
+    assert [w.requires_grad for w in twin.parameters()] == [True] * len(net.parameters())
+    twin(BATCHES[0])
+    assert net[1].updates.item() == 0
+    assert not set(net.parameters()) & set(twin.parameters())
 
 
 def test_repr_shows_the_convention():

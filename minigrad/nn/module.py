@@ -41,13 +41,13 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         with scope(type(self).__name__):
-            return self.forward(*inputs)
+            return self.forward(*inputs, **options)
 
     # what it holds ------------------------------------------------------------------------------------------
 
