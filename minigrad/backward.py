@@ -138,7 +138,7 @@ def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:
         if not isinstance(d, Traced) or (isinstance(g, Traced) and g._needs and not d._needs):
             raise TypeError(
                 f"the rule of {op.name} is not differentiable: it returned {describe(d)} without a graph; "
-                "write it with minigrad's functions and operators instead of np. functions, .data or .numpy()"
+                "write it with minigrad's functions and operators; what comes from .data or .numpy() is a constant"
             )
     return steps
 

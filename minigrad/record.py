@@ -130,7 +130,10 @@ def _constant(x: Any) -> Any:
     """An untraced input as the graph keeps it: arrays are copied, so that writing to them later changes nothing."""
     if x is None or isinstance(x, (int, float, np.generic)):
         return x
-    return np.array(x)
+    array = np.array(x)
+    if array.dtype.hasobject:
+        raise TypeError("an array of Python objects has no gradient; give numbers")
+    return array
 
 
 # --------------------------------------------------------------------------------------------------------------

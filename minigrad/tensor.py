@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import ops
+from . import interop, ops
 from .backward import cotangent_for, owned, walk, write
 from .context import current, no_grad, recording
 from .record import Traced, describe, raw
@@ -35,9 +35,8 @@ class Tensor(Traced):
     """
 
     __slots__ = ()
-    __array_ufunc__ = (
-        None  # NumPy's operators hand over: ndarray * tensor is Tensor.__rmul__, np.exp(tensor) a TypeError
-    )
+    # NumPy hands over: ndarray * tensor and np.exp(tensor) become primitives, what has none is a TypeError
+    __array_ufunc__, __array_function__ = interop.ufunc, interop.function
     __hash__ = Traced.__hash__
 
     def __new__(
@@ -382,9 +381,6 @@ class Tensor(Traced):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
         raise TypeError("a Tensor does not turn into an array by itself (its gradient would be lost): use t.numpy()")
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        raise TypeError(f"np.{func.__name__} does not know Tensors: use mg.{func.__name__} or t.numpy()")
 
     def __reduce__(self) -> Any:
         """Copied and pickled as a leaf: values, name and requires_grad, never the graph."""

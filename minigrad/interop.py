@@ -1,0 +1,250 @@
+"""The NumPy seam: `np.exp(t)`, `np.mean(t, axis=0)`, `array * t`, `np.concatenate([t, u])` find their primitive here.
+
+Two tables, from NumPy's functions to minigrad's; `Tensor.__array_ufunc__` and `Tensor.__array_function__` look there.
+Nothing in minigrad needs them: the rules call primitives by name, and a test runs every rule with the seam removed.
+What has no entry is a TypeError that names the function and the way out, never an array of objects.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .record import Traced, raw
+
+Function = Callable[..., Any]
+
+# --------------------------------------------------------------------------------------------------------------
+# Elementwise functions: NumPy's ufuncs, and what its operators call when an array stands on the left
+
+
+def _and(x: Any, y: Any) -> Any:
+    return x & y if isinstance(x, Traced) else y & x  # Tensor's own operator: for masks alone
+
+
+def _or(x: Any, y: Any) -> Any:
+    return x | y if isinstance(x, Traced) else y | x
+
+
+UFUNCS: dict[Any, Function] = {
+    np.add: ops.add,
+    np.subtract: ops.sub,
+    np.multiply: ops.mul,
+    np.divide: ops.div,
+    np.power: ops.pow,
+    np.matmul: ops.matmul,
+    np.negative: ops.neg,
+    np.positive: lambda x: x,
+    np.exp: ops.exp,
+    np.expm1: ops.expm1,
+    np.log: ops.log,
+    np.log1p: ops.log1p,
+    np.sqrt: ops.sqrt,
+    np.square: ops.square,
+    np.absolute: ops.abs,
+    np.fabs: ops.abs,
+    np.sin: ops.sin,
+    np.cos: ops.cos,
+    np.tanh: ops.tanh,
+    np.maximum: ops.maximum,
+    np.minimum: ops.minimum,
+    np.sign: ops.sign,
+    np.isnan: ops.isnan,
+    np.equal: ops.equal,
+    np.not_equal: ops.not_equal,
+    np.less: ops.less,
+    np.less_equal: ops.less_equal,
+    np.greater: ops.greater,
+    np.greater_equal: ops.greater_equal,
+    np.logical_and: ops.logical_and,
+    np.logical_or: ops.logical_or,
+    np.logical_not: ops.logical_not,
+    np.bitwise_and: _and,
+    np.bitwise_or: _or,
+    np.invert: lambda x: ~x,
+}
+
+
+def _along(primitive: Function) -> Function:
+    def reduce(array: Any, axis: Any = 0, *, keepdims: bool = False) -> Any:
+        return primitive(array, axis=axis, keepdims=keepdims)
+
+    return reduce
+
+
+def _accumulate(array: Any, axis: int = 0) -> Any:
+    return ops.cumsum(array, axis=axis)
+
+
+METHODS: dict[tuple[Any, str], Function] = {
+    (np.add, "reduce"): _along(ops.sum),
+    (np.multiply, "reduce"): _along(ops.prod),
+    (np.maximum, "reduce"): _along(ops.max),
+    (np.minimum, "reduce"): _along(ops.min),
+    (np.add, "accumulate"): _accumulate,
+}
+
+
+def ufunc(self: Any, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """`Tensor.__array_ufunc__`: the primitive for one of NumPy's elementwise functions."""
+    if method == "__call__":
+        found, name = UFUNCS.get(function), _name(function)
+    else:
+        found, name = METHODS.get((function, method)), f"{_name(function)}.{method}"
+    if found is None:
+        raise _unknown(name)
+    if not kwargs and method == "__call__":
+        return found(*inputs)
+    return _called(found, name, inputs, kwargs)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Other functions, each with the arguments that make sense for Tensors under NumPy's names
+
+
+def _reduction(primitive: Function) -> Function:
+    def reduce(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+        return primitive(a, axis=axis, keepdims=keepdims)
+
+    return reduce
+
+
+def _spread(primitive: Function) -> Function:
+    def reduce(a: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+        return primitive(a, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    return reduce
+
+
+def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    return ops.clip(a, low=min if a_min is None else a_min, high=max if a_max is None else a_max)
+
+
+def _like(function: Function) -> Function:
+    def like(a: Any, *value: Any, dtype: Any = None) -> Any:
+        return type(a)._leaf(function(raw(a), *map(raw, value), dtype=dtype))
+
+    return like
+
+
+FUNCTIONS: dict[Any, Function] = {
+    np.sum: _reduction(ops.sum),
+    np.mean: _reduction(ops.mean),
+    np.var: _spread(ops.var),
+    np.std: _spread(ops.std),
+    np.max: _reduction(ops.max),
+    np.amax: _reduction(ops.max),
+    np.min: _reduction(ops.min),
+    np.amin: _reduction(ops.min),
+    np.prod: _reduction(ops.prod),
+    np.argmax: _reduction(ops.argmax),
+    np.argmin: _reduction(ops.argmin),
+    np.cumsum: lambda a, axis=None: ops.cumsum(a, axis=axis),
+    np.clip: _clip,
+    np.where: lambda condition, x, y: ops.where(condition, x, y),
+    np.reshape: lambda a, shape: ops.reshape(a, shape=shape),
+    np.ravel: lambda a: ops.reshape(a, shape=(-1,)),
+    np.transpose: lambda a, axes=None: ops.transpose(a, axes=axes),
+    np.swapaxes: lambda a, axis1, axis2: ops.swapaxes(a, axis1, axis2),
+    np.expand_dims: lambda a, axis: ops.expand_dims(a, axis=axis),
+    np.squeeze: lambda a, axis=None: ops.squeeze(a, axis=axis),
+    np.broadcast_to: lambda array, shape: ops.broadcast_to(array, shape=shape),
+    np.flip: lambda m, axis=None: ops.flip(m, axis=axis),
+    np.roll: lambda a, shift, axis=None: ops.roll(a, shift=shift, axis=axis),
+    np.concatenate: lambda arrays, axis=0: ops.concatenate(list(arrays), axis=axis),
+    np.stack: lambda arrays, axis=0: ops.stack(list(arrays), axis=axis),
+    np.split: lambda ary, indices_or_sections, axis=0: ops.split(ary, indices_or_sections, axis=axis),
+    np.einsum: lambda subscripts, *operands: ops.einsum(subscripts, *operands),
+    np.zeros_like: _like(np.zeros_like),
+    np.ones_like: _like(np.ones_like),
+    np.full_like: _like(np.full_like),
+}
+if hasattr(np, "astype"):  # from NumPy 2.1
+    FUNCTIONS[np.astype] = lambda x, dtype: ops.astype(x, dtype)
+
+# Questions about shape, dtype, memory and equality: the answer has no gradient, so the bare arrays give it.
+QUESTIONS = {
+    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.array_equal, np.allclose,
+    np.shares_memory, np.may_share_memory,
+}  # fmt: skip
+
+
+def function(self: Any, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`Tensor.__array_function__`: the primitive for any other of NumPy's functions."""
+    if function in QUESTIONS:
+        return function(*map(raw, args), **{name: raw(value) for name, value in kwargs.items()})
+    found = FUNCTIONS.get(function)
+    if found is None:
+        raise _unknown(_name(function))
+    return _called(found, _name(function), args, kwargs)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# What is not supported, said
+
+_MEANS_NOTHING = {"out": None, "dtype": None, "where": True, "initial": None, "order": "K", "subok": True}
+
+INSTEAD = {
+    "cosh": "(mg.exp(x) + mg.exp(-x)) / 2",
+    "diff": "x[1:] - x[:-1]",
+    "dot": "x @ y",
+    "exp2": "mg.exp(x * math.log(2))",
+    "hstack": "mg.concatenate([x, y], axis=1)",
+    "hypot": "mg.sqrt(x * x + y * y)",
+    "inner": "mg.einsum('...i,...i', x, y)",
+    "linalg.norm": "mg.sqrt(mg.sum(x * x))",
+    "log10": "mg.log(x) / math.log(10)",
+    "log2": "mg.log(x) / math.log(2)",
+    "logaddexp": "mg.logsumexp(mg.stack([x, y]), axis=0)",
+    "moveaxis": "mg.transpose(x, axes=...)",
+    "nan_to_num": "mg.where(mg.isnan(x), 0.0, x)",
+    "outer": "mg.einsum('i,j->ij', x, y)",
+    "reciprocal": "1.0 / x",
+    "sinh": "(mg.exp(x) - mg.exp(-x)) / 2",
+    "take": "x[indices]",
+    "tan": "mg.sin(x) / mg.cos(x)",
+    "tensordot": "mg.einsum",
+    "trace": "mg.einsum on x * mg.eye(n), or mg.sum(x * mg.eye(n))",
+    "vstack": "mg.concatenate([x, y], axis=0)",
+}
+
+
+def _name(function: Any) -> str:
+    module = (getattr(function, "__module__", None) or "numpy").removeprefix("numpy").removeprefix(".")
+    return f"{module}.{function.__name__}" if module and not module.startswith("_") else str(function.__name__)
+
+
+def _unknown(name: str) -> TypeError:
+    instead = f"use {INSTEAD[name]}, or" if name in INSTEAD else "no primitive does this; use"
+    return TypeError(f"np.{name} does not know Tensors: {instead} t.numpy() for the values without a gradient")
+
+
+def _called(found: Function, name: str, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
+    """The function with NumPy's arguments; a TypeError for those that Tensors have no use for."""
+    kwargs = {k: v for k, v in kwargs.items() if not (k in _MEANS_NOTHING and v is _MEANS_NOTHING[k])}
+    if "out" in kwargs:
+        raise TypeError(
+            f"np.{name} with out=, or an operator such as a += t, would write a Tensor's values into an array and "
+            f"lose the gradient: leave out= away (a = a + t), or use t.numpy() for the values"
+        )
+    signature = _signature(found)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"np.{name} of Tensors takes {signature}, not this call ({error}); do the rest in further steps, or use "
+            "t.numpy() for the values without a gradient"
+        ) from None
+    return found(*bound.args, **bound.kwargs)
+
+
+@functools.cache
+def _signature(found: Function) -> inspect.Signature:
+    whole = inspect.signature(found)
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in whole.parameters.values()]
+    return inspect.Signature(plain)
