@@ -146,10 +146,13 @@ def _draw(
         kind = WITHOUT_RENDERER
     ys = [f(*inputs).named("y") for f in (composed, fused)]
     gradient = rng.normal(size=ys[0].shape).astype(ys[0].dtype)
+    title = "Batch norm, composed and fused"
     pictures = {
-        "composed": draw(ys[0], gradient=gradient),
-        "fused": draw(ys[1], gradient=gradient),
-        "side-by-side": draw_pair(("composed", ys[0]), ("fused", ys[1]), gradient=gradient, report=report.cost_rows()),
+        "composed": draw(ys[0], gradient=gradient, title="Batch norm, composed"),
+        "fused": draw(ys[1], gradient=gradient, title="Batch norm, fused"),
+        "side-by-side": draw_pair(
+            ("composed", ys[0]), ("fused", ys[1]), gradient=gradient, report=report.cost_rows(), title=title
+        ),
     }
     for name, picture in pictures.items():
         path = out / f"{name}.{kind}"
@@ -160,6 +163,5 @@ def _draw(
         print(f"wrote {path}")
     if kind != WITHOUT_RENDERER:
         path = out / "batchnorm.html"
-        title = "Batch norm, composed and fused"
         page(dict(zip(("composed", "fused"), ys, strict=True)), path, gradient=gradient, title=title)
         print(f"wrote {path}: the same to step through; open it in a browser")
