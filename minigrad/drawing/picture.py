@@ -77,6 +77,12 @@ class Picture:
         """The interactive page of this picture, one offline file."""
         raise NotImplementedError
 
+    def steps(self, height: int = 760) -> Any:
+        """The interactive page inside a notebook cell, `height` pixels high."""
+        from .stepping import Frame
+
+        return Frame(self.html(), height)
+
     def markdown(self) -> str:
         """The text table, for a README or an issue."""
         title = f"# {self._title}\n\n" if self._title else ""

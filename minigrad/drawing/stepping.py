@@ -6,6 +6,7 @@ picture. No request leaves the page (a strict Content-Security-Policy sees to it
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
@@ -88,6 +89,18 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
     }
     # one pass: what a user's name says is never looked at for further marks
     return re.sub(r"<!--@(\w+)-->|/\*@(\w+)\*/", lambda m: parts[m.group(1) or m.group(2)], _template())
+
+
+class Frame:
+    """A page inside a notebook cell: an iframe that holds all of it, so that nothing of it reaches the notebook."""
+
+    def __init__(self, page: str, height: int) -> None:
+        self.page, self.height = page, int(height)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        held = html.escape(self.page, quote=True)
+        return f'<iframe srcdoc="{held}" style="width:100%;height:{self.height}px;border:0"></iframe>'
 
 
 @cache

@@ -218,6 +218,37 @@ def test_a_name_that_is_a_script_runs_nothing(browser, tmp_path):
     assert it.errors == []
 
 
+def test_inside_a_notebooks_frame_it_works_without_an_address(browser, tmp_path):
+    frame = mg.draw_pair(composed(), fused(), gradient=DY).steps(height=600)
+    outer = tmp_path / "notebook.html"
+    outer.write_text(f"<!doctype html><meta charset=utf-8>{frame._repr_html_()}", "utf-8")
+    it = Opened(browser, outer)
+    page = it.go()
+    inner = page.frame_locator("iframe")
+    inner.locator("#p1").click()
+    assert inner.locator("#say").inner_text().startswith("backward 9/9")
+    assert page.locator("iframe").bounding_box()["height"] == 600
+    it.context.close()
+    assert it.errors == []
+
+
+def test_500_cards_step_in_time(browser, tmp_path):
+    y = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
+    for k in range(250):
+        y = mg.tanh(y) * (1.0 + k / 1000)
+    it = Opened(browser, mg.page(y, tmp_path / "long.html", gradient=[1.0, 1.0], fold=False))
+    page = it.go("t=500")
+    took = page.evaluate(
+        """() => { const a = performance.now();
+            for (let k = 0; k < 10; k++) document.getElementById('pb').click();
+            return (performance.now() - a) / 10; }"""
+    )
+    assert it.say().startswith("backward 490/500") or it.say().startswith("forward")
+    assert took < 500
+    it.context.close()
+    assert it.errors == []
+
+
 def test_a_step_is_quick(opened):
     page = opened.go()
     took = page.evaluate(

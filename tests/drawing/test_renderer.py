@@ -66,7 +66,7 @@ def test_without_a_renderer_the_pip_fix_comes_first_and_text_still_works(no_rend
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for dot")
 def test_a_hanging_renderer_is_ended(monkeypatch, tmp_path):
     slow = tmp_path / "dot"
-    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(30)\n")
     slow.chmod(slow.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("MINIGRAD_DOT", str(slow))
     with pytest.raises(TimeoutError, match="depth=0"):
