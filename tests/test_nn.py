@@ -224,6 +224,15 @@ def test_statistics_do_not_alias_the_batch_and_keep_float32():
     assert bn.running_mean.op is None
 
 
+def test_float32_statistics_keep_their_digits_over_a_million_rows():
+    x = np.random.default_rng(6).normal(100.0, 1.0, (1_000_000, 2)).astype(np.float32)
+    bn = nn.BatchNorm1d(2, dtype=np.float32, convention="paper")
+    bn(x)
+    wide = x.astype(float)
+    np.testing.assert_allclose(bn.running_mean.data, wide.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(bn.running_var.data, wide.var(0, ddof=1), rtol=1e-5)
+
+
 def test_get_weights_has_keras_order_and_set_weights_is_all_or_nothing():
     bn: Any = nn.BatchNorm1d(4, convention="keras")
     gamma, beta, mean, var = bn.get_weights()
@@ -235,6 +244,8 @@ def test_get_weights_has_keras_order_and_set_weights_is_all_or_nothing():
         bn.set_weights([np.zeros(4), np.zeros(4), np.zeros(4)])
     with pytest.raises(ValueError, match="got shapes"):
         bn.set_weights([np.zeros(4), np.zeros(4), np.zeros(4), np.zeros(3)])
+    with pytest.raises(ValueError, match="no variance negative"):
+        bn.set_weights([np.zeros(4), np.zeros(4), np.zeros(4), np.full(4, -1.0)])
     np.testing.assert_array_equal(bn.gamma.data, np.arange(4.0))
     assert len(nn.BatchNorm1d(4, affine=False).get_weights()) == 2
 

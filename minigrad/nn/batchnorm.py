@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import ops
 from ..backward import write
 from ..context import current, frozen, no_grad
 from ..functional import floats
@@ -160,8 +161,8 @@ class BatchNorm1d(Module):
         first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
         with np.errstate(invalid="ignore", over="ignore"):
             shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
-            offset = np.add.reduce(shifted, axis=axis, keepdims=True) / count
-            var = np.add.reduce(np.square(shifted - offset), axis=axis) / count
+            offset = ops.mean(shifted, axis=axis, keepdims=True)
+            var = ops.mean(np.square(shifted - offset), axis=axis)
             mean = (first + offset).reshape(self.num_features)
         # a NaN or infinity anywhere in a channel is in its sums
         if not np.isfinite(var).all():
@@ -222,6 +223,8 @@ class BatchNorm1d(Module):
             raise ValueError(f"set_weights: expected {names} of shape ({self.num_features},) each, got shapes {shapes}")
         if any(array.dtype.kind not in "fiu" for array in given):
             raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
+        if not all(np.isfinite(array).all() for array in given) or (given[-1] < 0).any():
+            raise ValueError("set_weights: all values must be finite, and no variance negative")
         for tensor, array in zip(own, given, strict=True):
             write(tensor, array)
         write(self.start_share, 0)
