@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, ParamSpec, Protocol, TypeAlias, overload
 
 import numpy as np
 
@@ -268,19 +268,45 @@ def describe(x: Any) -> str:
 registry: dict[str, Any] = {}  # every primitive of the package by name: what the meta-tests and the docs walk over
 
 
+P = ParamSpec("P")
+
+
+class Function(Protocol[P]):
+    """What a type checker and an editor know of a primitive: the kernel's arguments, the rules to be given."""
+
+    op: Primitive
+    __name__: str
+    __module__: str
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def defvjp(self, *rules: Rule | None) -> None: ...
+    def defvjp_joint(self, rule: Rule) -> None: ...
+
+
 @overload
-def primitive(kernel: Callable[..., Any], /) -> Any: ...
+def primitive(kernel: Callable[P, Any], /) -> Function[P]: ...
 @overload
 def primitive(
     *,
-    save: Callable[..., tuple[Any, ...]] | None = None,
     formula: str = "",
     local: Sequence[str] = (),
     reads: Sequence[str] | None = None,
     differentiable: bool = True,
     check_against: Callable[..., Any] | None = None,
     example: Sequence[Any] = (),
-) -> Callable[[Callable[..., Any]], Any]: ...
+) -> Callable[[Callable[P, Any]], Function[P]]: ...
+@overload
+def primitive(  # with `save` the kernel has one argument, saved=, that callers do not give
+    *,
+    save: Callable[..., tuple[Any, ...]],
+    formula: str = "",
+    local: Sequence[str] = (),
+    reads: Sequence[str] | None = None,
+    differentiable: bool = True,
+    check_against: Callable[..., Any] | None = None,
+    example: Sequence[Any] = (),
+) -> Callable[[Callable[..., Any]], Function[...]]: ...
 def primitive(kernel: Callable[..., Any] | None = None, /, **about: Any) -> Any:
     """Turn a NumPy function into a differentiable one: arrays in, array out; any Tensor in, Tensor out.
 

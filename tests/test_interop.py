@@ -1,10 +1,12 @@
 """The NumPy seam: NumPy's functions on Tensors are the primitives, or an error that says what to do."""
 
 import copy
+import inspect
 import math
 import operator
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -245,3 +247,15 @@ def test_dir_lists_what_users_call():
     names = [name for name in dir(mg.tensor([1.0])) if not name.startswith("_")]
     assert {"backward", "grad", "data", "sum", "reshape"} <= set(names)
     assert len(names) < 80
+
+
+# Signatures -----------------------------------------------------------------------------------------------------
+
+
+def test_editors_see_signatures_and_types_ship():
+    for name, call in registry.items():
+        shown = inspect.signature(call)
+        expected = [*call.op.input_names, *call.op.defaults]
+        assert [p for p in shown.parameters if p != "saved"] == expected, name
+    assert str(inspect.signature(mg.sum)) == "(x: 'Array', /, axis: 'Axis' = None, keepdims: 'bool' = False) -> 'Array'"
+    assert Path(mg.__file__).with_name("py.typed").exists()

@@ -1,6 +1,7 @@
 """The table of conventions: ties, kinks, poles, NaN, overflow. Warnings are errors, so silence is tested too."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +152,7 @@ def test_a_branch_not_taken_sends_nothing_back_not_even_zero_times_infinity():
 
 def test_nan_goes_through_and_takes_the_gradient():
     x = [NAN, 1.0]
+    f: Any
     for f in (mg.exp, mg.tanh, mg.sigmoid, mg.softplus, mg.gelu, mg.silu, mg.square, mg.abs, mg.sin):
         value = f(np.array(x))
         assert np.isnan(value).tolist() == [True, False]

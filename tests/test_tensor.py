@@ -395,4 +395,5 @@ def test_methods_that_take_their_arguments_in_more_ways(rng):
     for y in (x.T, x.transpose(), x.transpose(1, 0), x.transpose((1, 0)), x.transpose([1, 0])):
         np.testing.assert_array_equal(y.data, x.data.T)
     assert x.broadcast_to(4, 2, 3).shape == x.broadcast_to((4, 2, 3)).shape == (4, 2, 3)
-    assert mg.sum(x, axis=[0, 1]).shape == ()
+    listed: Any = [0, 1]
+    assert mg.sum(x, axis=listed).shape == ()

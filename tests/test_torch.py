@@ -137,7 +137,7 @@ def test_as_pytorch(row, rng):
 
 
 # Where PyTorch and minigrad differ on purpose is written in docs/conventions; these kinks are the same in both.
-KINKS = {
+KINKS: dict[str, tuple[Any, Any, list[float]]] = {
     "relu": (mg.relu, torch.relu, [0.0, -1.0, 1.0]),
     "abs": (mg.abs, torch.abs, [0.0, -1.0, 1.0]),
     "max": (mg.max, torch.amax, [1.0, 2.0, 2.0]),
