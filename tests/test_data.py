@@ -137,5 +137,6 @@ def test_scikit_learns_sets_come_with_a_seed():
     parts = data.train_test_split(points, cloud, seed=np.random.RandomState(0))
     assert [len(part) for part in parts] == [750, 250, 750, 250]
     assert data.make_blobs(10, seed=np.random.default_rng(0))[0].shape == (10, 2)
+    nothing: Any = None
     with pytest.raises(TypeError, match="pass a seed"):
-        data.make_blobs(seed=None)
+        data.make_blobs(seed=nothing)

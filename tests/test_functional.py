@@ -74,8 +74,9 @@ def test_dropout_keeps_the_mean_and_sends_the_gradient_where_the_values_went():
     np.testing.assert_array_equal(mg.dropout(np.ones(3), 0.0, rng=3), np.ones(3))
     with pytest.raises(ValueError, match="p=1"):
         mg.dropout(x, 1, rng=3)
+    nothing: Any = None
     with pytest.raises(TypeError, match="needs to know from where"):
-        mg.dropout(x, 0.5, rng=None)  # type: ignore[arg-type]
+        mg.dropout(x, 0.5, rng=nothing)
 
 
 @pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState])
