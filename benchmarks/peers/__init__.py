@@ -1,0 +1,1 @@
+"""minigrad beside its peers, in one run: `python -m benchmarks.peers`."""

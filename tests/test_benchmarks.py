@@ -1,0 +1,54 @@
+"""The benchmark against peers: its cases are right, and its one command runs. Nothing here looks at a clock."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.peers import by_hand, ours
+from benchmarks.peers.__main__ import main
+from benchmarks.peers.cases import NETS, Case, bound, error, reference
+
+SMALL = [Case(kind, dtype, (7, 3)) for kind in ("chain", "fused", "composed") for dtype in ("float64", "float32")]
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_minigrad_and_numpy_by_hand_agree_with_the_reference(case):
+    exact = reference(case)
+    for peer in (by_hand, ours):
+        found = peer.build(case)()
+        assert set(found) == set(exact)
+        assert error(found, exact) <= bound(case)
+
+
+@pytest.mark.parametrize("net", sorted(set(NETS) - {"3072-100x5-10"}))
+def test_the_first_losses_of_a_network_agree(net):
+    case = Case("mlp", "float64", net=net)
+    for one, two in zip(by_hand.losses(by_hand.build(case)), by_hand.losses(ours.build(case)), strict=True):
+        assert abs(one - two) <= 1e-9 * abs(one)
+
+
+def test_a_wrong_result_is_noticed():
+    case = SMALL[2]
+    found = by_hand.build(case)()
+    found["dx"] = found["dx"] * 1.001
+    assert error(found, reference(case)) > bound(case)
+
+
+def test_the_command_prints_a_table_and_writes_json(capfd, tmp_path):
+    file = tmp_path / "times.json"
+    asked = ["--only", "chain 4 ", "--peers", "numpy by hand,minigrad", "--slices", "1", "--json", str(file)]
+    assert main(asked) == 0
+    printed = capfd.readouterr().out
+    assert "unset in the workers" in printed
+    figures = json.loads(file.read_text())["cases"]["chain 4 float32"]
+    assert set(figures) == {"numpy by hand", "minigrad"}
+    assert set(figures["minigrad"]) == {"error", "seconds", "peak"}
+
+
+def test_unknown_names_are_refused(capsys):
+    for asked, text in ((["--peers", "tensorflow"], "'tensorflow' is unknown"), (["--only", "conv"], "no case")):
+        with pytest.raises(SystemExit):
+            main(asked)
+        assert text in capsys.readouterr().err
