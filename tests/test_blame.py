@@ -78,6 +78,18 @@ def test_a_fused_rule_right_only_at_order_one(op, rng):
     assert "right at order 1 and wrong at order 2" in report.guilty[0].reason
 
 
+def test_the_guilty_node_is_marked_in_the_picture(graph):
+    inputs, cotangent = graph
+    y = composed(inputs)
+    with planted(Plant("sign", "sqrt", 0, on_result(0, False, lambda d: -d))):
+        report = blame(y)
+    drawing = mg.draw(y, gradient=cotangent, marks=report)
+    assert [(n.op, n.mark) for n in drawing.graph.nodes if n.mark] == [("sqrt", "wrong rule: x: the sign is wrong")]
+    assert drawing.dot.count("wrong rule") == 1
+    assert "sqrt(var_eps)  <- wrong rule" in str(drawing)
+    assert "wrong rule" not in mg.draw(y, marks=blame(y)).dot
+
+
 def test_a_rule_that_raises_is_guilty(graph):
     inputs, cotangent = graph
 

@@ -103,6 +103,9 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
     if node.made_by:
         said = font(cut(f"made by backward of {node.made_by}", 44), c["muted"], 9)
         rows.append(row(cell(said, colspan=width, align="left")))
+    if node.mark:
+        said = font(cut(node.mark, 60), c["bar_ink"], 10, bold=True)
+        rows.append(row(cell(said, colspan=width, align="left", bgcolor=c["wrong"])))
     rows += _meta_rows(node, style, width)
     if style.detail >= 1 and style.backward:
         rows += _buffer_rows(node, style, width)
@@ -110,6 +113,8 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
     root = node.id in style.roots
     line = c["ink"] if root and not kind else c[f"{kind}line"]
     border = 2 if root or kind else 1
+    if node.mark:
+        line, border = c["wrong"], 4
     return (
         f'<<TABLE BORDER="{border}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="{line}" '
         f'BGCOLOR="{c[kind + "body"]}">{"".join(rows)}</TABLE>>'

@@ -15,11 +15,12 @@ from .rules import buffer_names, expression, formula, local_texts, rule_source
 from .words import clean, constant, cut
 
 
-def graph(y: Any, *, gradient: Any = None, names: Any = None) -> Graph:
+def graph(y: Any, *, gradient: Any = None, names: Any = None, marks: Any = None) -> Graph:
     """The recorded graph of `y` (a Tensor or several) as plain data: nodes in tape order, values, gradients, rules.
 
     `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is
     used, and if there was none the gradients are None. `names` names tensors: `locals()`, any dict, or a module.
+    `marks` are remarks on ops: a report of `mg.check.blame`, or {tensor's number: text}.
     Pure: no `.grad` changes. TypeError for what is not a Tensor.
 
     >>> import minigrad as mg
@@ -31,7 +32,8 @@ def graph(y: Any, *, gradient: Any = None, names: Any = None) -> Graph:
     """
     roots = _roots(y)
     order = sorted(dict.fromkeys(node for root in roots for node in consumers_first(root)), key=lambda n: n.number)
-    return _Collector(roots, order, _names(names)).collect(_cotangents(roots, gradient))
+    said = getattr(marks, "marks", marks) or {}
+    return _Collector(roots, order, _names(names), said).collect(_cotangents(roots, gradient))
 
 
 def count(y: Any) -> int:
@@ -102,8 +104,10 @@ def _tensors(name: str, value: Any) -> Iterable[tuple[str, Traced, bool]]:
 
 
 class _Collector:
-    def __init__(self, roots: list[Traced], order: list[Traced], names: dict[Traced, tuple[str, bool]]) -> None:
-        self.roots, self.order, self.given = roots, order, names
+    def __init__(
+        self, roots: list[Traced], order: list[Traced], names: dict[Traced, tuple[str, bool]], marks: Mapping[int, str]
+    ) -> None:
+        self.roots, self.order, self.given, self.marks = roots, order, names, marks
         self.members: list[Any] = []  # nodes in tape order: Traced, or (consumer, position) of a constant array
         self.id: dict[Any, str] = {}
         self.storages: dict[int, int] = {}
@@ -154,6 +158,7 @@ class _Collector:
                         line=getattr(member, "_line", None),
                         cause=self.id.get(cause) if cause is not None else None,
                         made_by=self._words(cause) if cause is not None else "",
+                        mark=clean(self.marks.get(member.number, "")),
                         **about,
                         **common,
                     )
@@ -265,12 +270,16 @@ class _Collector:
         return self._begin
 
     def _longest_from(self) -> Traced:
-        """The leaf that the longest path to the last root starts from; at equal length, one without a gradient."""
+        """The leaf that the longest path to the last root starts from; at equal length the first argument's.
+
+        In a product the data leads, whichever side it stands on: the factor that needs no gradient.
+        """
         best: dict[Traced, tuple[int, bool, Traced]] = {}
         for node in self.order:
             inputs = [x for x in node.inputs if isinstance(x, Traced)]
             ends = [best.get(x, (0, not x._needs, x)) for x in inputs]
-            steps, free, start = max(ends, key=lambda e: (e[0], e[1]))
+            product = node.op is not None and node.op.name in ("matmul", "mul", "einsum")
+            steps, free, start = max(ends, key=lambda e: (e[0], product and e[1]))
             best[node] = (steps + 1, free, start)
         return best[self.roots[-1]][2] if self.roots[-1] in best else self.roots[-1]
 

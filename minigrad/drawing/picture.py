@@ -195,6 +195,7 @@ def draw(
     max_nodes: int = MOST,
     fold: bool | None = None,
     module: str | None = None,
+    marks: Any = None,
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
 
@@ -204,7 +205,8 @@ def draw(
     (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB" or "LR".
     theme: "light" or "dark". fold: repeated blocks are drawn once with
     "x 11" (None: where there are more than 40 cards). module: draw only the scopes of that
-    name. ValueError for graphs of more than max_nodes cards, naming the ways out.
+    name. marks: what `mg.check.blame(y)` reported; the guilty op is marked. ValueError for graphs of more than
+    max_nodes cards, naming the ways out.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
@@ -217,7 +219,7 @@ def draw(
     2 ops on the tape, 16 B saved for backward
     """
     return Drawing(
-        collected(y, gradient if backward else None, names, max_nodes),
+        collected(y, gradient if backward else None, names, max_nodes, marks),
         backward=backward,
         depth=depth,
         detail=detail,
@@ -234,14 +236,14 @@ def draw(
 # What the options mean
 
 
-def collected(y: Any, gradient: Any, names: Any, max_nodes: int) -> Graph:
+def collected(y: Any, gradient: Any, names: Any, max_nodes: int, marks: Any = None) -> Graph:
     """The plain data of `y`; a graph so large that nothing could make it small enough is refused before any work."""
     if isinstance(y, Graph):
         return y
     ops = count(y)
     if ops > 20 * max_nodes + 10_000:
         raise ValueError(refusal(ops, max_nodes))
-    return graph(y, gradient=gradient, names=names)
+    return graph(y, gradient=gradient, names=names, marks=marks)
 
 
 def checked_detail(detail: int | None, cards: int) -> int:

@@ -154,6 +154,7 @@ class Node:
     line: tuple[str, int] | None = None
     cause: str | None = None  # in a recorded backward pass: the forward node whose rule made this one, if it is here
     made_by: str = ""  # the same in words, also where that node is not part of the graph
+    mark: str = ""  # a remark to be seen at once, such as what mg.check.blame found
     times: int = 1  # how many equal nodes this one stands for; `saves` then lists those of all, first its own
     holds: tuple[str, ...] = ()  # a collapsed module: what is inside
 
@@ -302,7 +303,7 @@ _SIMPLE: tuple[str, ...] = (
     "forward",
     "backward",
 )
-_SIMPLE += ("needs", "named", "line", "cause", "made_by", "times", "holds")
+_SIMPLE += ("needs", "named", "line", "cause", "made_by", "mark", "times", "holds")
 
 
 def _node_to_plain(node: Node) -> dict[str, Any]:

@@ -42,4 +42,5 @@ def _row(graph: Graph, node: Node) -> tuple[str, ...]:
     seen: dict[int, int] = {saved.storage: saved.nbytes for saved in node.saves}
     saves = size(sum(seen.values())) if seen else "-"
     times = f" x {node.times}" if node.times > 1 else ""
+    expression += f"  <- {cut(node.mark, 60)}" if node.mark else ""
     return node.id, (clean(node.op) or node.kind) + times, expression, shape(node.value.shape), mean, gradient, saves
