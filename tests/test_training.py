@@ -66,6 +66,26 @@ def test_history_holds_metrics_of_both_sets_and_the_best_weights():
         history["val_f1"]
 
 
+def test_the_best_epoch_is_that_of_the_highest_metric_or_the_lowest_loss():
+    values = iter([0.5, 0.1, 0.5, 0.9, 0.5, 0.9, 0.5, 0.3])  # of the training data, of val, ...
+    net, loss, optimizer = parts()
+    history = fit(net, loss, optimizer, val=VAL, metrics={"scripted": lambda outputs, targets: next(values)})
+    assert history.best is not None
+    assert history.best["epoch"] == 2  # the first of two equal ones
+    net, loss, optimizer = parts()
+    misleading = (VAL[0], (VAL[1] + 1) % 3)  # the better the training, the worse this
+    history = fit(net, loss, optimizer, val=misleading, epochs=6)
+    assert history.best is not None
+    assert history.best["val_loss"] == min(history["val_loss"]) < history["val_loss"][-1]
+    states = []
+    net, loss, optimizer = parts()
+    keep = [lambda run: states.append(run.model.state_dict()) if run.event == "epoch" else None]
+    history = fit(net, loss, optimizer, val=misleading, epochs=6, restore_best=True, callbacks=keep)
+    best = states[int(history.best["epoch"]) - 1] if history.best else {}
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, best[name])
+
+
 def test_evaluation_leaves_modes_and_statistics_alone():
     net, *_ = parts()
     net[1].eval()
@@ -391,6 +411,16 @@ def test_an_interrupted_sweep_repeats_nothing_that_was_finished(tmp_path: Path, 
     damaged.write_text(damaged.read_text()[:20])
     assert training.sweep(squared, settings, **more) == results
     assert len(log.read_text().split()) == 5
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_a_sweep_runs_on_the_backend_that_joblib_is_set_to(tmp_path: Path, backend: str):
+    """As a cluster's would be: Dask's reports each result as it comes, Ray's, like multiprocessing, all at the end."""
+    joblib = pytest.importorskip("joblib")
+    settings = [{"number": number, "scale": 1.0} for number in range(3)]
+    with joblib.parallel_config(backend):
+        results = training.sweep(squared, settings, folder=tmp_path, jobs=2, progress=False)
+    assert [result["value"] for result in results] == [0.0, 1.0, 4.0]
 
 
 def test_sweeps_refuse_equal_settings_and_unstorable_results(tmp_path: Path):

@@ -60,8 +60,12 @@ def _results(run: Any, todo: list[tuple[Path, Setting]], given: dict[str, Any], 
     if jobs == 1 or len(todo) < 2:
         return (_one(run, path, setting, given) for path, setting in todo)
     joblib = needs("joblib", "a sweep on several cores")
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-    return parallel(joblib.delayed(_one)(run, path, setting, given) for path, setting in todo)
+    calls = (joblib.delayed(_one)(run, path, setting, given) for path, setting in todo)
+    try:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    except ValueError:  # some backends (Ray's, multiprocessing) report only when all is done
+        parallel = joblib.Parallel(n_jobs=jobs)
+    return parallel(calls)
 
 
 def _one(run: Any, path: Path, setting: Setting, given: dict[str, Any]) -> tuple[Path, str]:
