@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..backward import consumers_first, cotangent_for, walk
+from ..notebook import Shown, block
+from ..notebook import table as html_table
 from ..record import Primitive, Traced, raw
 from ..tensor import Tensor
 from .arguments import Function
 from .gradcheck import Gradcheck, gradcheck
 from .table import table
+
+HEADER = ["step", "op", "result", "rule", "why"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Blame:
+class Blame(Shown):
     """What `blame` found. True if no op is guilty; prints one line an op. `mg.draw(y, marks=report.marks)` shows it."""
 
     verdicts: tuple[Verdict, ...]
@@ -54,17 +58,25 @@ class Blame:
         return {v.number: f"wrong rule: {v.reason}" for v in self.guilty}
 
     def __str__(self) -> str:
-        count = len(self.verdicts)
-        if self:
-            head = f"blame: all {count} ops have right rules to order {self.order}"
-        else:
-            head = "blame: " + ", ".join(f"{v.op} ({v.name})" for v in self.guilty) + " is wrong"
-        rows = [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
-        parts = [head, "", table(["step", "op", "result", "rule", "why"], rows, text=(1, 2, 3, 4))]
+        parts = [self._head(), "", table(HEADER, self._rows(), text=(1, 2, 3, 4))]
         parts += [f"\n{v.report}" for v in self.guilty if v.report is not None]
         return "\n".join(parts)
 
     __repr__ = __str__
+
+    def _html(self) -> str:
+        wrong = [k for k, v in enumerate(self.verdicts) if not v.ok]
+        shown = html_table(HEADER, self._rows(), text=(1, 2, 3, 4), wrong=wrong)
+        reports = [v.report._html() for v in self.guilty if v.report is not None]
+        return block(self._head(), [shown, *reports], ok=bool(self))
+
+    def _head(self) -> str:
+        if self:
+            return f"blame: all {len(self.verdicts)} ops have right rules to order {self.order}"
+        return "blame: " + ", ".join(f"{v.op} ({v.name})" for v in self.guilty) + " is wrong"
+
+    def _rows(self) -> list[list[str]]:
+        return [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
 
 
 def blame(y: Tensor, gradient: Any = None, *, order: int = 1, seed: int = 0) -> Blame:

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..backward import grad
 from ..context import frozen
+from ..notebook import Shown, block, lines
+from ..notebook import table as html_table
 from ..tensor import Tensor
 from .arguments import SENSITIVITY, Function, array_of, as_sequence, leaves_of, name_of, names_of, nudged, value_of
 from .cost import Cost, cost
@@ -17,6 +19,7 @@ from .table import short, table
 from .trials import Draw, Shapes, Trial, cases
 
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
+HEADER = ["quantity", "largest", "difference", "error", "bound", "agree"]
 NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
 
 
@@ -38,7 +41,7 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """What `compare` found. True if every quantity agrees; prints as two tables."""
 
     labels: tuple[str, str]
@@ -62,18 +65,27 @@ class Comparison:
         return [(label, a, b) for (label, a), (_, b) in zip(first, second, strict=True)]
 
     def __str__(self) -> str:
-        rows = [
-            [q.name, short(q.size), short(q.difference), short(q.error), short(q.bound), _verdict(q)]
-            for q in self.quantities
-        ]
-        agreement = table(["quantity", "largest", "difference", "error", "bound", "agree"], rows)
-        summary = f"{self.labels[0]} and {self.labels[1]} " + (
-            f"agree to order {self.order}" if self else f"differ: {self.worst.name}"
-        )
-        summary += f"\n{self.trials}" if self.trials else ""
+        summary = self._summary() + (f"\n{self.trials}" if self.trials else "")
+        agreement = table(HEADER, self._rows())
         return f"{summary}\n\n{agreement}\n\n{table(['cost', *self.labels], self.cost_rows())}"
 
     __repr__ = __str__
+
+    def _html(self) -> str:
+        wrong = [k for k, q in enumerate(self.quantities) if not q.ok]
+        agreement = html_table(HEADER, self._rows(), text=(0, 5), wrong=wrong)
+        costs = html_table(["cost", *self.labels], self.cost_rows())
+        return block(self._summary(), [lines([self.trials] if self.trials else []), agreement, costs], ok=bool(self))
+
+    def _summary(self) -> str:
+        verdict = f"agree to order {self.order}" if self else f"differ: {self.worst.name}"
+        return f"{self.labels[0]} and {self.labels[1]} {verdict}"
+
+    def _rows(self) -> list[list[str]]:
+        return [
+            [q.name, short(q.size), short(q.difference), short(q.error), short(q.bound), _verdict(q)]
+            for q in self.quantities
+        ]
 
 
 def _verdict(q: Quantity) -> str:

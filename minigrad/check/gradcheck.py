@@ -12,6 +12,8 @@ import numpy as np
 from .. import ops
 from ..backward import grad
 from ..context import frozen, recording
+from ..notebook import Shown, block, lines
+from ..notebook import table as html_table
 from ..tensor import Tensor
 from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
 from .jacobian import Case, Element, entries, projected
@@ -20,11 +22,12 @@ from .reasons import reasons
 from .table import digits, short, table
 
 FULL_LIMIT = 200_000  # entries of the Jacobian up to which the full mode is the default
+HEADER = ["argument", "order", "output", "analytic", "numeric", "abs", "rel", "ulps", "verdict"]
 SHOWN = 5  # elements in a report, unless more are wrong
 
 
 @dataclass(frozen=True)
-class Gradcheck:
+class Gradcheck(Shown):
     """What `gradcheck` found. True if nothing is wrong; prints the worst elements."""
 
     name: str
@@ -40,31 +43,43 @@ class Gradcheck:
         return not self.problems and all(e.ok or e.kink for e in self.worst)
 
     def __str__(self) -> str:
-        wrong = sum(not (e.ok or e.kink) for e in self.worst)
-        state = "right" if self else "WRONG"
-        head = f"gradcheck of {self.name}: {state} to order {self.order} ({self.checked} derivatives, {self.mode} mode)"
-        lines = [head, *(f"problem: {p}" for p in self.problems), *(f"note: {n}" for n in self.notes)]
-        lines += [f"likely: {r}" for r in self.reasons]
+        parts = [self._head(), *self._said()]
         if self.worst:
-            header = ["argument", "order", "output", "analytic", "numeric", "abs", "rel", "ulps", "verdict"]
-            rows = [
-                [
-                    e.argument + _place(e.index),
-                    str(e.order),
-                    "y" + _place(e.output),
-                    digits(e.analytic),
-                    digits(e.numeric),
-                    short(e.difference),
-                    short(e.relative),
-                    short(e.ulps),
-                    e.verdict,
-                ]
-                for e in self.worst[: max(SHOWN, min(wrong, 2 * SHOWN))]
-            ]
-            lines += ["", table(header, rows)]
-        return "\n".join(lines)
+            parts += ["", table(HEADER, self._rows())]
+        return "\n".join(parts)
 
     __repr__ = __str__
+
+    def _html(self) -> str:
+        rows = self._rows()
+        wrong = [k for k, row in enumerate(rows) if row[-1] == "WRONG"]
+        shown = html_table(HEADER, rows, text=(0, 2, 8), wrong=wrong) if rows else ""
+        return block(self._head(), [lines(self._said()), shown], ok=bool(self))
+
+    def _head(self) -> str:
+        state = "right" if self else "WRONG"
+        return f"gradcheck of {self.name}: {state} to order {self.order} ({self.checked} derivatives, {self.mode} mode)"
+
+    def _said(self) -> list[str]:
+        said = [*(f"problem: {p}" for p in self.problems), *(f"note: {n}" for n in self.notes)]
+        return said + [f"likely: {r}" for r in self.reasons]
+
+    def _rows(self) -> list[list[str]]:
+        wrong = sum(not (e.ok or e.kink) for e in self.worst)
+        return [
+            [
+                e.argument + _place(e.index),
+                str(e.order),
+                "y" + _place(e.output),
+                digits(e.analytic),
+                digits(e.numeric),
+                short(e.difference),
+                short(e.relative),
+                short(e.ulps),
+                e.verdict,
+            ]
+            for e in self.worst[: max(SHOWN, min(wrong, 2 * SHOWN))]
+        ]
 
 
 def _place(index: tuple[int, ...] | None) -> str:

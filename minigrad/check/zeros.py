@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backward import consumers_first, cotangent_for, walk
+from ..notebook import Shown, block
+from ..notebook import table as html_table
 from ..ops.reductions import axes_of
 from ..record import Traced, raw
 from ..tensor import Tensor
 from .table import short, table
 
+HEADER = ["tensor", "shape", "largest", "where", "why"]
 ZERO = 1e-10  # relative to the largest gradient anywhere in the graph: rounding
 TINY = 1e-4  # relative to the largest in the same column: what the eps of a batch norm leaves
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -36,7 +39,7 @@ class Explained:
 
 
 @dataclass(frozen=True)
-class ZeroReport:
+class ZeroReport(Shown):
     """What `explain_zeros` found. True if no gradient is zero or tiny; prints one line for each that is."""
 
     found: tuple[Explained, ...]
@@ -47,12 +50,22 @@ class ZeroReport:
 
     def __str__(self) -> str:
         if self:
-            return f"none of {self.looked_at} gradients is zero or tiny"
-        rows = [[e.name, str(e.shape), short(e.largest), e.extent, e.reason] for e in self.found]
-        head = f"{len(self.found)} of {self.looked_at} gradients are zero or tiny"
-        return f"{head}\n\n{table(['tensor', 'shape', 'largest', 'where', 'why'], rows, text=(0, 1, 3, 4))}"
+            return self._head()
+        return f"{self._head()}\n\n{table(HEADER, self._rows(), text=(0, 1, 3, 4))}"
 
     __repr__ = __str__
+
+    def _html(self) -> str:
+        rows = self._rows()
+        return block(self._head(), [html_table(HEADER, rows, text=(0, 1, 3, 4))] if rows else [])
+
+    def _head(self) -> str:
+        if self:
+            return f"none of {self.looked_at} gradients is zero or tiny"
+        return f"{len(self.found)} of {self.looked_at} gradients are zero or tiny"
+
+    def _rows(self) -> list[list[str]]:
+        return [[e.name, str(e.shape), short(e.largest), e.extent, e.reason] for e in self.found]
 
 
 class _Flow:

@@ -17,13 +17,14 @@ import numpy as np
 from ..backward import write
 from ..context import scope
 from ..files import PathLike, load_arrays, save_arrays
+from ..notebook import Shown, block, table
 from ..randomness import Generator
 from ..tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
 
 
-class Module:
+class Module(Shown):
     """Base of all layers and networks: write `forward`, call the module.
 
     >>> import minigrad as mg
@@ -145,6 +146,19 @@ class Module:
             return f"{type(self).__name__}({self._about()})"
         lines = [f"  {name}: {value!r}".replace("\n", "\n  ") for name, value in parts]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+    def _html(self) -> str:
+        rows, counted = [], set()
+        for path, module in self.named_modules():
+            own = [(name, x) for name, x in module._attributes() if isinstance(x, Tensor)]
+            trained = [x for _, x in own if x.requires_grad]
+            counted.update(trained)
+            held = ", ".join(f"{name} {x.shape}" + ("" if x.requires_grad else " (not trained)") for name, x in own)
+            layer = f"{type(module).__name__}({module._about()})"
+            size = f"{sum(x.size for x in trained):,}" if trained else "-"
+            rows.append([path or "-", layer, held or "-", size, "train" if module.training else "eval"])
+        head = f"{type(self).__name__}: {sum(x.size for x in counted):,} numbers to train"
+        return block(head, [table(["part", "layer", "holds", "to train", "mode"], rows, text=(0, 1, 2, 4))])
 
     def _about(self) -> str:
         """What stands between the parentheses of repr."""

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..extras import needs
 from ..files import PathLike, written_aside
+from ..notebook import Shown, block, curves, lines, table
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass
-class History:
+class History(Shown):
     """What a training gave.
 
     loss     the training loss of every step
@@ -37,6 +38,20 @@ class History:
         if self.epochs and name not in self.epochs[0]:
             raise KeyError(f"{name!r}; there are {', '.join(self.epochs[0])}")
         return [row[name] for row in self.epochs]
+
+    def _html(self) -> str:
+        steps = [float(k) for k in range(1, len(self.loss) + 1)]
+        series = [("loss of each step", steps, self.loss)]
+        title = f"history: {len(self.loss)} steps, {len(self.epochs)} epochs"
+        if not self.epochs:
+            return block(title, [curves(series, what="step")])
+        series.append(("training, epoch mean", self["step"], self["loss"]))
+        if "val_loss" in self.epochs[0]:
+            series.append(("validation", self["step"], self["val_loss"]))
+        header = list(self.epochs[0])
+        rows = [[f"{row[name]:.6g}" for name in header] for row in self.epochs]
+        best = [f"best on the validation data: epoch {self.best['epoch']:g}"] if self.best else []
+        return block(title, [curves(series, what="step"), table(header, rows, text=()), lines(best)])
 
     def to_csv(self, path: PathLike, *, steps: bool = False) -> None:
         """Write one line an epoch, or with steps=True one line a step, as comma-separated values."""
