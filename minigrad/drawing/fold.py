@@ -169,7 +169,8 @@ class _Row:
             block = self.block_of(node.id) if node.op else self.owner(node.id)
             if block:  # a later block, or a leaf of its own
                 continue
-            node = replace(node, kept_by=mapped(node.kept_by))
+            parts = tuple(replace(c, consumer=same.get(c.consumer, c.consumer)) for c in node.contributions)
+            node = replace(node, kept_by=mapped(node.kept_by), contributions=parts)
             if block is None:
                 inputs = tuple(replace(s, node=same.get(s.node, s.node)) if s.node else s for s in node.inputs)
                 nodes.append(replace(node, inputs=inputs))

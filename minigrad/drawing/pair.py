@@ -69,6 +69,7 @@ class Pair(Picture):
         ends = [f"{RIGHT}{self.right.roots[-1]}", *(f"table_{k}" for k in range(len(tables)))]
         extra += [f"{a} -> {b} [style=invis weight=4];" for a, b in itertools.pairwise(ends)]
         tops = [m for m in self.matches if not self.left[m.left].op and not self.right[m.right].op]
+        tops.sort(key=lambda m: self.left[m.left].kind != "input")  # the data stands at the top of both
         extra += [f"{{rank=same; {LEFT}{m.left}; {RIGHT}{m.right}}}" for m in tops[:1]]
         extra += [_link(match, k, c) for k, match in enumerate(self.matches)]
         return document(parts, c, title=self._title, extra=extra)
@@ -92,10 +93,9 @@ class Pair(Picture):
             for part in (rows[j : j + 6] for j in range(0, len(rows), 6))
         ]
 
-    def html(self) -> str:
-        from .stepping import page_of
-
-        return page_of(dict(zip(self.labels, (self.left, self.right), strict=True)), title=self._title)
+    def graphs(self) -> dict[str, Graph]:
+        first, second = self.labels
+        return {first: self.left, second if second != first else f"{second} (2)": self.right}
 
     def json(self) -> str:
         parts = (f'"{name}": {graph.to_json()}' for name, graph in (("left", self.left), ("right", self.right)))

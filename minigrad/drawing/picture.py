@@ -73,9 +73,15 @@ class Picture:
         found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', self.svg(timeout=timeout))
         return (float(found.group(1)), float(found.group(2))) if found else (0.0, 0.0)
 
+    def graphs(self) -> dict[str, Graph]:
+        """The plain data as drawn, by name."""
+        raise NotImplementedError
+
     def html(self) -> str:
         """The interactive page of this picture, one offline file."""
-        raise NotImplementedError
+        from .stepping import page_of
+
+        return page_of(self.graphs(), title=self._title)
 
     def steps(self, height: int = 760) -> Any:
         """The interactive page inside a notebook cell, `height` pixels high."""
@@ -169,10 +175,8 @@ class Drawing(Picture):
     def dot(self) -> str:
         return document([Part(self.graph, self.style)], self.style.colours, title=self._title)
 
-    def html(self) -> str:
-        from .stepping import page_of
-
-        return page_of({self._title or "graph": self.graph}, title=self._title)
+    def graphs(self) -> dict[str, Graph]:
+        return {self._title or "graph": self.graph}
 
     def json(self) -> str:
         return self.graph.to_json(indent=1)

@@ -52,12 +52,14 @@ def page(
     named = graphs if isinstance(graphs, Mapping) else {title or "graph": graphs}
     if not named:
         raise ValueError("page(graphs, path): there is no graph to show; pass {'name': tensor, ...}")
-    data = {}
+    data: dict[str, Graph] = {}
     for name, y in named.items():
-        given = getattr(y, "graph", y) if isinstance(y, Picture) else y
-        data[str(name)] = view(
-            collected(given, gradient, names, max_nodes), depth=depth, max_nodes=max_nodes, fold=fold, module=None
-        )
+        if isinstance(y, Picture):  # as it was drawn, with its own depth= and fold=
+            drawn = y.graphs()
+            data |= {str(name): drawn[label] for label in drawn} if len(drawn) == 1 else drawn
+        else:
+            whole = collected(y, gradient, names, max_nodes)
+            data[str(name)] = view(whole, depth=depth, max_nodes=max_nodes, fold=fold, module=None)
     target = Path(path)
     return write(target, page_of(data, title=title).encode("utf-8", "replace"))
 
@@ -206,7 +208,8 @@ def _ranks(order: dict[str, int]) -> dict[str, int]:
 
 
 def _node(graph: Graph, node: Node, forward: dict[str, int], backward: dict[str, int]) -> dict[str, Any]:
-    rules = [f"{s.text}.grad += {s.local}" for s in node.inputs if s.local] if node.kind != "module" else []
+    # one for each input, empty where no gradient flows, so that a contribution finds its own
+    rules = [f"{s.text}.grad += {s.local}" if s.local else "" for s in node.inputs if node.kind != "module"]
     plain = {
         "id": node.id,
         "name": clean(node.name),
@@ -215,7 +218,7 @@ def _node(graph: Graph, node: Node, forward: dict[str, int], backward: dict[str,
         "expr": clean(node.expression),
         "formula": clean(node.formula) if node.formula and node.formula != node.expression else "",
         "inputs": [s.node for s in node.inputs],
-        "rules": [clean(rule) for rule in rules],
+        "rules": [clean(rule) for rule in rules] if any(rules) else [],
         "source": "\n".join(map(clean, node.rule.splitlines())),
         "where": " / ".join(clean(graph.scopes[s].name) for s in reversed(ancestors(graph, node.scope))),
         "line": f"{clean(node.line[0])}:{node.line[1]}" if node.line else "",

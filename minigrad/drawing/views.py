@@ -109,7 +109,16 @@ def collapsed(graph: Graph, depth: int) -> Graph:
             continue
         inputs = tuple(replace(s, node=stands_for.get(s.node, s.node)) if s.node else s for s in node.inputs)
         kept = tuple(dict.fromkeys(stands_for.get(k, k) for k in node.kept_by))
-        nodes.append(replace(node, inputs=inputs, kept_by=kept, cause=stands_for.get(node.cause or "", node.cause)))
+        parts = tuple(replace(c, consumer=stands_for.get(c.consumer, c.consumer)) for c in node.contributions)
+        nodes.append(
+            replace(
+                node,
+                inputs=inputs,
+                kept_by=kept,
+                contributions=parts,
+                cause=stands_for.get(node.cause or "", node.cause),
+            )
+        )
     roots = tuple(dict.fromkeys(stands_for.get(root, root) for root in graph.roots))
     return Graph(tuple(nodes), roots, graph.scopes, graph.notes)
 
@@ -152,6 +161,11 @@ def _module(
         short=said,
         inputs=tuple(slots.values()),
         gradient=result.gradient,
+        contributions=tuple(
+            replace(c, consumer=stands_for.get(c.consumer, c.consumer))
+            for c in result.contributions
+            if c.consumer not in gone
+        ),
         saves=tuple(saves.values()),
         kept_by=outside,
         scope=graph.scopes[scope].parent,

@@ -3,10 +3,13 @@
 import os
 import shutil
 import warnings
+from typing import Any
 
+import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import nn
 from minigrad.drawing import renderer
 
 from .examples import DY, composed, fused, leaves
@@ -214,6 +217,52 @@ def test_a_name_that_is_a_script_runs_nothing(browser, tmp_path):
     page = it.go("t=18&sel=a.n0")
     assert "onerror" in it.panel()
     assert page.evaluate("() => window.hit === undefined")
+    it.context.close()
+    assert it.errors == []
+
+
+def test_every_step_and_every_card_of_folded_and_collapsed_graphs(browser, tmp_path):
+    net = nn.MLP([2, 4, 4, 4, 4, 1], norm="batch", rng=0, implementation="composed")
+    y = net(mg.tensor(np.ones((3, 2)) * [[1], [2], [4]], name="x"))
+    loss = (y * y).mean().named("loss")
+    loss.backward()
+    views: dict[str, Any] = {
+        "folded": {"fold": True},
+        "modules": {"depth": 1},
+        "whole": {"fold": False},
+        "part": {"module": "affine"},
+    }
+    drawings = {label: mg.draw(loss, names=net, **options) for label, options in views.items()}
+    it = Opened(browser, mg.page(drawings, tmp_path / "net.html"))
+    page = it.go("t=0&show=both")
+    for label in views:
+        page.click(f"[data-show] >> text={label}")
+        page.evaluate(
+            """() => { for (const card of document.querySelectorAll('figure:not([hidden]) .node'))
+                card.dispatchEvent(new MouseEvent('click', {bubbles: true})); }"""
+        )
+        page.keyboard.press("Home")
+        steps = int(page.get_attribute("#t", "max"))
+        for _ in range(steps):
+            page.keyboard.press("ArrowRight")
+        assert it.say().startswith("backward")
+        page.evaluate(
+            """() => { for (const card of document.querySelectorAll('figure:not([hidden]) .node'))
+                card.dispatchEvent(new MouseEvent('click', {bubbles: true})); }"""
+        )
+    it.context.close()
+    assert it.errors == []
+
+
+def test_a_contribution_is_told_with_its_own_rule(browser, tmp_path):
+    x = mg.tensor([1.0, -2.0], requires_grad=True, name="x")
+    chosen = mg.where(np.array([True, False]), x, (x * x).named("square")).named("chosen")
+    it = Opened(browser, mg.page(chosen, tmp_path / "x.html", gradient=[1.0, 1.0]))
+    page = it.go("t=9&sel=graph.square")
+    assert "from where chosen" in it.panel()
+    page.evaluate("location.hash = 't=9&sel=graph.x'")
+    page.wait_for_function("document.getElementById('panel').innerText.includes('3 of 3')")
+    assert "x.grad += where(condition, g, 0)" in it.panel()
     it.context.close()
     assert it.errors == []
 

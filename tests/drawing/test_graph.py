@@ -155,3 +155,20 @@ def test_source_lines_where_they_were_recorded():
     line: Any = mg.graph(y).nodes[-1].line
     assert line[0] == __file__
     assert "test_graph.py" in mg.draw(y).dot
+
+
+def kinds(y):
+    return {n.name: n.kind for n in mg.graph(y) if not n.op}
+
+
+def test_what_is_an_input_and_what_a_parameter():
+    def leaf(name, needs=True):
+        return mg.tensor(np.ones((2, 2)), requires_grad=needs, name=name)
+
+    assert kinds(leaf("x") @ leaf("w") + leaf("b")) == {"x": "input", "w": "parameter", "b": "parameter"}
+    assert kinds(leaf("x", False) @ leaf("w")) == {"x": "input", "w": "parameter"}
+    assert kinds(leaf("w") @ leaf("x", False)) == {"x": "input", "w": "parameter"}  # W x, as books write it
+    assert kinds(leaf("x") - leaf("running_mean", False)) == {"x": "input", "running_mean": "input"}
+    assert kinds(mg.stack([leaf("a"), leaf("b")])) == {"a": "input", "b": "input"}
+    gamma, x = leaf("gamma"), leaf("x")
+    assert kinds(gamma * mg.tanh(x)) == {"gamma": "parameter", "x": "input"}

@@ -53,6 +53,17 @@ def test_one_tensor_alone_and_every_saved_form(tmp_path):
         mg.page({}, tmp_path / "none.html")
 
 
+def test_drawings_are_taken_as_they_were_drawn(tmp_path):
+    y = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
+    for _ in range(60):
+        y = mg.tanh(y)
+    whole, folded = mg.draw(y, fold=False), mg.draw(y, fold=True)
+    pair = mg.draw_pair(composed(), fused(), labels=("same", "same"))
+    path = mg.page({"whole": whole, "folded": folded, "pair": pair}, tmp_path / "x.html")
+    sizes = [(g["label"], len(g["nodes"])) for g in data_of(path.read_text("utf-8"))["graphs"]]
+    assert sizes == [("whole", 61), ("folded", 2), ("same", 12), ("same (2)", 4)]
+
+
 def test_large_values_are_cut_to_a_corner(tmp_path):
     x = mg.tensor(np.arange(10_000.0).reshape(100, 100), requires_grad=True, name="x")
     y = (x * 2.0).named("y")
