@@ -390,6 +390,22 @@ def test_misuse_is_answered_with_what_to_do():
             make()
 
 
+def test_an_mlp_has_the_layers_that_it_names():
+    def kinds(**options: Any) -> list[str]:
+        return [type(layer).__name__ for layer in nn.MLP((4, 5, 6, 2), rng=0, **options).layers]
+
+    assert kinds() == ["Linear", "ReLU"] * 2 + ["Linear"]
+    assert kinds(norm="batch", activation="tanh") == ["Linear", "BatchNorm1d", "Tanh"] * 2 + ["Linear"]
+    assert kinds(norm="layer", dropout=0.5) == ["Linear", "LayerNorm", "ReLU", "Dropout"] * 2 + ["Linear"]
+    for norm, hidden in (("none", True), ("layer", True), ("batch", False)):
+        net: Any = nn.MLP((4, 5, 6, 2), norm=norm, rng=0)
+        biases = [layer.bias is not None for layer in net.layers if isinstance(layer, nn.Linear)]
+        assert biases == [hidden, hidden, True]
+    net = nn.MLP((4, 5, 2), norm="layer", rng=0, eps=0.5, implementation="composed", dtype=np.float32)
+    assert (net[1].eps, net[1].implementation, net[1].gamma.dtype) == (0.5, "composed", np.float32)
+    assert nn.MLP((4, 5, 2), bias=False, rng=0)[2].bias is None
+
+
 def test_copies_are_independent():
     net = nn.MLP((4, 5, 2), norm="batch", dropout=0.5, rng=0)
     twin = copy.deepcopy(net)

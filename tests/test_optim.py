@@ -173,6 +173,7 @@ def test_schedules_equal_pytorch():
         (lambda o: optim.StepLR(o, 3, 0.5), lambda o: schedulers.StepLR(o, 3, 0.5)),
         (lambda o: optim.CosineLR(o, 12, 0.01), lambda o: schedulers.CosineAnnealingLR(o, 12, 0.01)),
         (lambda o: optim.LambdaLR(o, lambda t: 0.9**t), lambda o: schedulers.LambdaLR(o, lambda t: 0.9**t)),
+        (lambda o: optim.LambdaLR(o, lambda t: (t + 1) / 9), lambda o: schedulers.LambdaLR(o, lambda t: (t + 1) / 9)),
     ]
     for ours, theirs in pairs:
         mine, other = optim.SGD([mg.zeros(1, requires_grad=True)], lr=0.3), torch.optim.SGD([w], lr=0.3)
@@ -182,6 +183,10 @@ def test_schedules_equal_pytorch():
             other.step()
             schedule.step()
             expected.step()
+        schedule.step()  # beyond t_max the cosine stays where it is; PyTorch's goes up again
+        schedule.step()
+        if isinstance(schedule, optim.CosineLR):
+            assert mine.groups[0]["lr"] == 0.01
         fresh = ours(optim.SGD([mg.zeros(1, requires_grad=True)], lr=7.0))
         fresh.load_state_dict(schedule.state_dict())
         assert fresh.optimizer.groups[0]["lr"] == mine.groups[0]["lr"]
