@@ -112,5 +112,7 @@ def test_probabilities_out_of_range_are_refused():
         mg.binary_cross_entropy_with_logits(np.zeros(2), np.array([0.0, 2.0]))
     with pytest.raises(ValueError, match="probabilities must lie in"):
         mg.binary_cross_entropy(np.array([0.5, 1.5]), np.zeros(2))
+    with pytest.raises(ValueError, match="targets must lie in"):
+        mg.binary_cross_entropy(np.full(2, 0.5), np.array([-0.1, 1.0]))
     with pytest.raises(ValueError, match="delta=0"):
         mg.huber_loss(np.zeros(2), np.zeros(2), delta=0)
