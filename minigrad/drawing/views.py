@@ -149,7 +149,7 @@ def _module(
     if learned:
         numbers = sum(node.value.size for node in learned)
         said += f", {len(learned)} parameter{'s' * (len(learned) != 1)} ({numbers:,} numbers)"
-    outside = tuple(k for k in result.kept_by if k not in gone)
+    outside = tuple(dict.fromkeys(stands_for.get(k, k) for k in result.kept_by if k not in gone))
     value: Numbers = result.value
     return Node(
         id=f"m{scope}",
