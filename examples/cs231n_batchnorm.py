@@ -22,7 +22,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cs231n import cells, experiments, source
+if not __package__:  # run as a file: python examples/cs231n_batchnorm.py deep
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from examples.cs231n import cells, experiments, source  # noqa: E402
 
 CELLS = {
     "forward": cells.forward,

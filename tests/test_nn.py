@@ -270,6 +270,8 @@ def test_layer_norm_is_the_same_in_both_modes_and_has_no_statistics():
     np.testing.assert_allclose(ln(x).data, expected, rtol=1e-12, atol=1e-13)
     np.testing.assert_array_equal(ln.eval()(x).data, ln.train()(x).data)
     assert [name for name, _ in ln.named_tensors()] == ["gamma", "beta"]
+    assert [name for name, _ in ln.named_parameters()] == ["gamma", "beta"]
+    assert [name for name, _ in nn.BatchNorm1d(4).named_parameters()] == ["gamma", "beta"]
     assert nn.LayerNorm((4, 5))(np.ones((2, 4, 5))).shape == (2, 4, 5)
     np.testing.assert_array_equal(nn.LayerNorm(1)(np.ones((3, 1)) * 7).data, np.zeros((3, 1)))  # one feature: beta
     with pytest.raises(ValueError, match="must end in these axes"):

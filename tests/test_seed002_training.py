@@ -7,6 +7,8 @@ are run with MINIGRAD_LONG=1 (a minute and a half on two cores); the normal run 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,13 @@ def test_the_experiments_run_on_digits_and_say_so(
     assert (tmp_path / plot).exists()
     if command == "deep":
         assert "nothing to compare with" in out
+
+
+def test_it_runs_as_a_file_too(tmp_path: Path):
+    command = [sys.executable, str(Path(notebook.__file__)), "net-check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2.609886575288241" in done.stdout
 
 
 def test_equal_updates_means_equal_updates():
