@@ -25,7 +25,7 @@ from pathlib import Path
 if not __package__:  # run as a file: python examples/cs231n_batchnorm.py deep
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from examples.cs231n import cells, experiments, source  # noqa: E402
+from examples.cs231n import cells, experiments, source
 
 CELLS = {
     "forward": cells.forward,

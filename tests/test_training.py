@@ -423,6 +423,13 @@ def test_a_sweep_runs_on_the_backend_that_joblib_is_set_to(tmp_path: Path, backe
     assert [result["value"] for result in results] == [0.0, 1.0, 4.0]
 
 
+def test_a_sweep_shows_what_differs(tmp_path: Path, capsys: Any):
+    pytest.importorskip("threadpoolctl")
+    training.sweep(squared, [{"number": k, "scale": 2.0} for k in (3, 4)], folder=tmp_path, jobs=1, progress=True)
+    assert capsys.readouterr().err == "run 1/2  number=3\nrun 2/2  number=4\n"
+    assert training.sweep(squared, [], folder=tmp_path) == []
+
+
 def test_sweeps_refuse_equal_settings_and_unstorable_results(tmp_path: Path):
     with pytest.raises(ValueError, match="two settings are equal"):
         training.sweep(squared, [{"number": 1, "scale": 1.0}] * 2, folder=tmp_path, progress=False)

@@ -49,10 +49,14 @@ def sweep(
         if stored is not None:
             found[path] = stored
     todo = [(path, setting) for path, setting in zip(paths, settings, strict=True) if path not in found]
+    varied = (
+        [name for name in settings[0] if any(s.get(name) != settings[0][name] for s in settings)] if settings else []
+    )
     with Progress(len(settings), "run", shown=progress, done=len(found), lines=len(settings)) as bar:
         for path, text in _results(run, todo, dict(given or {}), jobs):
             found[path] = json.loads(text)["result"]
-            bar.advance(", ".join(f"{k}={v}" for k, v in json.loads(text)["setting"].items()))
+            setting = json.loads(text)["setting"]
+            bar.advance(", ".join(f"{name}={setting.get(name)}" for name in varied))
     return [found[path] for path in paths]
 
 
