@@ -15,7 +15,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._shown = shown
-        self._every = max(-(-total // lines), 1)  # how many units a plain line stands for
+        self._every = max(-(-total // max(lines, 1)), 1)  # how many units a plain line stands for
         self._total, self._done, self._what = total, done, what
         if shown and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
