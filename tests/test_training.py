@@ -291,6 +291,19 @@ def test_the_checkpoint_of_another_run_is_refused_and_nothing_changes(tmp_path: 
     fit(net, loss, optimizer, checkpoint=path, resume=False, epochs=1)
 
 
+def test_a_generator_of_another_kind_is_refused_and_nothing_changes(tmp_path: Path):
+    path = tmp_path / "run.npz"
+    net, loss, optimizer = parts()
+    fit(net, loss, optimizer, checkpoint=path, seed=np.random.default_rng(0), epochs=2)
+    other, _, fresh = parts(seed=1)
+    before, state = other.state_dict(), fresh.state_dict()
+    with pytest.raises(ValueError, match="does not fit a RandomState"):
+        fit(other, loss, fresh, checkpoint=path, seed=np.random.RandomState(0))
+    for now, then in ((other.state_dict(), before), (fresh.state_dict(), state)):
+        for name, array in now.items():
+            np.testing.assert_array_equal(array, then[name])
+
+
 CHILD = """
 import os, signal, sys
 import numpy as np
