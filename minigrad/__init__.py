@@ -39,7 +39,7 @@ from .record import primitive
 from .tensor import Tensor, arange, eye, full, ones, tensor, zeros
 
 if TYPE_CHECKING:
-    from . import check, data, nn, optim, training
+    from . import check, data, export, nn, optim, training
     from .drawing import draw, draw_pair, graph, page
 
 __version__ = "0.1.0"
@@ -61,6 +61,7 @@ __all__ = [
     "draw",
     "draw_pair",
     "dropout",
+    "export",
     "eye",
     "full",
     "grad",
@@ -95,6 +96,7 @@ _LATER = {  # name: the module that brings it
     "data": "data",
     "draw": "drawing",
     "draw_pair": "drawing",
+    "export": "export",
     "graph": "drawing",
     "nn": "nn",
     "optim": "optim",

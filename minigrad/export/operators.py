@@ -1,0 +1,397 @@
+"""Primitive by primitive, the ONNX operators that compute the same. Knows no files; `File` in writing.py collects.
+
+Each entry is `(file, step) -> name of the result`. ONNX' operators are at https://onnx.ai/onnx/operators/; version 20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..record import raw
+
+if TYPE_CHECKING:
+    from .recording import Step
+    from .writing import File
+
+Emitter = Callable[["File", "Step"], str]
+TABLE: dict[str, Emitter] = {}
+FROM_END = -(2**63) + 1  # a slice's end that stands before the first element
+
+
+def emits(*names: str) -> Callable[[Emitter], Emitter]:
+    """Enter a function into the table under the primitives' names."""
+
+    def enter(emitter: Emitter) -> Emitter:
+        TABLE.update(dict.fromkeys(names, emitter))
+        return emitter
+
+    return enter
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Elementwise
+
+_ONE_TO_ONE = {
+    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "pow": "Pow", "neg": "Neg", "exp": "Exp", "log": "Log",
+    "sqrt": "Sqrt", "abs": "Abs", "sin": "Sin", "cos": "Cos", "tanh": "Tanh", "sigmoid": "Sigmoid",
+    "softplus": "Softplus", "relu": "Relu", "erf": "Erf", "gelu": "Gelu", "maximum": "Max", "minimum": "Min",
+    "matmul": "MatMul", "sign": "Sign", "isnan": "IsNaN", "equal": "Equal", "less": "Less",
+    "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual",
+}  # fmt: skip
+
+
+@emits(*_ONE_TO_ONE)
+def _direct(file: File, step: Step) -> str:
+    return file.node(_ONE_TO_ONE[step.op], *file.alike(step))
+
+
+@emits("logical_and", "logical_or", "logical_not")
+def _logical(file: File, step: Step) -> str:
+    operator = {"logical_and": "And", "logical_or": "Or", "logical_not": "Not"}[step.op]
+    return file.node(operator, *(file.operand(x, np.dtype(bool)) for x in step.inputs))
+
+
+@emits("not_equal")
+def _not_equal(file: File, step: Step) -> str:
+    return file.node("Not", file.node("Equal", *file.alike(step)))
+
+
+@emits("square")
+def _square(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    return file.node("Mul", x, x)
+
+
+@emits("log1p")
+def _log1p(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    return file.node("Log", file.node("Add", x, file.number(1.0)))
+
+
+@emits("expm1")
+def _expm1(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    return file.node("Sub", file.node("Exp", x), file.number(1.0))
+
+
+@emits("silu")
+def _silu(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    return file.node("Mul", x, file.node("Sigmoid", x))
+
+
+@emits("leaky_relu")
+def _leaky_relu(file: File, step: Step) -> str:
+    return file.node("LeakyRelu", *file.alike(step), alpha=float(step.params["slope"]))
+
+
+@emits("clip")
+def _clip(file: File, step: Step) -> str:
+    (y,) = file.alike(step)
+    for bound, operator in (("low", "Max"), ("high", "Min")):
+        if step.params[bound] is not None:
+            y = file.node(operator, y, file.constant(step.params[bound], step.out.dtype))
+    return y
+
+
+@emits("where")
+def _where(file: File, step: Step) -> str:
+    condition, x, y = step.inputs
+    dtype = step.out.dtype
+    return file.node("Where", file.operand(condition, np.dtype(bool)), file.operand(x, dtype), file.operand(y, dtype))
+
+
+@emits("astype")
+def _astype(file: File, step: Step) -> str:
+    return file.cast(file.name(step.inputs[0]), step.out.dtype)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Reductions
+
+_REDUCTIONS = {
+    "sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd",
+    "logsumexp": "ReduceLogSumExp",
+}  # fmt: skip
+
+
+def _over(file: File, operator: str, x: str, axes: tuple[int, ...], keepdims: bool) -> str:
+    if not axes:  # a reduction over no axis; ONNX would take all of them
+        return file.node("Identity", x)
+    return file.node(operator, x, file.integers(axes), keepdims=int(keepdims))
+
+
+@emits(*_REDUCTIONS)
+def _reduction(file: File, step: Step) -> str:
+    x = file.operand(step.inputs[0], step.out.dtype)
+    return _over(file, _REDUCTIONS[step.op], x, step.params["axis"], step.params["keepdims"])
+
+
+@emits("var", "std")
+def _var(file: File, step: Step) -> str:
+    x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
+    centred = file.node("Sub", x, _over(file, "ReduceMean", x, axes, True))
+    y = _over(file, "ReduceMean", file.node("Mul", centred, centred), axes, step.params["keepdims"])
+    if step.params["ddof"]:
+        n = step.params["count"]
+        y = file.node("Mul", y, file.constant(n / (n - step.params["ddof"]), step.out.dtype))
+    return file.node("Sqrt", y) if step.op == "std" else y
+
+
+@emits("cumsum")
+def _cumsum(file: File, step: Step) -> str:
+    x, axis = file.name(step.inputs[0]), step.params["axis"]
+    if axis is None:
+        x, axis = _flat(file, x), 0
+    return file.node("CumSum", x, file.constant(axis, np.dtype(np.int64)))
+
+
+@emits("log_softmax", "softmax")
+def _softmax(file: File, step: Step) -> str:
+    operator = "Softmax" if step.op == "softmax" else "LogSoftmax"
+    return file.node(operator, *file.alike(step), axis=int(step.params["axis"]))
+
+
+@emits("softmax_cross_entropy")
+def _softmax_cross_entropy(file: File, step: Step) -> str:
+    labels = file.constant(np.asarray(step.params["labels"], np.int64), np.dtype(np.int64))
+    return file.node("SoftmaxCrossEntropyLoss", file.name(step.inputs[0]), labels, reduction="none")
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Matrices and shapes
+
+
+@emits("linear")
+def _linear(file: File, step: Step) -> str:
+    return file.node("Gemm", *file.alike(step))
+
+
+@emits("einsum")
+def _einsum(file: File, step: Step) -> str:
+    return file.node("Einsum", *file.alike(step), equation=step.params["subscripts"])
+
+
+def _flat(file: File, x: str) -> str:
+    return file.node("Reshape", x, file.integers((-1,)))
+
+
+@emits("reshape")
+def _reshape(file: File, step: Step) -> str:
+    return file.node("Reshape", *file.alike(step), file.integers(step.params["shape"]), allowzero=1)
+
+
+@emits("broadcast_to")
+def _broadcast_to(file: File, step: Step) -> str:
+    return file.node("Expand", *file.alike(step), file.integers(step.params["shape"]))
+
+
+@emits("transpose")
+def _transpose(file: File, step: Step) -> str:
+    ndim, axes = step.out.ndim, step.params["axes"]
+    order = [k % ndim for k in axes] if axes is not None else list(range(ndim))[::-1]
+    return file.node("Transpose", *file.alike(step), perm=order) if ndim else file.node("Identity", *file.alike(step))
+
+
+@emits("swapaxes")
+def _swapaxes(file: File, step: Step) -> str:
+    order = list(range(step.out.ndim))
+    a, b = (step.params[name] % step.out.ndim for name in ("axis1", "axis2"))
+    order[a], order[b] = order[b], order[a]
+    return file.node("Transpose", *file.alike(step), perm=order)
+
+
+@emits("expand_dims", "squeeze")
+def _lengths_of_one(file: File, step: Step) -> str:
+    if not step.params["axis"]:  # nothing to squeeze; ONNX would squeeze whatever it finds
+        return file.node("Identity", *file.alike(step))
+    operator = "Unsqueeze" if step.op == "expand_dims" else "Squeeze"
+    return file.node(operator, *file.alike(step), file.integers(step.params["axis"]))
+
+
+@emits("concatenate")
+def _concatenate(file: File, step: Step) -> str:
+    parts, axis = file.alike(step), step.params["axis"]
+    if axis is None:
+        parts, axis = [_flat(file, part) for part in parts], 0
+    return file.node("Concat", *parts, axis=int(axis))
+
+
+@emits("stack")
+def _stack(file: File, step: Step) -> str:
+    axis = step.params["axis"] % step.out.ndim
+    parts = [file.node("Unsqueeze", part, file.integers((axis,))) for part in file.alike(step)]
+    return file.node("Concat", *parts, axis=axis)
+
+
+def sliced(file: File, x: str, axis: int, start: int, end: int, step: int = 1) -> str:
+    """x[start:end:step] along one axis."""
+    return file.node("Slice", x, *(file.integers((n,)) for n in (start, end, axis, step)))
+
+
+@emits("flip")
+def _flip(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    axis = step.params["axis"]
+    axes = range(step.out.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for k in axes:
+        x = sliced(file, x, int(k) % step.out.ndim, -1, FROM_END, -1)
+    return x if len(axes) else file.node("Identity", x)
+
+
+@emits("roll")
+def _roll(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    shift, axis = step.params["shift"], step.params["axis"]
+    shape = step.out.shape
+    if axis is None:
+        flat, total = _flat(file, x), int(np.sum(shift))
+        rolled = _rolled(file, flat, 0, total, int(np.prod(shape)))
+        return file.node("Reshape", rolled, file.integers(shape), allowzero=1)
+    pairs = np.broadcast(shift, axis)
+    for s, k in pairs:
+        x = _rolled(file, x, int(k) % step.out.ndim, int(s), shape[int(k)])
+    return file.node("Identity", x)
+
+
+def _rolled(file: File, x: str, axis: int, shift: int, n: int) -> str:
+    shift = shift if abs(shift) < n else shift % max(n, 1)
+    if not shift:
+        return x
+    end, start = sliced(file, x, axis, -shift, 2**62), sliced(file, x, axis, 0, -shift)
+    return file.node("Concat", end, start, axis=axis)
+
+
+@emits("getitem")
+def _getitem(file: File, step: Step) -> str:
+    (x,) = file.alike(step)
+    shape = step.inputs[0].shape
+    index = step.params["index"]
+    parts: list[Any] = []
+    for part in index if isinstance(index, tuple) else (index,):
+        masks = isinstance(part, np.ndarray) and part.dtype.kind == "b"
+        parts += np.nonzero(part) if masks else [part]
+    if any(isinstance(part, (bool, np.bool_)) for part in parts):
+        raise NotImplementedError("export: True or False as an index is not exported; use x[None] or mg.where")
+    used = sum(part is not None and part is not Ellipsis for part in parts)
+    if not any(part is Ellipsis for part in parts):
+        parts.append(Ellipsis)
+    dots = next(k for k, part in enumerate(parts) if part is Ellipsis)
+    parts[dots : dots + 1] = [slice(None)] * (len(shape) - used)
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) > 1:
+        return _gathered(file, step, x, parts, arrays)
+    axis, gathered = 0, 0
+    squeezed: list[int] = []
+    added: list[int] = []
+    for place, part in enumerate(parts):
+        if part is None:
+            added.append(place - len(squeezed) + gathered)
+            continue
+        if isinstance(part, slice):
+            if part != slice(None):
+                start, end, stride = part.start, part.stop, part.step or 1
+                start = (0 if stride > 0 else -1) if start is None else int(start)
+                end = (2**62 if stride > 0 else FROM_END) if end is None else int(end)
+                x = sliced(file, x, axis, start, end, int(stride))
+        elif isinstance(part, np.ndarray):
+            if squeezed or added:
+                raise NotImplementedError("export: an index array beside integers or None; index in two steps")
+            x = file.node("Gather", x, file.constant(part, np.dtype(np.int64)), axis=axis)
+            gathered = part.ndim - 1
+            axis += gathered
+        else:
+            k = int(part)
+            x = sliced(file, x, axis, k, k + 1 if k != -1 else 2**62)
+            squeezed.append(place - len(added))
+        axis += 1
+    if squeezed:
+        x = file.node("Squeeze", x, file.integers([k + gathered if gathered and k else k for k in squeezed]))
+    if added:
+        x = file.node("Unsqueeze", x, file.integers(added))
+    return file.node("Identity", x)
+
+
+def _gathered(file: File, step: Step, x: str, parts: list[Any], arrays: list[Any]) -> str:
+    if not all(isinstance(part, np.ndarray) for part in parts[: len(arrays)]) or any(
+        part != slice(None) for part in parts[len(arrays) :]
+    ):
+        raise NotImplementedError("export: index arrays are exported where they stand first; index in two steps")
+    together = np.stack(np.broadcast_arrays(*arrays), axis=-1).astype(np.int64)
+    return file.node("GatherND", x, file.constant(together, np.dtype(np.int64)))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Normalization
+
+
+def _channels_second(wide: tuple[int, ...], x: Any) -> bool:
+    """Is x (N, C, ...) with statistics per C, as ONNX' BatchNormalization has it?"""
+    return x.ndim >= 2 and all(n == 1 for k, n in enumerate(wide) if k != 1) and wide[1] == x.shape[1]
+
+
+def _affine(file: File, y: str, step: Step, wide: tuple[int, ...]) -> str:
+    for value, operator in zip(step.inputs[1:3], ("Mul", "Add"), strict=True):
+        if value is not None:
+            y = file.node(operator, y, _wide(file, value, wide, step.out.dtype))
+    return y
+
+
+def _wide(file: File, value: Any, wide: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    return file.node("Reshape", file.operand(value, dtype), file.integers(wide), allowzero=1)
+
+
+def _divided(file: File, centred: str, var: str, step: Step) -> str:
+    return file.node("Div", centred, file.node("Sqrt", file.node("Add", var, file.number(step.params["eps"]))))
+
+
+@emits("batch_norm_inference")
+def _batch_norm_inference(file: File, step: Step) -> str:
+    x, gamma, beta, mean, var = step.inputs
+    wide, dtype = step.params["wide"], step.out.dtype
+    if _channels_second(wide, x):
+        one, zero = np.ones(mean.shape), np.zeros(mean.shape)
+        given = [one if gamma is None else gamma, zero if beta is None else beta, mean, var]
+        names = [file.operand(value, dtype) for value in (x, *given)]
+        return file.node("BatchNormalization", *names, epsilon=float(step.params["eps"]))
+    centred = file.node("Sub", file.operand(x, dtype), _wide(file, mean, wide, dtype))
+    return _affine(file, _divided(file, centred, _wide(file, var, wide, dtype), step), step, wide)
+
+
+@emits("batch_norm")
+def _batch_norm(file: File, step: Step) -> str:
+    """With the statistics of the batch. Not BatchNormalization(training_mode=1): onnxruntime (1.31) optimizes it to
+    wrong numbers where its running statistics are not used."""
+    return _by_steps(file, step)
+
+
+@emits("layer_norm")
+def _layer_norm(file: File, step: Step) -> str:
+    x, gamma, beta = step.inputs
+    axes = step.params["axis"]
+    if axes != tuple(range(x.ndim - len(axes), x.ndim)):
+        return _by_steps(file, step)
+    scale = np.ones([x.shape[k] for k in axes]) if gamma is None else gamma
+    names = [file.operand(value, step.out.dtype) for value in (x, scale, *([] if beta is None else [beta]))]
+    return file.node("LayerNormalization", *names, axis=-len(axes), epsilon=float(step.params["eps"]))
+
+
+def _by_steps(file: File, step: Step) -> str:
+    x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
+    centred = file.node("Sub", x, _over(file, "ReduceMean", x, axes, True))
+    var = _over(file, "ReduceMean", file.node("Mul", centred, centred), axes, True)
+    return _affine(file, _divided(file, centred, var, step), step, step.params["wide"])
+
+
+def unsupported(step: Step) -> NotImplementedError:
+    """The error for a step without an entry."""
+    line = getattr(step.out, "_line", None)
+    where = f" (recorded at {line[0]}:{line[1]})" if line else ""
+    shape = tuple(raw(step.out).shape)
+    return NotImplementedError(
+        f"export: ONNX has no operator for {step.op}, which made a result of shape {shape}{where}; write this part "
+        f"with other primitives: {', '.join(sorted(set(TABLE) - {'linear', 'softmax', 'log_softmax'}))}"
+    )

@@ -1,0 +1,259 @@
+"""What is exported: a function called on example inputs, and the ops that it recorded as plain steps.
+
+A recording knows which op made what. It cannot know what a function computed beside the graph (from `.data`, from a
+shape), so the function is recorded again on other values, and with one row more: a constant that moves between the
+first two depends on the inputs and is refused; what differs in the third needs the batch size and fixes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..context import switched
+from ..nn import frozen_statistics
+from ..ops.reductions import axes_of, count
+from ..record import Primitive, Traced, describe
+from ..tensor import Tensor
+
+
+@dataclass
+class Step:
+    """One operation: a primitive's name or a pattern's, what it is given, and the value that it made."""
+
+    op: str
+    inputs: tuple[Any, ...]  # Traced, or constants
+    params: dict[str, Any]
+    out: Any
+
+
+@dataclass
+class Recording:
+    """A function's inputs, its steps in order, and its outputs."""
+
+    inputs: list[Any]
+    steps: list[Step]
+    outputs: list[Any]
+    dynamic: bool = False  # does the same program serve any number of rows?
+    fixed_because: str = ""
+    open_axes: dict[Any, set[int]] = field(default_factory=dict)  # of each value: the axes along which rows lie
+
+    def made(self) -> dict[Any, int]:
+        """The position of the step that made each value."""
+        return {step.out: k for k, step in enumerate(self.steps)}
+
+
+class _Watch:
+    """Keeps what made each result without a gradient (comparisons, masks), of which the engine keeps no history."""
+
+    def __init__(self) -> None:
+        self.flat: dict[Any, tuple[Primitive, tuple[Any, ...]]] = {}
+
+    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...]) -> None:
+        if out.op is None and inputs:
+            self.flat[out] = op, inputs
+
+    def pulled(self, node: Traced, g: Any, steps: Any) -> None:
+        pass
+
+
+def record(function: Callable[..., Any], arrays: Sequence[Any]) -> Recording:
+    """The steps of `function` on Tensors of these arrays; modules keep their running statistics."""
+    inputs = [Tensor(a, requires_grad=np.asarray(a).dtype.kind == "f") for a in arrays]
+    watch = _Watch()
+    watched = switched(lambda context: context._replace(recording=True, lines=True, watch=watch))
+    with frozen_statistics(), watched:
+        result = function(*inputs)
+    outputs = list(result) if isinstance(result, (list, tuple)) else [result]
+    for y in outputs:
+        if not isinstance(y, Tensor):
+            raise TypeError(f"export: the function must return a Tensor, or several; it returned {type(y).__name__}")
+        if y.op is None and y not in watch.flat and y not in set(inputs):
+            raise ValueError(
+                f"export: the result {describe(y)} has no graph, so there is nothing to export; what is computed from "
+                ".data or under no_grad is not recorded, and the inputs must be floating-point"
+            )
+    return Recording(inputs, steps_of(outputs, watch.flat), outputs)
+
+
+def steps_of(outputs: Sequence[Any], flat: dict[Any, Any]) -> list[Step]:
+    """The steps that the outputs need, oldest first, with the patterns recognized that ONNX has operators for."""
+
+    def step(x: Any) -> Step | None:
+        if x.op is not None:
+            return Step(x.op.name, x.inputs, _settled(x), x)
+        if x in flat:
+            op, inputs = flat[x]
+            return Step(op.name, inputs, {}, x)
+        return None
+
+    made: dict[Any, Step] = {}
+    for x in _reached(outputs, step):
+        found = step(x)
+        assert found is not None
+        made[x] = _pattern(found, made)
+    return [made[x] for x in _reached(outputs, made.get)]
+
+
+def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Any]:
+    found: set[Any] = set()
+    stack = [x for x in outputs if isinstance(x, Traced)]
+    while stack:
+        x = stack.pop()
+        made = step(x) if x not in found else None
+        if made is not None:
+            found.add(x)
+            stack.extend(y for y in made.inputs if isinstance(y, Traced))
+    return sorted(found, key=lambda x: x.number)
+
+
+def _settled(x: Any) -> dict[str, Any]:
+    """The parameters of a recorded op with the axes counted out, for the shapes that it had."""
+    name, params = x.op.name, dict(x.params)
+    first = getattr(x.inputs[0], "shape", ()) if x.inputs else ()
+    if name in ("sum", "mean", "var", "std", "max", "min", "prod", "logsumexp"):
+        params["axis"] = axes_of(params["axis"], len(first))
+        if params.get("ddof"):
+            params["count"] = count(first, params["axis"])
+    elif name == "squeeze":
+        named = params["axis"]
+        params["axis"] = (
+            tuple([k for k, n in enumerate(first) if n == 1]) if named is None else axes_of(named, len(first))
+        )
+    elif name == "expand_dims":
+        axis = params["axis"]
+        params["axis"] = axes_of(axis, x.ndim)
+    elif name in ("reshape", "broadcast_to"):
+        params["shape"] = x.shape
+    return params
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Patterns: what minigrad writes as a graph and ONNX as one operator
+
+
+def _pattern(step: Step, made: dict[Any, Step]) -> Step:
+    if step.op == "sub":
+        return _log_softmax(step, made) or step
+    if step.op == "exp":
+        before = made.get(step.inputs[0])
+        if before is not None and before.op == "log_softmax":
+            return Step("softmax", before.inputs, before.params, step.out)
+    if step.op == "add":
+        return _linear(step, made) or step
+    return step
+
+
+def _log_softmax(step: Step, made: dict[Any, Step]) -> Step | None:
+    """shifted - log(sum(exp(shifted))), shifted = x - (the largest of each row, a constant)."""
+    chain = [step.inputs[1]]
+    for name in ("log", "sum", "exp"):
+        before = made.get(chain[-1]) if isinstance(chain[-1], Traced) else None
+        if before is None or before.op != name:
+            return None
+        chain.append(before.inputs[0])
+    shifted, total = chain[-1], made[chain[1]]
+    first = made.get(shifted) if isinstance(shifted, Traced) else None
+    axis = total.params["axis"]
+    if first is None or first.op != "sub" or shifted is not step.inputs[0] or len(axis) != 1:
+        return None
+    x, top = first.inputs
+    if not isinstance(x, Traced) or isinstance(top, Traced) or not total.params["keepdims"]:
+        return None
+    largest = x._array.max(axis=axis, keepdims=True)
+    if not np.array_equal(top, np.where(np.isfinite(largest), largest, 0)):
+        return None
+    return Step("log_softmax", (x,), {"axis": axis[0]}, step.out)
+
+
+def _linear(step: Step, made: dict[Any, Step]) -> Step | None:
+    """x @ weight + bias for a matrix x."""
+    z, bias = step.inputs
+    before = made.get(z) if isinstance(z, Traced) else None
+    if before is None or before.op != "matmul" or getattr(bias, "ndim", 0) != 1:
+        return None
+    x, weight = before.inputs
+    if getattr(x, "ndim", 0) != 2 or getattr(weight, "ndim", 0) != 2 or bias.shape != weight.shape[1:]:
+        return None
+    return Step("linear", (x, weight, bias), {}, step.out)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The same function on other inputs
+
+
+def other_values(arrays: Sequence[Any], rng: np.random.Generator) -> list[Any]:
+    """Arrays of the same shapes with other numbers: rows reversed and scaled by up to a tenth, signs kept."""
+    return [(a[::-1] if a.ndim else a) * rng.uniform(0.9, 1.1, a.shape).astype(a.dtype) for a in arrays]
+
+
+def one_row_more(arrays: Sequence[Any]) -> list[Any] | None:
+    """The arrays with their first row once more; None where they have no common number of rows."""
+    rows = {a.shape[0] if a.ndim else 0 for a in arrays}
+    if len(rows) != 1 or 0 in rows:
+        return None
+    return [np.concatenate([a, a[:1]]) for a in arrays]
+
+
+def difference(a: Recording, b: Recording) -> str:
+    """What keeps two recordings of one function from being the same program; empty if nothing does."""
+    if [step.op for step in a.steps] != [step.op for step in b.steps] or len(a.outputs) != len(b.outputs):
+        return "the function took another path through its code"
+    places = [{**{x: ("input", k) for k, x in enumerate(r.inputs)}, **r.made()} for r in (a, b)]
+    for s, t in zip(a.steps, b.steps, strict=True):
+        for x, y in zip(s.inputs, t.inputs, strict=True):
+            known = [place.get(z) if isinstance(z, Traced) else None for z, place in zip((x, y), places, strict=True)]
+            if known[0] != known[1] or (known[0] is None and not same(x, y)):
+                return f"{s.op} used {_words(x)}, which was computed from the inputs outside the graph"
+        if s.params.keys() != t.params.keys() or not all(
+            same(s.params[k], t.params[k]) for k in s.params if k != "shape" or s.op not in ("reshape", "broadcast_to")
+        ):
+            return f"the parameters of {s.op} changed"
+    return ""
+
+
+def same(x: Any, y: Any) -> bool:
+    """Are two constants equal, whatever they are made of?"""
+    if x is y:
+        return True
+    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
+        return len(x) == len(y) and all(map(same, x, y))
+    if isinstance(x, slice) and isinstance(y, slice):
+        return (x.start, x.stop, x.step) == (y.start, y.stop, y.step)
+    x, y = (z._array if isinstance(z, Traced) else z for z in (x, y))
+    if isinstance(x, (np.ndarray, np.generic)) or isinstance(y, (np.ndarray, np.generic)):
+        a, b = np.asarray(x), np.asarray(y)
+        return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return bool(x == y or (isinstance(x, float) and isinstance(y, float) and math.isnan(x) and math.isnan(y)))
+
+
+def _words(x: Any) -> str:
+    return f"the constant {describe(x)}" if isinstance(x, (Traced, np.ndarray)) else f"the number {x!r}"
+
+
+def stretched(a: Recording, b: Recording) -> str:
+    """Mark shapes that grow by the row that `b` has more with -1, in a's parameters; what cannot be is said."""
+    rows = a.inputs[0].shape[0]
+    for s, t in zip(a.steps, b.steps, strict=True):
+        old, new = s.out.shape, t.out.shape
+        if len(old) != len(new) or any(
+            m not in (n, n + 1) or (m == n + 1 and n != rows) for n, m in zip(old, new, strict=True)
+        ):
+            return f"the result of {s.op} has shape {old} for {rows} rows and {new} for {rows + 1}"
+        grows = tuple([-1 if m != n else n for n, m in zip(old, new, strict=True)])
+        a.open_axes[s.out] = {k for k, n in enumerate(grows) if n == -1}
+        if s.op == "reshape":
+            if grows.count(-1) > 1:
+                return "a reshape has the number of rows in it twice"
+            s.params["shape"] = grows
+        elif s.op == "broadcast_to":
+            before = (1,) * (len(old) - s.inputs[0].ndim) + tuple(s.inputs[0].shape)
+            after = (1,) * (len(old) - t.inputs[0].ndim) + tuple(t.inputs[0].shape)
+            if any(n == -1 and p == q for n, p, q in zip(grows, before, after, strict=True)):
+                return "broadcast_to stretches to the number of rows"
+            s.params["shape"] = tuple([1 if n == -1 else n for n in grows])
+    return ""

@@ -1,0 +1,300 @@
+"""The ONNX file: names, constants, nodes and shapes collected, checked by onnx' own checker, then written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..extras import needs
+from ..files import PathLike, written_aside
+from ..randomness import restore, state_of
+from ..record import Traced, raw
+from ..tensor import Tensor
+from .operators import TABLE, unsupported
+from .recording import Recording, Step, difference, one_row_more, other_values, record, steps_of, stretched
+
+OPSET, IR = 20, 9  # of early 2024: what onnxruntime 1.18 and newer read
+ROWS = "batch"
+
+
+def onnx(
+    what: Any,
+    path: PathLike,
+    inputs: Any = None,
+    *,
+    names: Sequence[str] | None = None,
+    dtype: str = "float32",
+    dynamic_batch: bool | None = None,
+    training: bool = False,
+) -> None:
+    """Write a model, a function or a recorded graph as an ONNX file, for Netron, onnxruntime and whatever reads ONNX.
+
+    what: a Module, a function of Tensors, or a Tensor (or several) with its graph. inputs: an example array, or one
+    for each argument, to call it with; a network that begins with Linear or BatchNorm1d needs none. For a graph: the
+    leaves that become inputs of the file; without it all leaves do, their values as defaults. names: of the inputs.
+    dtype: of all floating-point numbers in the file. training=False calls modules in eval(); running statistics and
+    generators are as before in either case.
+
+    Ops of composed graphs become the same ops of ONNX, a linear layer Gemm, batch norm in eval BatchNormalization,
+    layer norm LayerNormalization, softmax Softmax. Every value carries its shape. The number of rows is free where
+    the function does the same for any (dynamic_batch=True: an error where it does not; False: always as in the
+    example). NotImplementedError for what ONNX has no operator for, ValueError for a constant that was computed from
+    the inputs outside the graph; nothing is written then.
+
+    >>> import minigrad as mg
+    >>> net = mg.nn.MLP((4, 8, 3), norm="batch", rng=0)
+    >>> mg.export.onnx(net, "net.onnx")         # doctest: +SKIP
+    """
+    library = needs("onnx", "exporting to ONNX", extra="onnx")
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"export: dtype={dtype!r} must be 'float32' or 'float64'")
+    listed = list(what) if isinstance(what, (list, tuple)) else [what]
+    if all(isinstance(y, Tensor) for y in listed) and listed:
+        recording, defaults = _of_graph(listed, inputs)
+    elif callable(what):
+        recording, defaults = _of_function(what, inputs, dynamic_batch, training), False
+    else:
+        raise TypeError(f"export: expected a Module, a function or Tensors with a graph, got {type(what).__name__}")
+    if names is not None and (len(names) != len(recording.inputs) or len(set(names)) < len(names)):
+        raise ValueError(f"export: names={list(names)!r} must be {len(recording.inputs)} different names")
+    file = File(library, recording, np.dtype(dtype), names, defaults)
+    with written_aside(path) as target:
+        target.write(file.model().SerializeToString())
+
+
+def _of_graph(outputs: list[Any], inputs: Any) -> tuple[Recording, bool]:
+    steps = steps_of(outputs, {})
+    if not steps:
+        raise ValueError("export: the tensor has no graph; nothing that it was computed from requires a gradient")
+    leaves = list(dict.fromkeys(x for s in steps for x in s.inputs if isinstance(x, Traced) and x.op is None))
+    if inputs is None:
+        return Recording(leaves, steps, outputs), True
+    chosen = [inputs] if isinstance(inputs, Traced) else list(inputs)
+    for x in chosen:
+        if x not in set(leaves):
+            raise ValueError(
+                "export: inputs= of a graph are leaves that it was computed from; for arrays give a function"
+            )
+    return Recording(chosen, steps, outputs), False
+
+
+def _of_function(function: Callable[..., Any], inputs: Any, dynamic: bool | None, training: bool) -> Recording:
+    arrays = _examples(function, inputs)
+    modules = [m for _, m in function.named_modules()] if isinstance(function, nn.Module) else []
+    modes = [(m, m.training) for m in modules]
+    states = [(g, state_of(g)) for g in function.generators()] if isinstance(function, nn.Module) else []
+    rng = np.random.default_rng(0)
+    try:
+        for m in modules:
+            m.training = training
+        first = record(function, arrays)
+        wrong = difference(first, record(function, other_values(arrays, rng))) or _when_negated(function, arrays, first)
+        if wrong:
+            raise ValueError(
+                f"export: {wrong}; use minigrad's functions instead of .data, and no dropout (training=False)"
+            )
+        if dynamic is not False:
+            first.fixed_because = _for_any_rows(function, arrays, first)
+            first.dynamic = not first.fixed_because
+        if dynamic and not first.dynamic:
+            raise ValueError(f"export: the number of rows cannot be left open: {first.fixed_because}")
+        return first
+    finally:
+        for m, mode in modes:
+            m.training = mode
+        for g, state in states:
+            restore(g, state)
+
+
+def _when_negated(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
+    """The same with all signs changed, for masks such as x.data > 0; nothing where the function cannot take them."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            second = record(function, [-a for a in arrays])
+    except Exception:  # whatever the user's code says of such numbers
+        return ""
+    return difference(first, second) if all(np.isfinite(s.out._array).all() for s in second.steps) else ""
+
+
+def _for_any_rows(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
+    more = one_row_more(arrays)
+    if more is None:
+        return "the inputs have no common number of rows"
+    try:
+        second = record(function, more)
+    except Exception as error:  # whatever the user's code says of one row more: then it is for this many
+        return f"with one row more it failed: {error}"
+    return difference(first, second) or stretched(first, second)
+
+
+def _examples(function: Callable[..., Any], inputs: Any) -> list[Any]:
+    if inputs is None:
+        for _, module in function.named_modules() if isinstance(function, nn.Module) else ():
+            width = module.weight.shape[0] if isinstance(module, nn.Linear) else getattr(module, "num_features", None)
+            if width is not None:
+                like = next(iter(module.parameters()), None)
+                drawn = np.random.default_rng(0).normal(size=(3, width))
+                return [drawn.astype(like.dtype if like is not None else float)]
+        raise ValueError("export: give inputs=, an example array for each argument of the function")
+    many = isinstance(inputs, (list, tuple)) and all(hasattr(x, "shape") for x in inputs)
+    arrays = [np.array(raw(x)) for x in (inputs if many else [inputs])]
+    for a in arrays:
+        if a.dtype.kind != "f":
+            raise TypeError(
+                f"export: example inputs must be floating-point, got {a.dtype}; convert with .astype(float)"
+            )
+    return arrays
+
+
+class File:
+    """An ONNX graph in the making: what the entries of the table add nodes and constants to."""
+
+    def __init__(
+        self, library: Any, recording: Recording, floats: np.dtype[Any], names: Sequence[str] | None, defaults: bool
+    ) -> None:
+        self.library, self.recording, self.floats = library, recording, floats
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self.shapes: list[Any] = []
+        self.known: dict[Any, str] = {}  # name of each value
+        self.given = set(recording.inputs)
+        self.taken: set[str] = set()
+        self.prefix = ""
+        for k, x in enumerate(recording.inputs):
+            self.known[x] = self.fresh(names[k] if names else x.name or ("x" if k == 0 else f"x{k}"))
+        self.inputs = [self.described(self.known[x], x) for x in recording.inputs]
+        if defaults:
+            for x in recording.inputs:
+                self.constants[self.known[x]] = x._array.astype(self.typed(x.dtype))
+        for step in recording.steps:
+            self.add(step)
+        self.told: set[Any] = set()
+        self.outputs = [self.output(y) for y in recording.outputs]
+
+    def add(self, step: Step) -> None:
+        """The nodes of one step, the last of them with the tensor's own name and its shape."""
+        emitter = TABLE.get(step.op)
+        if emitter is None:
+            raise unsupported(step)
+        self.prefix = "/".join([*step.out.scope, step.out.name or step.op])
+        made = emitter(self, step)
+        if not self.nodes or made not in self.nodes[-1].output:
+            made = self.node("Identity", made)
+        name = self.fresh(step.out.name or step.op)
+        self.nodes[-1].output[0] = name
+        self.known[step.out] = name
+        self.shapes.append(self.described(name, step.out))
+
+    def output(self, y: Any) -> Any:
+        """The description of an output; one that is an input, or stands twice, gets a node of its own."""
+        name = self.known[y]
+        if y in self.given or y in self.told:
+            self.prefix = "output"
+            name = self.node("Identity", name)
+        self.told.add(y)
+        return self.described(name, y)
+
+    def model(self) -> Any:
+        """The whole, checked."""
+        from .. import __version__
+
+        helper = self.library.helper
+        outputs = {y.name for y in self.outputs}
+        constants = [self.library.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
+        inner = [shape for shape in self.shapes if shape.name not in outputs]
+        graph = helper.make_graph(self.nodes, "minigrad", self.inputs, self.outputs, constants, value_info=inner)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR,
+            producer_name="minigrad",
+            producer_version=__version__,
+        )
+        self.library.checker.check_model(model, full_check=True)
+        return model
+
+    # names, types and shapes --------------------------------------------------------------------------------
+
+    def fresh(self, wanted: str) -> str:
+        """`wanted`, or with a number where that is taken."""
+        name, k = wanted, 1
+        while name in self.taken:
+            k += 1
+            name = f"{wanted}_{k}"
+        self.taken.add(name)
+        return name
+
+    def typed(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """The dtype that a value has in the file."""
+        return self.floats if dtype.kind == "f" else np.dtype(bool) if dtype.kind == "b" else np.dtype(np.int64)
+
+    def described(self, name: str, x: Any) -> Any:
+        """Name, type and shape of a value, with the number of rows left open where it is."""
+        helper = self.library.helper
+        shape: list[Any] = list(x.shape)
+        if self.recording.dynamic:
+            shape = [ROWS if k in self.open_axes(x) else n for k, n in enumerate(shape)]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(self.typed(x.dtype)), shape)
+
+    def open_axes(self, x: Any) -> set[int]:
+        """The axes of a value along which the rows lie."""
+        if x in self.given:
+            return {0}
+        return self.recording.open_axes.get(x, set())
+
+    # what entries of the table use --------------------------------------------------------------------------
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node; the name of its result."""
+        result = self.fresh(f"{self.prefix}/{operator}")
+        self.nodes.append(self.library.helper.make_node(operator, list(inputs), [result], name=result, **attributes))
+        return result
+
+    def name(self, x: Any) -> str:
+        """The name of a value; a leaf that is not an input, or an array, becomes a constant of the file."""
+        if isinstance(x, Traced) and x in self.known:
+            return self.known[x]
+        if isinstance(x, Traced):
+            self.known[x] = self.constant(x._array, x._array.dtype, x.name or "constant")
+            return self.known[x]
+        return self.constant(x, np.asarray(x).dtype)
+
+    def operand(self, x: Any, dtype: np.dtype[Any]) -> str:
+        """The name of a value as `dtype`, cast where it is of another."""
+        if isinstance(x, Traced):
+            name = self.name(x)
+            return name if self.typed(x._array.dtype) == self.typed(dtype) else self.cast(name, dtype)
+        return self.constant(x, dtype)
+
+    def alike(self, step: Step) -> list[str]:
+        """The inputs of a step, all of the one dtype that NumPy computes it in."""
+        kinds = [raw(x) for x in step.inputs]
+        dtype = np.result_type(*kinds)
+        if step.op in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh") or step.out.dtype.kind == "f":
+            dtype = step.out.dtype
+        return [self.operand(x, dtype) for x in step.inputs]
+
+    def cast(self, name: str, dtype: np.dtype[Any]) -> str:
+        """A value in another dtype."""
+        return self.node("Cast", name, to=self.library.helper.np_dtype_to_tensor_dtype(self.typed(dtype)))
+
+    def constant(self, value: Any, dtype: np.dtype[Any], name: str = "constant") -> str:
+        """A constant of the file."""
+        name = self.fresh(name)
+        self.constants[name] = np.ascontiguousarray(np.asarray(value).astype(self.typed(dtype))).reshape(
+            np.shape(value)
+        )
+        return name
+
+    def number(self, value: float) -> str:
+        """A floating-point constant."""
+        return self.constant(value, self.floats)
+
+    def integers(self, values: Sequence[int]) -> str:
+        """A list of integers, such as axes or a shape."""
+        return self.constant(np.array([int(n) for n in values], np.int64), np.dtype(np.int64))
