@@ -72,6 +72,7 @@ def test_cifar10_from_arrays(tmp_path: Path, capsys: Any):
         (["digits", "--lr", "-1"], "lr=-1.0"),
         (["digits", "--seed", "-1"], "a seed is an integer"),
         (["digits", "--save", "no/such/w.npz"], "its folder does not exist"),
+        (["digits", "--plot", "history.txt"], "must end in .png, .svg or .pdf"),
     ],
 )
 def test_wrong_input_ends_with_one_line_and_status_2(options: list[str], text: str, capsys: Any):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import data, losses, nn, optim, training
+from ..extras import needs
 from ..files import load_arrays
 from .problems import Problem
 
@@ -69,6 +70,10 @@ def _run(args: argparse.Namespace) -> int:
     for path in (args.plot, args.csv, args.save, args.checkpoint):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise Problem(f"cannot write {path}: its folder does not exist")
+    if args.plot is not None:
+        needs("matplotlib", "--plot")  # better said now than after the training
+        if Path(args.plot).suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise Problem(f"--plot {args.plot} must end in .png, .svg or .pdf")
     if args.norm != "batch" and (args.convention or args.bias_correction):
         raise Problem(f"--convention and --bias-correction are batch norm's, but --norm is {args.norm}")
     if args.data is not None and args.dataset != "cifar10":
