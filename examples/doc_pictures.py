@@ -1,0 +1,102 @@
+"""The pictures of the pages in docs/, light and dark, drawn from the programs that the pages show.
+
+    python -m examples.doc_pictures --out docs/pictures            all of them
+    python -m examples.doc_pictures batch-norm-staged --out .      one
+
+first-graph          docs/first-graph.md: one neuron, a loss, and what comes back
+batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
+batch-norm-fused     docs/batch-norm.md: the same as one op
+blamed               docs/fused-primitives.md: a wrong rule, found and marked in its graph
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import minigrad as mg
+from minigrad import chapter
+from minigrad.drawing import RendererNotFound
+
+
+def first_graph(**options: Any) -> Any:
+    """tanh(w x + b) against three targets."""
+    x = mg.tensor([0.5, -1.0, 2.0], name="x")
+    target = mg.tensor([1.0, 0.0, 1.0], name="target")
+    w = mg.tensor(0.5, requires_grad=True, name="w")
+    b = mg.tensor(0.1, requires_grad=True, name="b")
+    y = mg.tanh((w * x + b).named("z")).named("y")
+    loss = mg.mean(mg.square((y - target).named("error"))).named("loss")
+    loss.backward()
+    return mg.draw(loss, **options)
+
+
+def _affine() -> tuple[Any, Any, Any]:
+    x = mg.tensor(chapter.z(), requires_grad=True, name="x")
+    gamma = mg.tensor([2.0, -0.5, 1.5], requires_grad=True, name="gamma")
+    return x, gamma, mg.tensor([0.1, 0.2, -0.3], requires_grad=True, name="beta")
+
+
+def batch_norm_staged(**options: Any) -> Any:
+    """The variance spelled out, as the derivation has it."""
+    y = mg.batch_norm_composed(*_affine(), variance="staged")
+    return mg.draw(y, gradient=chapter.dq(), **options)
+
+
+def batch_norm_fused(**options: Any) -> Any:
+    """One node, with what it keeps."""
+    return mg.draw(mg.batch_norm(*_affine()).named("y"), gradient=chapter.dq(), **options)
+
+
+@mg.primitive(formula="x**3")
+def cube(x: Any) -> Any:
+    """A primitive whose rule has the wrong factor; for the page about finding such."""
+    return x * x * x
+
+
+cube.defvjp(lambda g, out, x: g * 2.0 * x * x)
+
+
+def blamed(**options: Any) -> Any:
+    """A small net with the wrong rule in its middle."""
+    x = mg.tensor([[0.5, -1.0], [2.0, 0.3]], name="x")
+    w = mg.tensor([[1.0, -0.5], [0.2, 0.8]], requires_grad=True, name="w")
+    hidden = cube((x @ w).named("z")).named("hidden")
+    loss = mg.mean(mg.square(hidden)).named("loss")
+    loss.backward()
+    return mg.draw(loss, marks=mg.check.blame(loss), **options)
+
+
+PICTURES: dict[str, Callable[..., Any]] = {
+    "first-graph": first_graph,
+    "batch-norm-staged": batch_norm_staged,
+    "batch-norm-fused": batch_norm_fused,
+    "blamed": blamed,
+}
+THEMES = {"light": "", "dark": "-dark"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw those named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m examples.doc_pictures", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)} (all)")
+    parser.add_argument("--out", default="doc-pictures", metavar="FOLDER", help="where to (doc-pictures)")
+    args = parser.parse_args(argv)
+    unknown = [name for name in args.names if name not in PICTURES]
+    if unknown:
+        parser.error(f"there is no picture {unknown[0]!r}; there are {', '.join(PICTURES)}")
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in args.names or PICTURES:
+        for theme, ending in THEMES.items():
+            try:
+                print(f"wrote {PICTURES[name](theme=theme).save(out / f'{name}{ending}.svg')}")
+            except RendererNotFound as error:
+                parser.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

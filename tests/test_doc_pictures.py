@@ -1,0 +1,63 @@
+"""Every picture in docs/ is shown, light and dark, is small, and is what its command draws today."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+from examples.doc_pictures import PICTURES, THEMES, main
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "pictures"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LARGEST = 60_000  # bytes
+
+
+def words(svg):
+    return {html.unescape(text).replace("\xa0", " ").strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
+
+
+def test_what_the_pages_show_is_there():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r'(?:src|srcset)="([^"]+)"', text):
+            assert (page.parent / target).is_file(), f"{page.name} shows {target}"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_each_is_shown_in_both_themes_and_named_with_its_command(name):
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    shown = [text for text in pages if f'src="pictures/{name}.svg"' in text]
+    assert len(shown) == 1
+    assert f'<source media="(prefers-color-scheme: dark)" srcset="pictures/{name}-dark.svg">' in shown[0]
+    commands = re.findall(r"`python -m examples\.doc_pictures ([^`]*) --out docs/pictures`", shown[0])
+    assert any(name in command.split() for command in commands)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("theme", THEMES)
+def test_each_is_small_and_up_to_date(name, theme):
+    path = FOLDER / f"{name}{THEMES[theme]}.svg"
+    svg = path.read_text(encoding="utf-8")
+    assert len(svg) < LARGEST
+    drawing = PICTURES[name](theme=theme)
+    colour = {"light": "#ffffff", "dark": "#0f1419"}[theme]
+    assert colour in svg.lower()
+    said = " ".join(words(svg))
+    for node in drawing.graph.nodes:
+        assert node.name in said
+        assert not node.expression or node.short in said, f"run python -m examples.doc_pictures {name}"
+        assert node.mark in said
+
+
+def test_the_command_writes_both_themes_and_refuses_what_it_does_not_know(tmp_path, capsys):
+    assert main(["first-graph", "--out", str(tmp_path / "new")]) == 0
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["first-graph-dark.svg", "first-graph.svg"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["nothing", "--out", str(tmp_path / "other")])
+    assert "there is no picture 'nothing'; there are first-graph" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
