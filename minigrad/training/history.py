@@ -16,7 +16,7 @@ from ..notebook import Shown, block, curves, lines, table
 Array = np.ndarray[Any, Any]
 
 
-@dataclass
+@dataclass(repr=False)
 class History(Shown):
     """What a training gave.
 
@@ -38,6 +38,10 @@ class History(Shown):
         if self.epochs and name not in self.epochs[0]:
             raise KeyError(f"{name!r}; there are {', '.join(self.epochs[0])}")
         return [row[name] for row in self.epochs]
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={value:.6g}" for name, value in self.epochs[-1].items()) if self.epochs else ""
+        return f"History({len(self.loss)} steps, {len(self.epochs)} epochs{'; last: ' + last if last else ''})"
 
     def _html(self) -> str:
         steps = [float(k) for k in range(1, len(self.loss) + 1)]
