@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..record import Traced
+
 Array: TypeAlias = Any
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 Answers: TypeAlias = dict[str, Any]
@@ -84,6 +86,10 @@ class Exercise:
         shape = inputs[self.inputs.index(like)].shape
         if not hasattr(d, "shape") or not hasattr(d, "sum"):
             raise Unfit(f"{step} must be an array of the shape of {like}, {shape}; it is {type(d).__name__}")
+        if isinstance(d, Traced) and not any(isinstance(x, Traced) for x in inputs):
+            raise Unfit(f"{step} is a Tensor, but arrays were given: compute with what comes in, arrays or Tensors")
+        if d.dtype.kind not in "fiub":
+            raise Unfit(f"{step} must hold real numbers; it holds {d.dtype}")
         lead = d.ndim - len(shape)
         own = d.shape[max(lead, 0) :]
         if lead < 0 or any(n not in (1, m) for n, m in zip(shape, own, strict=True)):

@@ -11,7 +11,7 @@ from minigrad.exercises import EXERCISES, beside, functions_of, judge, read
 from minigrad.exercises.hints import expected, same
 from minigrad.record import registry
 
-from .answers import RIGHT, WRONG, file_of, norm, rule, steps
+from .answers import NINE, RIGHT, WRONG, file_of, norm, rule, steps
 
 RIGHT_CASES = [(name, body) for name, bodies in RIGHT.items() for body in bodies]
 WRONG_CASES = [(name, body, word) for name, bodies in WRONG.items() for body, word in bodies]
@@ -141,6 +141,19 @@ def test_wrong_answers_are_located(here):
     assert "likely" not in text
 
 
+def test_what_is_wrong_for_other_sizes_only_is_located_there(here):
+    found = judged(here, "var", rule("g * (2 / 5) * (x - x.mean(axis=0))"))
+    assert found.hints == (("dx", "off by a factor that depends on the size of the data: 1, 0.8"),)
+    assert "gradcheck of var: WRONG" in str(found)
+
+
+def test_what_is_wrong_at_gamma_zero_is_located_there(here):
+    found = judged(here, "batch_norm", norm(0, NINE, d_gamma="g * (out - beta) / gamma"))
+    assert found.hints[0][0] == "d_gamma"
+    assert "gradcheck of batch_norm: WRONG" in str(found)
+    assert "gamma[1]" in str(found)
+
+
 def test_right_once_and_wrong_twice(here):
     frozen = "(inv_std.detach() if hasattr(inv_std, 'detach') else inv_std)"
     body = norm(0, f"{frozen} * (h - mean(h) - x_hat * mean(h * x_hat))")
@@ -255,6 +268,11 @@ def test_what_cannot_be_drawn_is_said(here, capsys):
         ("EXERCISE = 'sqrt'\ndef rule(g, out, x):\n  raise Exception\n", "line 3: Exception: no message"),
         ("EXERCISE = 'batch_norm_staged'\ndef backward(g, z, gamma, beta, eps):\n  return g\n", "dict with dq, d_beta"),
         ("EXERCISE = 'batch_norm_staged'\ndef backward(g, z, gamma, beta, eps):\n  return {'a': g}\n", "a dict with a"),
+        (
+            "EXERCISE = 'sqrt'\nimport minigrad as mg\ndef rule(g, out, x): return mg.tensor(x)\n",
+            "line 3: dx is a Tensor",
+        ),
+        ("EXERCISE = 'sqrt'\ndef rule(g, out, x): return g * 1j\n", "line 2: dx must hold real numbers"),
         ("a = '\0'", "mine.py"),
     ],
 )
