@@ -323,13 +323,15 @@ def count(frame, event, argument):
     if calls == kill_after:
         os.kill(os.getpid(), signal.SIGKILL)
 
+ends = []
 if kill_after:
     sys.setprofile(count)
 training.fit(net, mg.cross_entropy, optimizer, (x, y), val=(x, y), metrics=[training.accuracy], epochs=12,
-             batch_size=16, checkpoint=path, progress=False)
+             batch_size=16, checkpoint=path, progress=False,
+             callbacks=[lambda run: ends.append(calls) if run.event == "epoch" else None])
 sys.setprofile(None)
 net.save(path + ".weights.npz")
-print(calls)
+print(*ends)
 """
 
 
@@ -342,14 +344,15 @@ def test_a_run_killed_at_twenty_moments_ends_with_the_same_bytes(tmp_path: Path)
 
     whole = run("whole.npz", 0)
     assert whole.returncode == 0, whole.stderr
-    total = int(run("counted.npz", 10**9).stdout)
-    moments = np.random.default_rng(4).integers(1, total // 4, 20).tolist()
+    ends = [int(calls) for calls in run("counted.npz", 10**9).stdout.split()]  # of the epochs
+    start = ends[0] - (ends[1] - ends[0])  # what a process does before it trains, such as importing
+    moments = np.random.default_rng(4).integers(start, ends[3], 20).tolist()  # any time in four of the twelve
     kills, epochs = 0, []
     for moment in moments:
         kills += run("killed.npz", moment).returncode != 0
         if (tmp_path / "killed.npz").exists():
             epochs.append(len(load_arrays(tmp_path / "killed.npz")["history/epochs.loss"]))
-    assert kills >= 10  # later moments may find nothing left to do
+    assert kills >= 5  # later moments may find nothing left to do
     assert len(set(epochs)) > 3
     assert run("killed.npz", 0).returncode == 0
     for ending in ("", ".weights.npz"):
