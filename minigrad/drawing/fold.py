@@ -13,6 +13,8 @@ from .plain import Graph, Node, Scope
 
 FEWEST = 3  # equal blocks in a row
 LONGEST = 24  # items in a block that are looked for
+LONG = 500  # items in a row; a shorter one is also looked at from its second block on, where the first is different
+WORK = 100_000  # nodes looked at in all; what is not folded by then stays as it is
 
 Item = tuple[int | None, list[Node]]  # a scope and the ops in it, or None and one op on its own
 
@@ -22,10 +24,11 @@ def folded(graph: Graph) -> Graph:
     if any(node.made_by for node in graph.nodes):
         return graph  # backward nodes refer to forward ones: nothing there repeats without its context
     waiting: list[int | None] = [None]
+    budget = [WORK]
     while waiting:
         parent = waiting.pop(0)
-        while True:
-            smaller = _fold_once(graph, parent)
+        while budget[0] > 0:
+            smaller = _fold_once(graph, parent, budget)
             if smaller is None:
                 break
             graph = smaller
@@ -34,28 +37,43 @@ def folded(graph: Graph) -> Graph:
     return graph
 
 
-def _fold_once(graph: Graph, parent: int | None) -> Graph | None:
+def _fold_once(graph: Graph, parent: int | None, budget: list[int]) -> Graph | None:
     items = _items(graph, parent)
+    budget[0] -= len(graph)
     if len(items) < FEWEST:
         return None
-    outline = _outlines(graph, items)
-    runs: list[tuple[int, bool, int, int, int]] = []  # items covered, begins as the row does, where, period, times
-    for start in range(len(items)):
-        for period in range(1, min(LONGEST, (len(items) - start) // FEWEST) + 1):
-            block = outline[start : start + period]
-            times = 1
-            while outline[start + times * period : start + (times + 1) * period] == block:
-                times += 1
-            if times >= FEWEST:
-                runs.append((times * period, block[0][0] == outline[0][0], -start, -period, times))
-        if runs and runs[-1][0] > len(items) // 2 and len(items) > 1000:
-            break  # long loops: good enough, and quick
+    runs = _runs(_outlines(graph, items))
     for _, _, start, period, times in sorted(runs, reverse=True)[:50]:
+        if budget[0] <= 0:
+            break
+        budget[0] -= len(graph)
         blocks = [items[-start - k * period : -start - (k + 1) * period] for k in range(times)]
         done = _Row(graph, blocks).merged(parent)
         if done is not None:
             return done
     return None
+
+
+Run = tuple[int, bool, int, int, int]  # items covered, begins as the row does, -where, -period, times
+
+
+def _runs(outline: list[tuple[object, ...]]) -> list[Run]:
+    """Where blocks that look alike follow each other."""
+    runs: list[Run] = []
+    last = dict.fromkeys(range(1, LONGEST + 1), (0, 0))  # the run of each period that was found last
+    for start in range(len(outline)):
+        for period in range(1, min(LONGEST, (len(outline) - start) // FEWEST) + 1):
+            begun, end = last[period]
+            if begun + period <= start < end - period and end - begun > LONG:
+                continue  # inside a long run, a whole block later: nothing new that would be worth the time
+            block = outline[start : start + period]
+            times = 1
+            while outline[start + times * period : start + (times + 1) * period] == block:
+                times += 1
+            if times >= FEWEST:
+                last[period] = (begun if begun <= start < end else start, start + times * period)
+                runs.append((times * period, block[0][0] == outline[0][0], -start, -period, times))
+    return runs
 
 
 def _items(graph: Graph, parent: int | None) -> list[Item]:

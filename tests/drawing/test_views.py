@@ -1,5 +1,6 @@
 """Smaller views: modules collapsed by depth, repeated blocks folded, one module alone; and what is refused."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,17 @@ def test_a_long_loop_folds_instead_of_being_refused():
     assert g.ops == 10_000
     with pytest.raises(ValueError, match=r"depth=0.*module=.*max_nodes="):
         mg.draw(y, fold=False)
+
+
+def test_a_long_program_that_hardly_repeats_is_refused_in_time():
+    y = mg.tensor(np.ones(2), requires_grad=True)
+    ops = [mg.tanh, mg.sin, mg.cos, mg.sigmoid]
+    for k in np.random.default_rng(0).integers(0, 4, 6000):
+        y = ops[k](y)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="max_nodes=1000"):
+        mg.draw(y)
+    assert time.perf_counter() - start < 30  # 2 s on an idle machine; it was minutes before the work was bounded
 
 
 def test_one_module_alone():
