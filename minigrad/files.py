@@ -1,6 +1,6 @@
 """Files written aside and renamed, so that nobody ever finds half of one; arrays by name in .npz, never pickled.
 
-Knows NumPy and the file system alone.
+A name that ends in .safetensors is that format, where the package is there. Knows NumPy and the file system alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
+
+from .extras import needs
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -38,13 +40,21 @@ def written_aside(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 def save_arrays(path: PathLike, arrays: Mapping[str, Any]) -> None:
-    """Write arrays by name as .npz. The same arrays give the same bytes: no times, no compression, no pickle."""
+    """Write arrays by name as .npz, or as .safetensors if `path` ends so.
+
+    The same arrays give the same bytes: no times, no compression, no pickle.
+    """
     import zipfile
 
     checked = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in checked.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name} holds Python objects; only plain arrays are saved")
+    if _is_safetensors(path):
+        whole = _safetensors().save({name: array.copy(order="C") for name, array in checked.items()})
+        with written_aside(path) as file:
+            file.write(whole)
+        return
     with written_aside(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in checked.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -52,9 +62,14 @@ def save_arrays(path: PathLike, arrays: Mapping[str, Any]) -> None:
 
 
 def load_arrays(path: PathLike) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz file by name; ValueError if it is damaged or would need unpickling."""
+    """The arrays of an .npz or .safetensors file by name; ValueError if it is damaged or would need unpickling."""
+    if _is_safetensors(path):
+        library = _safetensors()
     try:
         with open(path, "rb") as file:
+            if _is_safetensors(path):
+                loaded: dict[str, np.ndarray[Any, Any]] = library.load(file.read())
+                return loaded
             found: Any = np.load(file, allow_pickle=False)
             if not isinstance(found, np.lib.npyio.NpzFile):
                 raise ValueError("it is not an .npz archive")
@@ -64,3 +79,11 @@ def load_arrays(path: PathLike) -> dict[str, np.ndarray[Any, Any]]:
         raise
     except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever their parsers do
         raise ValueError(f"{os.fspath(path)} cannot be read as arrays by name: {error}") from error
+
+
+def _is_safetensors(path: PathLike) -> bool:
+    return os.fspath(path).endswith(".safetensors")
+
+
+def _safetensors() -> Any:
+    return needs("safetensors.numpy", "a .safetensors file", extra="safetensors")

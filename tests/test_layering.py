@@ -13,7 +13,7 @@ HOME = Path(minigrad.__file__).parent
 
 # Each unit (a file, or a folder as one) may import those before it. "minigrad" is the package's own front.
 FLOORS = (
-    "files extras randomness notebook",
+    "extras files randomness notebook fast",
     "context record reads backward ops interop tensor derivatives anomalies",
     "functional losses normalization chapter",
     "check rewrite replay",
@@ -33,7 +33,7 @@ GUESTS = {
     "rich": {"training"},
     "joblib": {"training"},
     "sklearn": {"data"},
-    "numba": {"kernels"},
+    "numba": {"fast"},
 }
 
 FILES = sorted(HOME.rglob("*.py"))

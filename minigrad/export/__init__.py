@@ -1,7 +1,8 @@
-"""The way out to other tools: ONNX files."""
+"""The way out to other tools and back: ONNX files, PyTorch's and Keras' weights."""
 
 from __future__ import annotations
 
+from .states import from_keras_weights, from_torch_state, keras_weights, torch_state
 from .writing import onnx
 
-__all__ = ["onnx"]
+__all__ = ["from_keras_weights", "from_torch_state", "keras_weights", "onnx", "torch_state"]

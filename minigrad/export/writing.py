@@ -201,8 +201,6 @@ class File:
 
     def model(self) -> Any:
         """The whole, checked."""
-        from .. import __version__
-
         helper = self.library.helper
         outputs = {y.name for y in self.outputs}
         constants = [self.library.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
@@ -213,7 +211,6 @@ class File:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR,
             producer_name="minigrad",
-            producer_version=__version__,
         )
         self.library.checker.check_model(model, full_check=True)
         return model

@@ -133,7 +133,7 @@ class Module(Shown):
             write(tensor, given[name])
 
     def save(self, path: PathLike) -> None:
-        """Write the state to an .npz file, whole or not at all (never pickled)."""
+        """Write the state to an .npz (or .safetensors) file, whole or not at all; never pickled."""
         save_arrays(path, self.state_dict())
 
     def load(self, path: PathLike) -> None:

@@ -1,0 +1,166 @@
+"""Weights handed over: names and layouts as PyTorch has them, lists in Keras' order, and the way back from both.
+
+Plain arrays on either side: neither library is needed here. The same layers must stand on both sides, in a Sequential
+at the same places; eps and momentum of a batch norm are arguments of the layer there and not part of its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..nn import BatchNorm1d, LayerNorm, Linear, Module, Sequential
+from ..tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+class _Entry(NamedTuple):
+    """One tensor of a model: its name here and in PyTorch, the tensor, and whether PyTorch keeps the transpose."""
+
+    own: str
+    theirs: str
+    tensor: Tensor
+    transposed: bool
+
+
+_LABELS = {"gamma": "weight", "beta": "bias", "updates": "num_batches_tracked"}
+
+
+def _entries(module: Module, own: str = "", theirs: str = "") -> Iterator[_Entry]:
+    """All state that PyTorch keeps, too. (`start_share` is minigrad's: what bias_correction reckons with.)"""
+    normalizes = isinstance(module, (BatchNorm1d, LayerNorm))
+    for name, value in module._attributes():
+        if isinstance(value, Module):  # PyTorch numbers the parts of a Sequential, without "layers."
+            label = name.removeprefix("layers.") if isinstance(module, Sequential) else name
+            yield from _entries(value, f"{own}{name}.", f"{theirs}{label}.")
+        elif isinstance(value, Tensor) and not (normalizes and name == "start_share"):
+            label = _LABELS.get(name, name) if normalizes else name
+            yield _Entry(own + name, theirs + label, value, isinstance(module, Linear) and name == "weight")
+
+
+def _statistics(model: Module) -> dict[Tensor, Array]:
+    """Running statistics as eval() uses them: with the correction for a short training, where it is on."""
+    found: dict[Tensor, Array] = {}
+    for _, module in model.named_modules():
+        if isinstance(module, BatchNorm1d):
+            mean, var = module._inference_statistics()
+            found |= {module.running_mean: mean._array, module.running_var: var._array}
+    return found
+
+
+def torch_state(model: Module) -> dict[str, Array]:
+    """Copies of all state under PyTorch's names and in its layouts, for `load_state_dict` of the same modules there.
+
+    Linear: weight transposed to (outputs, inputs). BatchNorm1d and LayerNorm: gamma is weight, beta is bias; the
+    running statistics are those that eval() uses, `updates` is num_batches_tracked. A Sequential's parts are
+    numbered. Other modules keep their names.
+
+    >>> import minigrad as mg
+    >>> net = mg.nn.MLP((4, 8, 3), norm="batch", rng=0)
+    >>> state = torch_state(net)
+    >>> list(state)[:3], state["0.weight"].shape
+    (['0.weight', '1.weight', '1.bias'], (8, 4))
+    """
+    used = _statistics(model)
+    arrays = ((e, used.get(e.tensor, e.tensor._array)) for e in _entries(model))
+    return {e.theirs: np.array(a.T if e.transposed else a, order="C") for e, a in arrays}
+
+
+def from_torch_state(model: Module, state: Mapping[str, Any]) -> None:
+    """Write a state_dict of the same PyTorch modules into `model`: all of it, or nothing and a ValueError.
+
+    Tensors of PyTorch (on any device) or arrays; they take the model's dtype.
+    """
+    entries = list(_entries(model))
+    given = {name: _array(value) for name, value in state.items()}
+    wanted = {e.theirs: e for e in entries}
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
+    wrong = [f"{name} is missing" for name in wanted if name not in given and name not in optional]
+    wrong += [f"{name} is not known" for name in given if name not in wanted]
+    new: dict[str, Array] = {}
+    for name, e in wanted.items():
+        if name in given:
+            array = given[name].T if e.transposed else given[name]
+            if array.shape != e.tensor.shape:
+                expected = e.tensor.shape[::-1] if e.transposed else e.tensor.shape
+                wrong.append(f"{name} has shape {given[name].shape}, expected {expected}")
+            new[e.own] = array
+    _load("from_torch_state", model, new, wrong)
+
+
+def _keras_order(model: Module) -> list[tuple[str, Tensor]]:
+    """Names and tensors as `get_weights()` of the same Keras layers lists them."""
+    found: list[tuple[str, Tensor]] = []
+    for path, module in model.named_modules():
+        if isinstance(module, Linear):
+            names = ["weight", "bias"]
+        elif isinstance(module, BatchNorm1d):
+            names = ["gamma", "beta", "running_mean", "running_var"]
+        elif isinstance(module, LayerNorm):
+            names = ["gamma", "beta"]
+        else:
+            strange = [name for name, value in module._attributes() if isinstance(value, Tensor)]
+            if strange:
+                raise TypeError(
+                    f"{type(module).__name__} has {', '.join(strange)} of its own, and Keras' order knows Linear, "
+                    "BatchNorm1d and LayerNorm alone; hand its arrays over yourself, from state_dict()"
+                )
+            names = []
+        tensors = [(f"{path}.{name}" if path else name, getattr(module, name)) for name in names]
+        found += [(name, tensor) for name, tensor in tensors if tensor is not None]
+    return found
+
+
+def keras_weights(model: Module) -> list[Array]:
+    """Copies of all weights in Keras' order: [kernel, bias] of Dense, [gamma, beta, moving mean, moving variance] of
+    BatchNormalization, [gamma, beta] of LayerNormalization, layer by layer; for `set_weights` there.
+
+    >>> import minigrad as mg
+    >>> [array.shape for array in keras_weights(mg.nn.MLP((2, 8, 1), norm="batch", rng=0))]
+    [(2, 8), (8,), (8,), (8,), (8,), (8, 1), (1,)]
+    """
+    used = _statistics(model)
+    return [used.get(tensor, tensor._array).copy() for _, tensor in _keras_order(model)]
+
+
+def from_keras_weights(model: Module, weights: Iterable[Any]) -> None:
+    """Write weights as Keras' `get_weights()` lists them into `model`: all of them, or nothing and a ValueError.
+
+    Arrays or variables; they take the model's dtype. eps is not among them: BatchNorm1d(convention="keras") has Keras'.
+    """
+    order = _keras_order(model)
+    given = [_array(value) for value in weights]
+    wrong = []
+    if [a.shape for a in given] != [tensor.shape for _, tensor in order]:
+        expected = ", ".join(f"{name} {tensor.shape}" for name, tensor in order)
+        wrong.append(f"expected {expected}; got shapes {', '.join(str(a.shape) for a in given) or 'of nothing'}")
+    _load("from_keras_weights", model, {name: a for (name, _), a in zip(order, given, strict=False)}, wrong)
+
+
+def _array(value: Any) -> Array:
+    """A bare array of whatever holds one: PyTorch's tensors leave their graph and device for it."""
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu()
+    return np.asarray(value._array if isinstance(value, Tensor) else value)
+
+
+def _load(who: str, model: Module, new: dict[str, Array], wrong: list[str]) -> None:
+    """Put arrays in by name, in the model's dtypes; statistics that come from elsewhere need no correction."""
+    own = dict(model.named_tensors())
+    for name, array in new.items():
+        if array.dtype.kind not in "fiu" or (own[name].dtype.kind != "f" and array.dtype.kind == "f"):
+            wrong.append(f"{name} is {array.dtype}, which does not become {own[name].dtype}")
+    if wrong:
+        raise ValueError(
+            f"{who}: these weights do not fit {type(model).__name__}, nothing was changed: {'; '.join(wrong)}"
+        )
+    state = model.state_dict()
+    state |= {name: array.astype(own[name].dtype) for name, array in new.items()}
+    for path, module in model.named_modules():
+        if isinstance(module, BatchNorm1d):
+            name = f"{path}.start_share" if path else "start_share"
+            state[name] = np.zeros_like(state[name])
+    model.load_state_dict(state)
