@@ -71,8 +71,7 @@ class Pair(Picture):
         tops = [m for m in self.matches if not self.left[m.left].op and not self.right[m.right].op]
         tops.sort(key=lambda m: self.left[m.left].kind != "input")  # the data stands at the top of both
         for m in tops[:1]:  # on one rank, and an edge that keeps the left one left
-            ends = f"{LEFT}{m.left} -> {RIGHT}{m.right}"
-            extra.append(f"{{rank=same; {ends} [style=invis weight=0]}}")
+            extra.append(f"{{rank=same; {LEFT}{m.left} -> {RIGHT}{m.right} [style=invis weight=0]}}")
         extra += [_link(match, k, c) for k, match in enumerate(self.matches)]
         return document(parts, c, title=self._title, extra=extra)
 
