@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def add_to(commands: Any) -> None:
     check.add_argument("file", metavar="FILE", help="your file")
     check.add_argument("--order", type=int, choices=(1, 2), default=2, help="highest derivative asked for (2)")
     check.add_argument("--solution", action="store_true", help="print the solution, and draw it also if yours is wrong")
+    check.add_argument("--json", action="store_true", help="print what was found as JSON; no picture without --draw")
     check.add_argument("--draw", metavar="FILE", help=f"where the picture goes: {' '.join(ENDINGS)}")
     check.set_defaults(run=_check)
 
@@ -87,12 +89,18 @@ def _check(args: argparse.Namespace) -> int:
             raise failure(error, path) from error
     except Failed as failed:
         raise Problem(str(failed)) from failed
-    print(judgement)
-    if args.solution:
-        print("\nThe solution:\n")
-        print("\n\n".join(inspect.getsource(function).rstrip() for function in exercise.solution.values()))
+    source = "\n\n\n".join(inspect.getsource(function).rstrip() for function in exercise.solution.values())
+    told = []
     if judgement or args.solution:
-        _draw(exercise, functions, picture or Path(f"{path.stem}-beside-the-solution.svg"), asked=picture is not None)
+        if picture is not None or not args.json:
+            target = picture or Path(f"{path.stem}-beside-the-solution.svg")
+            told.append(_draw(exercise, functions, target, asked=picture is not None))
+    elif picture is not None:
+        told.append("no picture yet: the solution is on it, so it is drawn when yours is right, or with --solution")
+    if args.json:
+        print(json.dumps({**judgement.to_plain(), **({"solution": source} if args.solution else {})}, indent=1))
+        return 0 if judgement else 1
+    print("\n\n".join([str(judgement), *([f"The solution:\n\n{source}"] if args.solution else []), *told]))
     return 0 if judgement else 1
 
 
@@ -108,20 +116,20 @@ def _picture(args: argparse.Namespace) -> Path | None:
     return path
 
 
-def _draw(exercise: Any, functions: Any, target: Path, *, asked: bool) -> None:
-    """Draw both; where nothing was asked for and it cannot be done, say why and go on."""
+def _draw(exercise: Any, functions: Any, target: Path, *, asked: bool) -> str:
+    """Draw both, and say so; where no picture was asked for and it cannot be drawn, say why."""
     from ..drawing import RendererNotFound
     from ..exercises import beside
 
     try:
-        print(f"\nyours beside the solution: {beside(exercise, functions).save(target)}")
+        return f"yours beside the solution: {beside(exercise, functions).save(target)}"
     except RendererNotFound as error:
         if asked:
             raise Problem(f"cannot draw {target}: {error}") from error
-        print(f"\nno picture, for there is no renderer: {str(error).splitlines()[0]}")
+        return f"no picture, for there is no renderer: {str(error).splitlines()[0]}"
     except OSError as error:
         raise Problem(f"{target}: cannot be written ({error.strerror or error})") from error
     except Exception as error:  # the learner's functions on Tensors may raise anything
         if asked:
             raise Problem(f"cannot draw {target}: {error}") from error
-        print(f"\nno picture: {' '.join(str(error).split())}")
+        return f"no picture: {' '.join(str(error).split())}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..check import Gradcheck, gradcheck
 from ..drawing import Pair, draw_pair
+from ..notebook import Shown, block, lines
 from ..record import primitive
 from ..tensor import Tensor
 from .hints import hints, wrong_steps
@@ -18,7 +19,7 @@ from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Shown):
     """What was found. True if all that was asked for is right."""
 
     exercise: Exercise
@@ -31,24 +32,43 @@ class Judgement:
         return not self.hints and not self.second
 
     def __str__(self) -> str:
+        parts = [self._head(), *(f"  {text}" for text in self._said())]
+        if self.located is not None and not self.located:
+            parts += ["", str(replace(self.located, reasons=()))]  # the hints above say it better
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    def _html(self) -> str:
+        located = [] if self.located is None or self.located else [replace(self.located, reasons=())._html()]
+        return block(self._head(), [lines(self._said()), *located], ok=bool(self))
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return {
+            "exercise": self.exercise.name,
+            "right": bool(self),
+            "order": self.order,
+            "hints": [{"step": step, "hint": text} for step, text in self.hints],
+            "at_second_order": self.second or None,
+        }
+
+    def _head(self) -> str:
         name = self.exercise.name
         if self:
             return f"{name}: right" + (" to second order" if self.order == 2 else "")
-        lines = []
-        if self.hints:
-            lines.append(f"{name}: not right yet")
-            lines += [f"  {step}: {text}" for step, text in self.hints]
-            if self.exercise.in_order:
-                first = self.hints[0][0]
-                right = self.exercise.steps[: self.exercise.steps.index(first)] if first in self.exercise.steps else ()
-                lines.append(
-                    f"  ({', '.join(right) or 'nothing before it'} is right; what follows {first} waits for it)"
-                )
-        else:
-            lines += [f"{name}: right, but not differentiable once more", f"  {self.second}"]
-        if self.located is not None and not self.located:
-            lines += ["", str(replace(self.located, reasons=()))]  # the hints above say it better
-        return "\n".join(lines)
+        return f"{name}: not right yet" if self.hints else f"{name}: right, but not differentiable once more"
+
+    def _said(self) -> list[str]:
+        if not self.hints:
+            return [self.second] if self.second else []
+        said = [f"{step}: {text}" for step, text in self.hints]
+        first = self.hints[0][0]
+        if self.exercise.in_order and first in self.exercise.steps:
+            before = ", ".join(self.exercise.steps[: self.exercise.steps.index(first)])
+            right = f"{before}: right" if before else "nothing comes before it"
+            said.append(f"({right}; what follows {first} waits for it)")
+        return said
 
 
 def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgement:

@@ -114,4 +114,6 @@ def failure(error: BaseException, path: Path) -> Failed:
     text = str(error) or "no message"
     if isinstance(error, ValueError) and "read-only" in text:
         text += " (a rule must not write into what it is given: other rules read it too)"
+    if isinstance(error, ValueError) and "broadcast" in text:
+        text += " (a wrong axis, or keepdims=True left out?)"
     return Failed(path, line, f"{type(error).__name__}: {text}")

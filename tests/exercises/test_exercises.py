@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -131,7 +133,7 @@ def test_every_known_mistake_is_told_from_all_others(name, flag):
 def test_the_first_wrong_step_is_told(here):
     found = judged(here, "batch_norm_staged", steps(d_var="(dz_hat * (z - mu)).sum(axis=0) * inv_std ** 3"))
     assert [step for step, _ in found.hints] == ["d_var"]
-    assert "dq, d_beta, d_gamma, dz_hat is right; what follows d_var waits" in str(found)
+    assert "(dq, d_beta, d_gamma, dz_hat: right; what follows d_var waits for it)" in str(found)
 
 
 def test_wrong_answers_are_located(here):
@@ -224,6 +226,33 @@ def test_check_changes_nothing_but_the_picture(here, capsys):
     assert "right to second order" in capsys.readouterr().out
 
 
+def test_json(here, capsys):
+    assert checked(here, "sqrt", rule("g / out"), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["exercise"] == "sqrt"
+    assert found["right"] is False
+    assert [hint["step"] for hint in found["hints"]] == ["dx"]
+    assert "solution" not in found
+    assert checked(here, "sqrt", rule("g / (2 * out)"), "--json", "--solution") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["right"], found["hints"], found["at_second_order"]) == (True, [], None)
+    assert "g / (2.0 * out)" in found["solution"]
+    assert [p.name for p in here.iterdir()] == ["mine.py"]
+
+
+def test_in_a_notebook(here):
+    text = judged(here, "sqrt", rule("g / out"))._repr_html_()
+    assert "1/2 is missing" in text
+    assert text.startswith('<div class="minigrad"')
+    assert "right to second order" in judged(here, "sqrt", rule("g / (2 * out)"))._repr_html_()
+
+
+def test_a_picture_asked_for_too_early(here, capsys):
+    assert checked(here, "sqrt", rule("g / out"), "--draw", "a.dot") == 1
+    assert "no picture yet" in capsys.readouterr().out
+    assert [p.name for p in here.iterdir()] == ["mine.py"]
+
+
 def test_a_wrong_one_ends_with_1_and_shows_the_solution_when_asked(here, capsys):
     assert checked(here, "sqrt", rule("g / out")) == 1
     assert [p.name for p in here.iterdir()] == ["mine.py"]
@@ -272,6 +301,11 @@ def test_what_cannot_be_drawn_is_said(here, capsys):
             "EXERCISE = 'sqrt'\nimport minigrad as mg\ndef rule(g, out, x): return mg.tensor(x)\n",
             "line 3: dx is a Tensor",
         ),
+        (
+            "EXERCISE = 'var'\ndef rule(g, out, x):\n  return g * x.mean(axis=1)\n",
+            "line 3: ValueError: operands could not",
+        ),
+        ("EXERCISE = 'var'\ndef rule(g, out, x):\n  return g * x.mean(axis=1)\n", "keepdims=True left out?)"),
         ("EXERCISE = 'sqrt'\ndef rule(g, out, x): return g * 1j\n", "line 2: dx must hold real numbers"),
         ("a = '\0'", "mine.py"),
     ],
