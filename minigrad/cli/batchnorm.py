@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from .. import chapter
 from ..check import compare
+from ..check.plain import plain
 from ..normalization import batch_norm, batch_norm_composed
 from ..tensor import Tensor
 from .matrix import Matrix, read_matrix
@@ -50,6 +52,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="(float64)")
     parser.add_argument("--order", type=int, choices=(0, 1, 2), default=2, help="highest derivative compared (2)")
     parser.add_argument("--format", choices=FORMATS, help="of the pictures (svg; dot where no renderer is found)")
+    parser.add_argument("--json", action="store_true", help="print the report and the files written as JSON")
     parser.set_defaults(run=run)
 
 
@@ -70,15 +73,20 @@ def run(args: argparse.Namespace) -> int:
         for name, values in (("x", x), ("gamma", gamma), ("beta", beta))
     ]
     source = args.data or "the textbook chapter's matrix"
-    print(f"batch norm of {source}: {len(x)} rows, {columns} columns, eps {eps:g}, {args.dtype}\n")
+    say: Callable[..., None] = (lambda *words: None) if args.json else print
+    say(f"batch norm of {source}: {len(x)} rows, {columns} columns, eps {eps:g}, {args.dtype}\n")
     composed = partial(batch_norm_composed, eps=eps)
     fused = partial(batch_norm, eps=eps)
     report = compare(composed, fused, inputs, order=args.order, labels=("composed", "fused"), eps=eps, seed=args.seed)
     staged = partial(batch_norm_composed, eps=eps, variance="staged")
     also = compare(staged, fused, inputs, order=args.order, labels=("staged", "fused"), eps=eps, seed=args.seed)
-    print(report)
-    print(f"\nwith the variance spelled out (sub, square, mean): {str(also).splitlines()[0]}\n")
-    _draw(composed, fused, inputs, report, out, args.format, rng)
+    say(report)
+    say(f"\nwith the variance spelled out (sub, square, mean): {str(also).splitlines()[0]}\n")
+    files = _draw(composed, fused, inputs, report, out, args.format, rng, say)
+    if args.json:
+        about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
+        reports = {"agree": bool(report and also), "report": plain(report), "staged": plain(also)}
+        print(json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1))
     return 0 if report and also else 1
 
 
@@ -131,7 +139,9 @@ def _draw(
     out: Path,
     wanted: str | None,
     rng: np.random.Generator,
-) -> None:
+    say: Callable[..., None],
+) -> list[Path]:
+    """Write the pictures and say so; the files."""
     from ..drawing import draw, draw_pair, page  # only here: printing the tables needs no graphviz package
     from ..drawing.renderer import RendererNotFound, find
 
@@ -141,8 +151,8 @@ def _draw(
     except RendererNotFound as error:
         if wanted or os.environ.get("MINIGRAD_DOT"):  # asked for by name: never something else instead
             raise Problem(f"cannot draw {kind}: {error}") from error
-        print(f"no renderer found, so the pictures are DOT text: {str(error).splitlines()[0]}")
-        print("(pip install 'minigrad[viz]' brings one)\n")
+        say(f"no renderer found, so the pictures are DOT text: {str(error).splitlines()[0]}")
+        say("(pip install 'minigrad[viz]' brings one)\n")
         kind = WITHOUT_RENDERER
     ys = [f(*inputs).named("y") for f in (composed, fused)]
     gradient = rng.normal(size=ys[0].shape).astype(ys[0].dtype)
@@ -154,14 +164,18 @@ def _draw(
             ("composed", ys[0]), ("fused", ys[1]), gradient=gradient, report=report.cost_rows(), title=title
         ),
     }
+    files = []
     for name, picture in pictures.items():
         path = out / f"{name}.{kind}"
         try:
             picture.save(path)
         except OSError as error:
             raise Problem(f"{path}: cannot be written ({error.strerror or error})") from error
-        print(f"wrote {path}")
+        files.append(path)
+        say(f"wrote {path}")
     if kind != WITHOUT_RENDERER:
         path = out / "batchnorm.html"
         page(dict(zip(("composed", "fused"), ys, strict=True)), path, gradient=gradient, title=title)
-        print(f"wrote {path}: the same to step through; open it in a browser")
+        files.append(path)
+        say(f"wrote {path}: the same to step through; open it in a browser")
+    return files

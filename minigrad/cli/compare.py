@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 import numpy as np
 
 from ..check import compare
+from ..check.plain import plain
 from ..tensor import Tensor
 from .loading import load_function
 from .matrix import read_matrix
@@ -33,6 +35,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="(float64)")
     parser.add_argument("--seed", type=int, default=0, help="for the random inputs and cotangents (0)")
     parser.add_argument("--tol", type=float, help="largest error allowed (depends on the data; see the docs)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run)
 
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         report = compare(f, g, inputs, order=args.order, labels=(args.f, args.g), tol=args.tol, seed=args.seed)
     except Exception as error:
         raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
-    print(report)
+    print(json.dumps(plain(report), indent=1) if args.json else report)
     return 0 if report else 1
 
 
