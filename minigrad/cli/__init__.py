@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import batchnorm, bench, compare, completion, draw, exercise, train
+from . import batchnorm, compare, completion, draw, exercise, train
 from .problems import Problem
 
-SUBCOMMANDS = (batchnorm, draw, compare, train, exercise, completion, bench)
+SUBCOMMANDS = (batchnorm, draw, compare, train, exercise, completion)
 
 
 def parser() -> argparse.ArgumentParser:
