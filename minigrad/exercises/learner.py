@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import traceback
 from collections.abc import Callable
@@ -64,10 +65,10 @@ def start(exercise: Exercise, path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The names that the file defines, after running it; Failed for whatever goes wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = importlib.util.decode_source(path.read_bytes())  # as Python does: a byte order mark, a coding line
     except OSError as error:
         raise Failed(path, None, f"cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, SyntaxError):
         raise Failed(path, None, "is not a text file in UTF-8") from None
     names: dict[str, Any] = {"__name__": "exercise", "__file__": str(path)}
     try:

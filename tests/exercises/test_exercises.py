@@ -247,6 +247,12 @@ def test_in_a_notebook(here):
     assert "right to second order" in judged(here, "sqrt", rule("g / (2 * out)"))._repr_html_()
 
 
+def test_a_file_from_windows(here):
+    text = file_of("sqrt", rule("g / (2 * out)")).replace("\n", "\r\n")
+    (here / "mine.py").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert main(["exercise", "check", "mine.py", "--json"]) == 0
+
+
 def test_a_picture_asked_for_too_early(here, capsys):
     assert checked(here, "sqrt", rule("g / out"), "--draw", "a.dot") == 1
     assert "no picture yet" in capsys.readouterr().out
