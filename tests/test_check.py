@@ -256,3 +256,85 @@ def test_a_rule_that_is_not_differentiable_can_be_compared_at_order_one():
     report = compare(mg.sin, numpy_only, POINT, order=1)
     assert report, report
     assert report.costs[1].backward is None
+
+
+@pytest.mark.parametrize("mode", ["full", "fast"])
+def test_one_element_at_a_kink_hides_nothing_of_the_others(mode):
+    x = np.array([0.0, 1.0, -2.0, 3.0])
+    op = planted(lambda g, out, x: g * (x > 0) * 3.0, lambda x: np.maximum(x, 0))
+    report = gradcheck(op, x, mode=mode)
+    assert not report
+    assert {e.index for e in report.worst if not e.ok and not e.skipped} >= {(1,), (3,)}
+    assert gradcheck(mg.relu, x, mode=mode)
+    assert not compare(mg.relu, op, x)
+    assert "1 at a kink not judged" in str(compare(mg.relu, lambda x: mg.maximum(x, 0.0), x))
+
+
+def test_a_tie_in_one_column_hides_nothing_in_the_others():
+    x = np.array([[6.0, 3, 7], [4, 6, 9], [2, 6, 7]])
+
+    largest = planted(lambda g, out, x: 1.7 * g * (x == x.max(axis=0)), lambda x: x.max(axis=0))
+    report = gradcheck(largest, x)
+    assert not report
+    assert not compare(lambda x: mg.max(x, axis=0), largest, x)
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (mg.log, [1e-6, 1.0]),
+        (mg.sqrt, [1e-6, 2.0]),
+        (lambda x: x**-0.5, [1e-6]),
+        (mg.exp, [700.0]),
+        (mg.exp, [-700.0]),
+        (mg.sin, [300.0, 700.0, 1e4]),
+        (lambda x: 1.0 / x, [1e-8, 1.0]),
+        (mg.log, [1e300, 1e-300]),
+    ],
+)
+def test_right_rules_at_the_edge_of_the_domain_and_far_out(f, x):
+    report = gradcheck(f, np.array(x))
+    assert report, report
+    assert mg.check.blame(f(mg.tensor(x, requires_grad=True)).sum())
+
+
+def test_where_no_difference_is_finite_nothing_is_judged():
+    x = np.array([-1.0, 2.0])
+    with np.errstate(invalid="ignore"):
+        report = gradcheck(mg.log, x)
+    assert "f is not finite near by" in "".join(report.notes)
+    assert all(e.skipped or e.ok for e in report.worst)
+
+
+def test_large_elements_hide_nothing_of_small_ones():
+    def rule(g, out, x):
+        return g * 2.0 * x * np.array([1.0, 1.5, 1.0])
+
+    report = gradcheck(planted(rule, lambda x: x * x), np.array([1e10, 1.0, 1e-10]))
+    assert [e.index for e in report.worst if not e.ok and e.output is not None] == [(1,)]
+
+
+def test_batch_norm_with_a_constant_column_and_a_tiny_eps():
+    x = np.random.default_rng(0).normal(size=(7, 3)) * [1, 0, 1] + [0, 6, 0]
+    y = mg.batch_norm_composed(mg.tensor(x, requires_grad=True), eps=1e-6)
+    assert mg.check.blame(y)
+
+
+def test_compare_notices_randomness():
+    rng = np.random.default_rng(0)
+    report = compare(mg.square, lambda x: x * x * rng.random(), POINT, labels=("square", "dice"))
+    assert not report
+    assert "dice gives another result when called again" in str(report)
+
+
+def test_overlapping_inputs_are_refused():
+    both = np.arange(1.0, 9.0)
+    for inputs in ([both, both], [both[:4], both[2:6]]):
+        with pytest.raises(TypeError, match="shares memory"):
+            gradcheck(lambda x, y: x.sum() * y.sum(), inputs)
+
+
+def test_empty_inputs():
+    assert gradcheck(mg.exp, np.zeros((0, 3)))
+    assert mg.check.blame(mg.exp(mg.tensor(np.zeros((0, 3)), requires_grad=True)).sum())
+    assert compare(mg.exp, lambda x: mg.exp(x), trials=8, shapes=[[(0,)], [(3, 0)]])

@@ -7,9 +7,10 @@ input by one bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,12 @@ class Element:
     analytic: float
     numeric: float
     allowed: float  # the largest |analytic - numeric| that counts as equal
-    kink: bool = False
+    skipped: str = ""  # why it was not judged, if it was not
+
+    @property
+    def kink(self) -> bool:
+        """Not judged: the differences of values do not tell a derivative here."""
+        return bool(self.skipped)
 
     @property
     def difference(self) -> float:
@@ -63,8 +69,8 @@ class Element:
     @property
     def verdict(self) -> str:
         """What to say of it."""
-        if self.kink:
-            return "kink: not judged"
+        if self.skipped:
+            return f"{self.skipped}: not judged"
         if not self.ok:
             return "WRONG"
         return "true gradient is zero" if max(abs(self.analytic), abs(self.numeric)) <= self.allowed else "equal"
@@ -101,16 +107,20 @@ class Case:
         return [_gradients(y, leaves, cotangent) for y, leaves in zip(self.values, self.leaves, strict=True)]
 
     @cached_property
-    def jacobians(self) -> list[tuple[FloatArray, float]]:
-        """For each argument dy_i/dx_j, of shape (y.size, *x.shape), and how far rounding moves any entry of it."""
+    def jacobians(self) -> list[tuple[FloatArray, FloatArray]]:
+        """For each argument dy_i/dx_j, of shape (*x.shape, *y.shape), and how far one bit of the inputs moves each."""
         found = [[np.zeros((self.y.size, *x.shape)) for x in self.arrays] for _ in self.values]
         for i, unit in enumerate(np.eye(self.y.size)):
             for point, rows in zip(found, self.pulled(unit.reshape(self.y.shape)), strict=True):
                 for jacobian, row in zip(point, rows, strict=True):
                     jacobian[i] = row
         exact, *moved = found
-        floors = [max(_largest(exact[k] - other[k]) for other in moved) for k in range(len(exact))]
-        return [(jacobian, SENSITIVITY * floor) for jacobian, floor in zip(exact, floors, strict=True)]
+        moves = [np.max([np.abs(exact[k] - other[k]) for other in moved], axis=0) for k in range(len(exact))]
+        moves = [np.where(np.isfinite(m), m, 0.0) for m in moves]  # a NaN is wrong, and allows nothing
+        return [(self._by_element(k, exact[k]), self._by_element(k, moves[k])) for k in range(len(exact))]
+
+    def _by_element(self, k: int, rows: FloatArray) -> FloatArray:
+        return np.moveaxis(rows, 0, -1).reshape(self.arrays[k].shape + self.y.shape)
 
     def step(self, k: int) -> float:
         """The step for differences in argument k, chosen along a random direction."""
@@ -128,29 +138,33 @@ def _gradients(y: Tensor, leaves: Sequence[Tensor], cotangent: FloatArray) -> li
     return [d._array for d in grad(y, leaves, gradient=cotangent)]
 
 
-def _largest(a: FloatArray) -> float:
-    finite = a[np.isfinite(a)]
-    return float(np.max(np.abs(finite), initial=0.0))
-
-
 def projected(case: Case, rtol: float, atol: float) -> list[Element]:
-    """One random projection per argument: <cotangent, J direction>."""
+    """One random projection per argument: <cotangent, J direction>.
+
+    Looked at along a direction as long as one, and where that does not fit, along one in proportion to the argument.
+    """
     found = []
     exact, *moved = case.pulled(case.cotangent)
     for k in case.usable():
+        tried = []
         direction = case.rng.normal(size=case.arrays[k].shape)
+        for way in (direction, direction * np.abs(case.arrays[k])):
 
-        def along(t: float, k: int = k, direction: FloatArray = direction) -> FloatArray:
-            return case.evaluate(k, t * direction)
+            def along(t: float, k: int = k, way: FloatArray = way) -> FloatArray:
+                return case.evaluate(k, t * way)
 
-        got = slope(along, best_step(along), case.blur)
-        analytic = float(np.sum(exact[k] * direction))
-        numeric = float(np.sum(got.value * case.cotangent))
-        error = float(np.sum(got.error * np.abs(case.cotangent)))
-        floor = SENSITIVITY * max(abs(analytic - float(np.sum(other[k] * direction))) for other in moved)
-        allowed = (rtol + atol) * abs(numeric) + error + floor
-        kink = bool(got.kink.any())
-        found.append(Element(case.order, case.names[k], None, None, analytic, numeric, allowed, kink))
+            got = slope(along, best_step(along), case.blur)
+            analytic = float(np.sum(exact[k] * way))
+            numeric = float(np.sum(got.value * case.cotangent))
+            error = float(np.sum(got.error * np.abs(case.cotangent)))
+            floor = SENSITIVITY * max(abs(analytic - float(np.sum(other[k] * way))) for other in moved)
+            allowed = (rtol + atol) * abs(numeric) + error + floor
+            skipped = _skipped(got.value, got.kink)
+            tried.append(Element(case.order, case.names[k], None, None, analytic, numeric, allowed, skipped))
+            if tried[-1].ok and not skipped:
+                break
+        # a right rule passes along some direction; a wrong one along none
+        found.append(min(tried, key=lambda e: (bool(e.skipped), not e.ok)))
     return found
 
 
@@ -159,36 +173,74 @@ def entries(case: Case, rtol: float, atol: float) -> list[Element]:
     found = []
     combined = case.pulled(case.cotangent)[0]
     for k in case.usable():
-        h = case.step(k)
-        jacobian, floor = case.jacobians[k]
-        slopes = [(index, _along_one(case, k, index, scale, h)) for index, scale in elements(case.arrays[k])]
-        largest = max(_largest(s.value) for _, s in slopes)
-        label = (case.order, case.names[k])
-        part, combinations = [], []
-        for index, got in slopes:
-            column = np.moveaxis(jacobian, 0, -1)[index].reshape(case.y.shape)
-            allowed = rtol * np.abs(got.value) + atol * largest + got.error + floor
-            part += [
-                Element(*label, index, i, float(column[i]), float(got.value[i]), float(allowed[i]), bool(got.kink[i]))
-                for i in np.ndindex(case.y.shape)
-            ]
-            weight = np.abs(case.cotangent)
-            numeric, error = float(np.sum(got.value * case.cotangent)), float(np.sum(allowed * weight))
-            analytic, kink = float(combined[k][index]), bool(got.kink.any())
-            combinations.append(Element(*label, index, None, analytic, numeric, error, kink))
-        found += part
-        if all(e.ok or e.kink for e in part):  # else the combination is wrong for the same reason
-            found += combinations
+        found += _of_argument(case, k, combined[k], rtol, atol)
     return found
 
 
-def _along_one(case: Case, k: int, index: tuple[int, ...], scale: float, h: float) -> Slope:
-    """The numerical derivative of all outputs by one element."""
+def _of_argument(case: Case, k: int, combined: FloatArray, rtol: float, atol: float) -> list[Element]:
+    label = (case.order, case.names[k])
+    jacobian, moves = case.jacobians[k]
+    h = case.step(k)
+    slopes = {index: _along_one(case, k, index, scale, h) for index, scale in elements(case.arrays[k])}
+    for index, got in slopes.items():  # where the step for all does not fit one: a step of its own
+        off = np.abs(jacobian[index] - got.value) > rtol * np.abs(got.value) + got.error
+        if (off | got.kink | ~np.isfinite(got.value)).any():
+            slopes[index] = _with_own_step(case, k, index)
+    judged = {index: ~(got.kink | ~np.isfinite(got.value)) for index, got in slopes.items()}
+    # for each output: its largest derivative, and how far one bit moves its derivatives, away from kinks
+    rows = [(np.abs(got.value) * judged[i], np.where(judged[i], moves[i], 0.0)) for i, got in slopes.items()]
+    largest, moved = (np.max([row[side] for row in rows], axis=0) for side in (0, 1))
+    floor = atol * np.nan_to_num(largest) + SENSITIVITY * moved
+    part, combinations = [], []
+    for index, got in slopes.items():
+        allowed = rtol * np.abs(got.value) + got.error + floor
+        column = jacobian[index]
+        part += [
+            Element(
+                *label,
+                index,
+                i,
+                float(column[i]),
+                float(got.value[i]),
+                float(allowed[i]),
+                "" if judged[index][i] else _skipped(got.value[i], got.kink[i]),
+            )
+            for i in np.ndindex(case.y.shape)
+        ]
+        weight = np.abs(case.cotangent)
+        numeric, error = float(np.sum(got.value * case.cotangent)), float(np.sum(allowed * weight))
+        skipped = _skipped(got.value, got.kink)
+        combinations.append(Element(*label, index, None, float(combined[index]), numeric, error, skipped))
+    # a combination of wrong entries is wrong for the same reason
+    return part + combinations if all(e.ok or e.skipped for e in part) else part
 
+
+def _skipped(value: Any, kink: Any) -> str:
+    if not np.isfinite(value).all():
+        return "f is not finite near by"
+    return "kink" if np.any(kink) else ""
+
+
+def _along_one(case: Case, k: int, index: tuple[int, ...], scale: float, h: float) -> Slope:
+    """The numerical derivative of all outputs by one element, moved by steps of h * scale."""
+    got = slope(_mover(case, k, index, scale), h, case.blur)
+    return Slope(got.value / scale, got.error / scale, got.kink)
+
+
+def _with_own_step(case: Case, k: int, index: tuple[int, ...]) -> Slope:
+    """The same with the best step that this element alone can have, in proportion to it or not."""
+    size = abs(float(case.arrays[k][index]))
+    tried = []
+    with np.errstate(all="ignore"):
+        for scale in {1.0, 1e-3, size or 1.0, 1e-3 * size or 1.0}:
+            tried.append(_along_one(case, k, index, scale, best_step(_mover(case, k, index, scale))))
+    return min(tried, key=lambda s: (int((~np.isfinite(s.value) | s.kink).sum()), float(np.nan_to_num(s.error).sum())))
+
+
+def _mover(case: Case, k: int, index: tuple[int, ...], scale: float) -> Callable[[float], FloatArray]:
     def moved(t: float) -> FloatArray:
         step = np.zeros_like(case.arrays[k])
         step[index] = t * scale
         return case.evaluate(k, step)
 
-    got = slope(moved, h, case.blur)
-    return Slope(got.value / scale, got.error / scale, got.kink)
+    return moved

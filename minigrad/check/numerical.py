@@ -23,7 +23,7 @@ def rel_error(a: Any, b: Any) -> float:
     >>> rel_error([1.0, 2.0], [1.0, 2.0])
     0.0
     """
-    x, y = array_of(a), array_of(b)
+    x, y = (v.astype(float) if v.dtype.kind in "iub" else v for v in (array_of(a), array_of(b)))
     if x.shape != y.shape:
         raise ValueError(f"rel_error: shapes {x.shape} and {y.shape} differ")
     if not x.size:

@@ -45,7 +45,7 @@ def _reason(
     if all(e.ok for e in entries):
         return "each row of the Jacobian is right, but not their combination: the rule is not linear in g"
     a, n = (np.array([getattr(e, side) for e in entries]) for side in ("analytic", "numeric"))
-    size = float(np.max(np.abs(n)))
+    size = float(np.max(np.abs(n), initial=0.0))
     bad = np.array([not e.ok for e in entries])
     if not np.isfinite(a).all():
         return "the rule gives NaN or infinity where the true derivative is finite"

@@ -19,6 +19,7 @@ from ..notebook import table as html_table
 from ..ops.reductions import axes_of
 from ..record import Traced, raw
 from ..tensor import Tensor
+from .arguments import as_sequence
 from .table import short, table
 
 HEADER = ["tensor", "shape", "largest", "where", "why"]
@@ -110,7 +111,7 @@ def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Any =
     a bias before batch_norm: the mean takes it away again (leave the bias out)
     """
     flow = _Flow(y, raw(cotangent_for(y, gradient)))
-    leaves = [x for x in flow.total if x.op is None] if xs is None else list(xs)
+    leaves = [x for x in flow.total if x.op is None] if xs is None else as_sequence(xs)
     leaves.sort(key=lambda x: x.number)
     found = [e for x in leaves if (e := _explained(flow, y, x)) is not None]
     return ZeroReport(tuple(found), len(leaves))
