@@ -20,6 +20,11 @@ def words(svg):
     return {html.unescape(text).replace("\xa0", " ").strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
 
 
+def test_every_page_is_listed():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in index] == []
+
+
 def test_what_the_pages_show_is_there():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
