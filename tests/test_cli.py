@@ -256,3 +256,65 @@ def test_as_a_program(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     version = subprocess.run([sys.executable, "-m", "minigrad", "--version"], capture_output=True, text=True)
     assert version.stdout.strip() == f"minigrad {mg.__version__}"
+
+
+def test_a_reader_that_goes_away_loses_no_picture(tmp_path):
+    command = f"{sys.executable} -m minigrad batchnorm --out {tmp_path / 'o'} --format dot | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert {"composed.dot", "fused.dot", "side-by-side.dot"} <= set(written(tmp_path / "o"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "minigrad", "batchnorm", "--out", str(tmp_path / "o"), "--format", "dot"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("minigrad: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["batchnorm", "--eps", "x"], "invalid float value"),
+        (["batchnorm", "--order", "3"], "invalid choice"),
+        (["batchnorm", "--gamma", "-1,2,3"], "--gamma=-1,2"),
+        (["nothing"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_wrong_options_are_one_line(argv, text, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert text in err
+    assert err.count("\n") == 1
+
+
+def test_a_renderer_that_fails_is_one_line(tmp_path, matrix, monkeypatch, capsys):
+    broken = tmp_path / "dot"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("MINIGRAD_DOT", str(broken))
+    assert run("batchnorm", matrix, "--out", tmp_path / "o") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "dot failed" in err
+
+
+def test_a_users_module_that_exits_is_told(tmp_path, capsys):
+    file = tmp_path / "leaves.py"
+    file.write_text("raise SystemExit(3)\n")
+    assert run("compare", f"{file}:f", f"{file}:f", "--shape", "3") == 2
+    assert "SystemExit" in capsys.readouterr().err
+    assert run("compare", "minigrad:sin", "minigrad:sin", "--shape", "99999999999999") == 2
+    assert "too large" in capsys.readouterr().err
+
+
+def test_huge_numbers_warn_nobody(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.array([[1e308, 1.0], [-1e308, 2.0], [3.0, 4.0]]))
+    run("batchnorm", tmp_path / "x.npy", "--out", tmp_path / "o", "--format", "dot")
+    assert not capsys.readouterr().err

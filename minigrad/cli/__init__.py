@@ -6,9 +6,12 @@ Exit status: 0 all is well, 1 something that was checked is wrong, 2 the input o
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 from . import batchnorm, compare, completion, draw, exercise, train
@@ -17,9 +20,20 @@ from .problems import Problem
 SUBCOMMANDS = (batchnorm, draw, compare, train, exercise, completion)
 
 
+READER_WENT_AWAY = 141  # what a shell reports of a program that a closed pipe ended
+
+
+class OneLine(argparse.ArgumentParser):
+    """Says in one line what is wrong with the options."""
+
+    def error(self, message: str) -> NoReturn:
+        minus = " (numbers that start with a minus: --gamma=-1,2)" if "expected one argument" in message else ""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}{minus}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    whole = argparse.ArgumentParser(
+    whole = OneLine(
         prog="minigrad",
         description="Reverse-mode autograd that people can read, see, check and use.",
         epilog="example: minigrad batchnorm --out pictures",
@@ -33,15 +47,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter gets its number
     args = parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
     except Problem as problem:
         print(f"minigrad: {problem}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader (head, less) went away: nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        _to_nowhere()
+        return READER_WENT_AWAY
+    except (OSError, MemoryError) as error:
+        _to_nowhere()
+        print(f"minigrad: {Problem(error or type(error).__name__)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("minigrad: interrupted", file=sys.stderr)
         return 130
+
+
+def _to_nowhere() -> None:
+    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

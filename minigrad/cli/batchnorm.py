@@ -73,21 +73,34 @@ def run(args: argparse.Namespace) -> int:
         for name, values in (("x", x), ("gamma", gamma), ("beta", beta))
     ]
     source = args.data or "the textbook chapter's matrix"
-    say: Callable[..., None] = (lambda *words: None) if args.json else print
-    say(f"batch norm of {source}: {len(x)} rows, {columns} columns, eps {eps:g}, {args.dtype}\n")
+    said: list[str] = []  # printed once the files are written: a reader that goes away early loses none of them
+    said.append(f"batch norm of {source}: {len(x)} rows, {columns} columns, eps {eps:g}, {args.dtype}\n")
     composed = partial(batch_norm_composed, eps=eps)
     fused = partial(batch_norm, eps=eps)
-    report = compare(composed, fused, inputs, order=args.order, labels=("composed", "fused"), eps=eps, seed=args.seed)
-    staged = partial(batch_norm_composed, eps=eps, variance="staged")
-    also = compare(staged, fused, inputs, order=args.order, labels=("staged", "fused"), eps=eps, seed=args.seed)
-    say(report)
-    say(f"\nwith the variance spelled out (sub, square, mean): {str(also).splitlines()[0]}\n")
-    files = _draw(composed, fused, inputs, report, out, args.format, rng, say)
+    with np.errstate(all="ignore"):  # numbers that overflow are told in the report and the pictures
+        report, also = _compared(composed, fused, inputs, args, eps)
+    said.append(str(report))
+    said.append(f"\nwith the variance spelled out (sub, square, mean): {str(also).splitlines()[0]}\n")
+    with np.errstate(all="ignore"):
+        files = _draw(composed, fused, inputs, report, out, args.format, rng, said)
     if args.json:
         about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
         reports = {"agree": bool(report and also), "report": plain(report), "staged": plain(also)}
-        print(json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1))
+        said = [json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1)]
+    print("\n".join(said))
     return 0 if report and also else 1
+
+
+def _compared(
+    composed: Callable[..., Any], fused: Callable[..., Any], inputs: list[Tensor], args: argparse.Namespace, eps: float
+) -> tuple[Comparison, Comparison]:
+    """Fused against composed, and against composed with the variance spelled out."""
+    staged = partial(batch_norm_composed, eps=eps, variance="staged")
+    options: dict[str, Any] = {"order": args.order, "eps": eps, "seed": args.seed}
+    return (
+        compare(composed, fused, inputs, labels=("composed", "fused"), **options),
+        compare(staged, fused, inputs, labels=("staged", "fused"), **options),
+    )
 
 
 def _eps(given: float | None, default: float) -> float:
@@ -120,6 +133,8 @@ def _per_column(option: str, text: str | None, columns: int, rng: np.random.Gene
 
 
 def _folder(name: str) -> Path:
+    if not name:
+        raise Problem("--out '': name a folder")
     folder = Path(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +154,7 @@ def _draw(
     out: Path,
     wanted: str | None,
     rng: np.random.Generator,
-    say: Callable[..., None],
+    said: list[str],
 ) -> list[Path]:
     """Write the pictures and say so; the files."""
     from ..drawing import draw, draw_pair, page  # only here: printing the tables needs no graphviz package
@@ -151,8 +166,8 @@ def _draw(
     except RendererNotFound as error:
         if wanted or os.environ.get("MINIGRAD_DOT"):  # asked for by name: never something else instead
             raise Problem(f"cannot draw {kind}: {error}") from error
-        say(f"no renderer found, so the pictures are DOT text: {str(error).splitlines()[0]}")
-        say("(pip install 'minigrad[viz]' brings one)\n")
+        said.append(f"no renderer found, so the pictures are DOT text: {str(error).splitlines()[0]}")
+        said.append("(pip install 'minigrad[viz]' brings one; the page to step through needs it too)\n")
         kind = WITHOUT_RENDERER
     ys = [f(*inputs).named("y") for f in (composed, fused)]
     gradient = rng.normal(size=ys[0].shape).astype(ys[0].dtype)
@@ -169,13 +184,15 @@ def _draw(
         path = out / f"{name}.{kind}"
         try:
             picture.save(path)
+        except (RuntimeError, TimeoutError) as error:  # the renderer failed
+            raise Problem(f"{path}: {error}") from error
         except OSError as error:
             raise Problem(f"{path}: cannot be written ({error.strerror or error})") from error
         files.append(path)
-        say(f"wrote {path}")
+        said.append(f"wrote {path}")
     if kind != WITHOUT_RENDERER:
         path = out / "batchnorm.html"
         page(dict(zip(("composed", "fused"), ys, strict=True)), path, gradient=gradient, title=title)
         files.append(path)
-        say(f"wrote {path}: the same to step through; open it in a browser")
+        said.append(f"wrote {path}: the same to step through; open it in a browser")
     return files

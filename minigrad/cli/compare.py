@@ -45,14 +45,19 @@ def run(args: argparse.Namespace) -> int:
         raise Problem(f"--seed {args.seed}: expected a number >= 0")
     rng = np.random.default_rng(args.seed)
     arrays = [read_matrix(args.data)] if args.data else []
-    arrays += [rng.normal(size=_shape(text)) for text in args.shape]
+    try:
+        arrays += [rng.normal(size=_shape(text)) for text in args.shape]
+    except (MemoryError, ValueError) as error:
+        raise Problem(f"--shape {' '.join(args.shape)}: too large for the memory of this machine") from error
+    if args.tol is not None and not args.tol >= 0:
+        raise Problem(f"--tol {args.tol}: expected a number >= 0")
     if not arrays:
         raise Problem("no inputs: give --shape N,M once for each argument of the functions, or --data FILE")
     inputs = [Tensor(a.astype(args.dtype)) for a in arrays]
     f, g = load_function(args.f), load_function(args.g)
     try:
         report = compare(f, g, inputs, order=args.order, labels=(args.f, args.g), tol=args.tol, seed=args.seed)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
     print(json.dumps(plain(report), indent=1) if args.json else report)
     return 0 if report else 1

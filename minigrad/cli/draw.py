@@ -78,12 +78,12 @@ def run(args: argparse.Namespace) -> int:
     }
     try:
         drawing = draw(tensors if len(tensors) > 1 else tensors[0], gradient=gradient, **options)
-        print(drawing)
-        drawing.save(out)
+        drawing.save(out)  # before anything is printed: a reader that goes away early does not lose it
     except (ValueError, RuntimeError, TimeoutError) as error:
         raise Problem(str(error)) from error
     except OSError as error:
         raise Problem(f"{out}: cannot be written ({error.strerror or error})") from error
+    print(drawing)
     print(f"wrote {out}")
     return 0
 

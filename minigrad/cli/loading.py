@@ -21,7 +21,7 @@ def load_function(name: str) -> Callable[..., Any]:
         module = _from_file(Path(place)) if place.endswith(".py") else _from_path(place)
     except Problem:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Problem(f"{place}: importing it failed with {type(error).__name__}: {error}") from error
     function: Any = module
     for part in attribute.split("."):

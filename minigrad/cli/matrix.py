@@ -16,6 +16,8 @@ Matrix = npt.NDArray[np.float64]
 
 def read_matrix(name: str) -> Matrix:
     """A finite 2-D array of float64 with at least two rows and one column; rows = batch, columns = features."""
+    if not name:
+        raise Problem("DATA is empty; give the name of a .npy, .npz or .csv file")
     path, _, key = name.partition(":") if not Path(name).exists() else (name, "", "")
     file = Path(path)
     if not file.exists():
@@ -46,8 +48,10 @@ def _npz(file: Path, key: str) -> Any:
         if not key and len(names) == 1:
             key = names[0]
         if key not in names:
+            if not names:
+                raise Problem(f"{file} holds no arrays")
             asked = f"has no array {key!r}" if key else "holds several arrays"
-            raise Problem(f"{file} {asked}; choose one as {file}:NAME from {', '.join(names) or 'none at all'}")
+            raise Problem(f"{file} {asked}; choose one as {file}:NAME from {', '.join(names)}")
         return archive[key]
 
 
