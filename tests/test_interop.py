@@ -139,6 +139,7 @@ def test_what_is_not_supported_says_so(name):
         call(mg.tensor([1.0, 2.0], requires_grad=True))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of NumPy's own functions, which are all asked
 def test_nothing_in_numpy_makes_an_array_of_objects():
     """Every public function of NumPy with a Tensor: a Tensor, an answer about shapes, or an error."""
     x = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
