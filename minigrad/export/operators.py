@@ -393,5 +393,5 @@ def unsupported(step: Step) -> NotImplementedError:
     shape = tuple(raw(step.out).shape)
     return NotImplementedError(
         f"export: ONNX has no operator for {step.op}, which made a result of shape {shape}{where}; write this part "
-        f"with other primitives: {', '.join(sorted(set(TABLE) - {'linear', 'softmax', 'log_softmax'}))}"
+        "with primitives that have one (docs/export.md), for a primitive of your own its composed form"
     )

@@ -95,7 +95,8 @@ def _of_function(function: Callable[..., Any], inputs: Any, dynamic: bool | None
         wrong = difference(first, record(function, other_values(arrays, rng))) or _when_negated(function, arrays, first)
         if wrong:
             raise ValueError(
-                f"export: {wrong}; use minigrad's functions instead of .data, and no dropout (training=False)"
+                f"export: {wrong}; use minigrad's functions of floating-point values (not .data, no whole numbers) and "
+                "no dropout (training=False)"
             )
         if dynamic is not False:
             first.fixed_because = _for_any_rows(function, arrays, first)
