@@ -15,6 +15,7 @@ from .anomalies import detect_anomalies
 from .backward import grad
 from .context import no_grad, record_lines, scope
 from .derivatives import hvp, jacobian
+from .fast import kernels
 from .functional import dropout, linear, log_softmax, softmax
 from .losses import (
     binary_cross_entropy,
@@ -69,6 +70,7 @@ __all__ = [
     "huber_loss",
     "hvp",
     "jacobian",
+    "kernels",
     "l1_loss",
     "layer_norm",
     "layer_norm_composed",

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .context import current, differentiating, recording
+from .fast.buffers import SMALLEST, sole
 from .reads import read_by, storage
 from .record import Primitive, Traced, describe, next_number, raw
 
@@ -147,7 +148,10 @@ def _apply(
     op: Primitive, g: Any, out: Any, inputs: tuple[Any, ...], saved: Any, params: dict[str, Any], wanted: list[int]
 ) -> list[tuple[int, Any]]:
     if op.joint is not None:
-        ds = op.joint(g, out, saved, *inputs, **params)
+        fast = None if op.fast_for is not op.joint or isinstance(out, Traced) else op.fast
+        ds = None if fast is None else fast.backward(g, out, saved, *inputs, **params)
+        if ds is None:
+            ds = op.joint(g, out, saved, *inputs, **params)
         if not isinstance(ds, tuple) or len(ds) != len(inputs):
             raise TypeError(f"the joint rule of {op.name} must return a tuple of {len(inputs)} gradients, got {ds!r}")
         return [(k, ds[k]) for k in wanted if ds[k] is not None]
@@ -224,8 +228,14 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
 
 def owned(found: dict[Traced, Any], xs: list[Any], start: Any, graph: bool) -> list[Any]:
     """The gradients of xs as Tensors, zeros where none was found; in memory that is not another's, start's or x's."""
-    if not graph:  # np.array copies
-        return [x._leaf(np.array(found[x]) if x in found else np.zeros_like(x._array)) for x in xs]
+    if not graph:
+        # copied, but for large arrays that nothing else can see
+        alone = [x in found and found[x].nbytes >= SMALLEST and sole(found, x) for x in xs]
+        arrays = [found.get(x) for x in xs]
+        return [
+            x._leaf(np.zeros_like(x._array) if d is None else d if mine else np.array(d))
+            for x, d, mine in zip(xs, arrays, alone, strict=True)
+        ]
     results = [found[x] if x in found else x._leaf(np.zeros_like(x._array)) for x in xs]
     taken = {id(storage(x._array)) for x in (start, *xs)}
     with recording():
@@ -280,7 +290,11 @@ def write(leaf: Traced, value: Any) -> None:
     leaf._array[...] = value
     owner = storage(leaf._array)
     key, _last_write = id(owner), next_number()
-    gone = weakref.ref(owner, lambda _: _writes.pop(key, None))
+    before = _writes.get(key)
+    if before is not None and before[0]() is owner:
+        gone = before[0]
+    else:
+        gone = weakref.ref(owner, lambda _: _writes.pop(key, None))
     _writes[key] = (gone, _last_write, getattr(leaf, "_name", ""))
 
 

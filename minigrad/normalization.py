@@ -43,6 +43,7 @@ import numpy as np
 
 from .backward import unbroadcast
 from .context import scope
+from .fast.fused import BatchNorm
 from .ops import add, div, mean, mul, reshape, sqrt, square, sub, var
 from .ops.reductions import Axis, axes_of, count
 from .ops.reductions import sum as sum_
@@ -201,7 +202,9 @@ def _normalized(x: Array, axis: tuple[int, ...], eps: float) -> tuple[Array, Arr
     first = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
     shifted = x - first if first.size else x
     centred = shifted - mean(shifted, axis=axis, keepdims=True)  # (1)
-    v = mean(square(centred), axis=axis, keepdims=True)  # (2)
+    v = (
+        mean(square(centred), axis=axis, keepdims=True) if first.size else 0.0 * sum_(x, axis=axis, keepdims=True)
+    )  # (2)
     inv_std = 1.0 / sqrt(v + eps)  # (3)
     return centred * inv_std, inv_std  # (4)
 
@@ -254,6 +257,7 @@ def _like(d: Array, x: Array) -> Array:
 
 
 batch_norm_.defvjp_joint(_batch_norm_rule)
+batch_norm_.op.accelerate(BatchNorm)
 
 
 def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, eps: float = 1e-5) -> Any:

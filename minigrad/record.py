@@ -172,6 +172,8 @@ class Primitive:
         self.call: Callable[..., Any] = kernel  # what users call, once `primitive` has made it
         fixed = self.input_names and not (self.defaults or self.variadic or save)
         self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
+        self.fast: Any = None  # forward and backward of a kernel for bare arrays; see fast/
+        self.fast_for: Rule | None = None  # the joint rule that it stands for: where another is put in, it stands back
         self.pulled = 0  # the same for the walk: how many inputs, each with a rule of its own, or 0
 
     def __repr__(self) -> str:
@@ -194,6 +196,14 @@ class Primitive:
         self.joint, self.rules, self.pulled = rule, (), 0
         self._checked()
 
+    def accelerate(self, kernel: Any) -> None:
+        """Run `kernel` on bare arrays in place of `save`, the forward and the joint rule given before.
+
+        Its `forward(*inputs, **params)` returns (value, saved), its `backward` takes what the joint rule takes; each
+        returns None where the kernel does not fit, and then the readable code runs. It must give the same results.
+        """
+        self.fast, self.fast_for = kernel, self.joint
+
     def _checked(self) -> None:
         """Where it was asked for, hold the rules just given against another implementation; refuse wrong ones."""
         if self.check_against is None:
@@ -208,6 +218,8 @@ class Primitive:
 
     def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
         """Parameters by name, defaults filled in, lists and arrays copied so that the caller's stay the caller's."""
+        if not (args or params or _REQUIRED in self.defaults.values()):
+            return self.defaults
         bound = {**self.defaults, **params}
         if args:
             names = list(self.defaults)[: len(args)]
@@ -215,6 +227,8 @@ class Primitive:
                 raise TypeError(f"{self.name} takes {', '.join(self.input_names)} and {', '.join(self.defaults)}")
             bound.update(zip(names, args, strict=True))
         for name, value in bound.items():
+            if value.__class__ in _PLAIN and name in self.defaults:
+                continue
             if name not in self.defaults:
                 raise TypeError(f"{self.name} has no parameter {name!r}; it takes {', '.join(self.defaults) or 'none'}")
             if value is _REQUIRED:
@@ -234,6 +248,7 @@ class Primitive:
         return kind(f"{self.name}({what}): {error}")
 
 
+_PLAIN = frozenset((int, float, bool, str, tuple, type(None)))  # needs neither a check nor a copy
 _REQUIRED: Any = type("required", (), {"__repr__": lambda self: "required"})()
 
 
@@ -405,8 +420,12 @@ def _call_general(op: Primitive) -> Callable[..., Any]:
             if save is None:
                 value = kernel(*arrays, **params)
             else:
-                saved = save(*arrays, **params)
-                value = kernel(*arrays, saved=saved, **params)
+                done = None if op.fast is None else op.fast.forward(*arrays, **params)
+                if done is None:
+                    saved = save(*arrays, **params)
+                    value = kernel(*arrays, saved=saved, **params)
+                else:
+                    value, saved = done
         except (ValueError, TypeError, IndexError) as error:
             raise op.failed(error, inputs, params) from error
         if cls is None:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from . import batchnorm, compare, completion, draw, exercise, train
+from . import batchnorm, bench, compare, completion, draw, exercise, train
 from .problems import Problem
 
-SUBCOMMANDS = (batchnorm, draw, compare, train, exercise, completion)
+SUBCOMMANDS = (batchnorm, draw, compare, train, exercise, completion, bench)
 
 
 READER_WENT_AWAY = 141  # what a shell reports of a program that a closed pipe ended

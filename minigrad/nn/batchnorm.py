@@ -24,6 +24,7 @@ import numpy.typing as npt
 from .. import ops
 from ..backward import write
 from ..context import current, frozen, no_grad
+from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
 from ..normalization import (
     batch_norm,
@@ -140,9 +141,12 @@ class BatchNorm1d(Module):
             return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
         if not self._looked_for_bias:
             self._warn_of_bias(x)
-        mean, var, count = self._batch_statistics(x, axis)
-        normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
-        y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        try:
+            mean, var, count = self._batch_statistics(x, axis)
+            normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
+            y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        finally:
+            kernels.forgotten()
         if not current.context.frozen:
             self._update(mean, var, count)
         return y
@@ -160,10 +164,14 @@ class BatchNorm1d(Module):
             )
         first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
         with np.errstate(invalid="ignore", over="ignore"):
-            shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
-            offset = ops.mean(shifted, axis=axis, keepdims=True)
-            var = ops.mean(np.square(shifted - offset), axis=axis)
-            mean = (first + offset).reshape(self.num_features)
+            known = kernels.moments(values)  # the forward of the fused form will find them taken
+            if known is not None:
+                mean, var = known.first + known.offset, known.var
+            else:
+                shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
+                offset = ops.mean(shifted, axis=axis, keepdims=True)
+                var = ops.mean(np.square(shifted - offset), axis=axis)
+                mean = (first + offset).reshape(self.num_features)
         # a NaN or infinity anywhere in a channel is in its sums
         if not np.isfinite(var).all():
             bad = np.flatnonzero(~np.isfinite(var))

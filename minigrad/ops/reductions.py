@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ _minimum: Any = np.minimum.reduce
 Axis: TypeAlias = int | tuple[int, ...] | None
 
 
+@functools.lru_cache(maxsize=512)
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """The axes named, as sorted non-negative numbers.
 

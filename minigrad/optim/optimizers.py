@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import write
+from ..fast import kernel
 from ..record import describe
 from ..tensor import Tensor
 
@@ -289,6 +290,11 @@ class Adam(Optimizer):
             else:
                 slope += group["weight_decay"] * value
         m, v = state["m"], state["v"]
+        fast = kernel("adam")
+        if fast is not None and value.dtype.char in "fd":
+            fast(slope, m, v, lr, (beta1, beta2), group["eps"], step)
+            value -= slope
+            return
         m *= beta1
         m += (1 - beta1) * slope
         v *= beta2

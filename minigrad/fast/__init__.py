@@ -1,0 +1,52 @@
+"""Fast ways to compute on bare arrays what the readable code of a primitive computes. Knows NumPy alone.
+
+The readable code stays the reference: it is what differentiates at order 2 and what explains. A kernel stands beside
+it and is held to it by tests: within 1e-13 of an array's maximum in float64, 8 eps in float32. Where a kernel does
+not fit (a dtype, a layout, an axis) it returns None and the readable code runs.
+
+    MINIGRAD_KERNELS=reference   the readable code alone
+    MINIGRAD_KERNELS=numpy       row blocks, reused buffers, few calls; in NumPy
+    MINIGRAD_KERNELS=numba       compiled (the extra `fast`); an error where numba is missing
+    unset                        numba where it is installed, else NumPy
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from importlib.util import find_spec
+from typing import Any
+
+CHOICES = ("reference", "numpy", "numba")
+
+
+@functools.cache
+def chosen() -> str:
+    """Which kernels run in this process: one of CHOICES. Asked once, at the first use."""
+    asked = os.environ.get("MINIGRAD_KERNELS", "")
+    if asked and asked not in CHOICES:
+        raise ValueError(f"MINIGRAD_KERNELS={asked!r} must be one of {', '.join(CHOICES)}, or unset")
+    installed = find_spec("numba") is not None
+    if asked == "numba" and not installed:
+        raise ImportError('MINIGRAD_KERNELS=numba needs the extra: python -m pip install "minigrad[fast]"')
+    return asked or ("numba" if installed else "numpy")
+
+
+@functools.cache
+def kernel(name: str) -> Any:
+    """The module or function that does `name`, "batch_norm" or "adam"; None where the readable code does."""
+    if chosen() == "reference":
+        return None
+    if chosen() == "numba":
+        return getattr(importlib.import_module(f"{__name__}.compiled"), name)
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)
+
+
+def kernels() -> dict[str, str]:
+    """What runs for each computation that has a kernel: "reference", "numpy" or "numba".
+
+    >>> sorted(kernels())
+    ['adam', 'batch_norm']
+    """
+    return dict.fromkeys(("adam", "batch_norm"), chosen())

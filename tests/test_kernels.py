@@ -1,0 +1,197 @@
+"""The fast kernels are held to the readable code, whichever of them this environment has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import normalization
+from minigrad.fast import adam as numpy_adam
+from minigrad.fast import batch_norm as numpy_batch_norm
+from minigrad.fast import buffers, chosen, fused
+
+IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch_norm.batch_norm, numpy_adam.adam)}
+if find_spec("numba") is not None:
+    from minigrad.fast import compiled
+
+    IMPLEMENTATIONS["numba"] = (compiled.batch_norm, compiled.adam)
+
+SHAPES = [(1, 1), (1, 3), (2, 1), (7, 3), (9, 5), (32, 128), (100, 500), (1031, 67), (5000, 64), (30_000, 3)]
+TOLERANCE = {"float64": 1e-13, "float32": 8 * float(np.finfo(np.float32).eps)}
+
+
+def same(a, b, dtype):
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == dtype
+    scale = float(np.abs(b).max())
+    assert float(np.abs(a.astype(float) - b).max()) <= TOLERANCE[dtype] * scale
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("affine", ["both", "gamma", "beta", "none"])
+def test_batch_norm_equals_the_readable_code(name, dtype, shape, affine):
+    fast = IMPLEMENTATIONS[name][0]
+    rng = np.random.default_rng(5)
+    x, g = ((rng.normal(size=shape) * 3 + offset).astype(dtype) for offset in (1, 0))
+    gamma = rng.normal(size=shape[1]).astype(dtype) if affine in ("both", "gamma") else None
+    beta = rng.normal(size=shape[1]).astype(dtype) if affine in ("both", "beta") else None
+    options: Any = {"axis": (0,), "wide": (1, shape[1]), "eps": 1e-5}
+    saved = normalization._save(x, gamma, beta, **options)
+    assert fast.fits(x, gamma, beta)
+    y, kept = fast.forward(x, gamma, beta, 1e-5, fast.moments(x))
+    same(y, normalization._affine(saved[0], gamma, beta, options["wide"]), dtype)
+    for one, two in zip(kept, saved, strict=True):
+        same(one, two, dtype)
+    # backward on the same saved arrays: with one row or a tiny variance dx is rounding alone
+    exact = normalization._batch_norm_rule(g, y, saved, x, gamma, beta, **options)
+    dx, d_gamma, d_beta = fast.backward(g, gamma, *saved)
+    scale = float(np.abs(g).max() * saved[1].max() * (1 if gamma is None else np.abs(gamma).max()))
+    assert float(np.abs(dx - exact[0]).max()) <= TOLERANCE[dtype] * scale
+    if gamma is not None:
+        same(d_gamma, exact[1], dtype)
+    if beta is not None:
+        same(d_beta, exact[2], dtype)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rows", [7, 5000])
+def test_a_constant_column_gives_exactly_beta(name, dtype, rows):
+    fast = IMPLEMENTATIONS[name][0]
+    x = np.random.default_rng(0).normal(size=(rows, 40)).astype(dtype)
+    x[:, 1] = 1e7 + 0.1
+    beta = np.full(40, 0.3, dtype)
+    y, _ = fast.forward(x, beta, beta, 1e-5, fast.moments(x))
+    np.testing.assert_array_equal(y[:, 1], beta[0])
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_column(name, bad):
+    fast = IMPLEMENTATIONS[name][0]
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    x[30, 2] = bad
+    with np.errstate(all="ignore"):
+        y, _ = fast.forward(x, None, None, 1e-5, fast.moments(x))
+    assert np.isnan(y[:, 2]).any()
+    assert np.isfinite(y[:, [0, 1, 3]]).all()
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+def test_adam_equals_its_formula(name, dtype, size):
+    update = IMPLEMENTATIONS[name][1]
+    rng = np.random.default_rng(0)
+    m, v = (rng.random(size).astype(dtype) for _ in range(2))
+    g = rng.normal(size=size).astype(dtype)
+    wide_m, wide_v = 0.9 * m.astype(float) + 0.1 * g, 0.999 * v.astype(float) + 0.001 * g.astype(float) ** 2
+    expected = 0.01 * (wide_m / (1 - 0.9**3)) / (np.sqrt(wide_v / (1 - 0.999**3)) + 1e-8)
+    update(g, m, v, 0.01, (0.9, 0.999), 1e-8, 3)
+    for one, two in ((g, expected), (m, wide_m), (v, wide_v)):
+        same(one, two.astype(dtype), dtype)
+
+
+def test_what_a_kernel_does_not_fit_is_left_to_the_readable_code():
+    x = np.ones((4, 3))
+    assert numpy_batch_norm.fits(x, x[0].copy(), None)
+    for other in (x.T, x[:, ::-1], x.astype(np.float16), np.ones((2, 3, 4)), np.ones((0, 3))):
+        assert not numpy_batch_norm.fits(other)
+    assert not numpy_batch_norm.fits(x, np.ones(3, np.float32))
+    assert fused.BatchNorm.forward(x, None, None, axis=(1,), wide=(4, 1), eps=0.0) is None
+
+
+def test_moments_are_used_once_and_for_their_own_array_alone():
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    fused.BatchNorm.moments(x)
+    fused.BatchNorm.forgotten()
+    x *= 2.0
+    np.testing.assert_allclose(mg.batch_norm(x).std(axis=0), 1.0, rtol=1e-3)
+
+
+# memory ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_buffer_is_used_again_when_nobody_looks_at_it():
+    shape, dtype = (3, buffers.SMALLEST), np.dtype(np.float64)
+    buffers.release()
+    a = buffers.empty(shape, dtype)
+    place = a.ctypes.data
+    assert place % 64 == 0
+    b = buffers.empty(shape, dtype)
+    assert not np.may_share_memory(a, b)
+    view = a[1:]
+    del a
+    c = buffers.empty(shape, dtype)  # the view still looks
+    assert c.ctypes.data != place
+    del view
+    assert buffers.empty(shape, dtype).ctypes.data == place
+
+
+def test_sole_knows_who_else_looks():
+    for make in (lambda: np.ones(3), lambda: buffers.empty((buffers.SMALLEST,), np.dtype(float))):
+        items = [make()]
+        assert buffers.sole(items, 0)
+        other = items[0]
+        assert not buffers.sole(items, 0)
+        del other
+        part = items[0][1:]
+        assert not buffers.sole(items, 0)
+        del part
+        items.append(items[0][:2])
+        assert not buffers.sole(items, 0)
+        assert not buffers.sole(items, 1)
+
+
+@pytest.mark.parametrize("rows", [10, 3000])
+def test_large_gradients_are_nobody_elses(rows):
+    leaves = [mg.tensor(np.random.default_rng(k).normal(size=(rows, 40)), requires_grad=True) for k in range(2)]
+    g = mg.tensor(np.ones((rows, 40)))
+    y = mg.batch_norm(leaves[0]) + leaves[1]
+    found = mg.grad(y, leaves, gradient=g)
+    again = mg.grad(y, leaves, gradient=g)
+    arrays = [t._array for t in (*leaves, g, y, *found, *again)]
+    for k, a in enumerate(arrays):
+        assert not any(np.may_share_memory(a, b) for b in arrays[k + 1 :])
+    for one, two in zip(found, again, strict=True):
+        np.testing.assert_array_equal(one.data, two.data)
+
+
+# the choice -----------------------------------------------------------------------------------------------------
+
+
+def run(code, choice):
+    environment = {**os.environ, "MINIGRAD_KERNELS": choice}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize("choice", ["reference", "numpy"])
+def test_the_environment_chooses(choice):
+    code = "import sys, numpy, minigrad as mg; mg.batch_norm(numpy.ones((3, 2)));"
+    code += "print(mg.kernels(), 'numba' in sys.modules)"
+    out, err = run(code, choice)
+    assert out == f"{dict.fromkeys(('adam', 'batch_norm'), choice)} False", err
+
+
+def test_an_unknown_choice_is_refused():
+    _, err = run("import minigrad as mg; mg.kernels()", "cuda")
+    assert "MINIGRAD_KERNELS='cuda' must be one of reference, numpy, numba" in err
+
+
+def test_importing_does_not_import_numba():
+    out, err = run("import sys, minigrad; print('numba' in sys.modules)", "")
+    assert out == "False", err
+
+
+def test_what_runs_is_told():
+    assert set(mg.kernels().values()) == {chosen()}
