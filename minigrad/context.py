@@ -110,7 +110,7 @@ class switched(threading.local):  # per thread, so that one object may serve sev
         return call  # type: ignore[return-value]
 
 
-def no_grad() -> switched:
+def no_grad(function: Any = None) -> Any:
     """Record nothing inside: results carry no graph. A context manager and a decorator; per thread; nests.
 
     As a decorator of a generator function it holds through every step and not between them. A plain
@@ -123,7 +123,17 @@ def no_grad() -> switched:
     >>> y.requires_grad
     False
     """
-    return switched(lambda context: context._replace(recording=False))
+    switch = switched(_not_recording)
+    return switch if function is None else switch(function)
+
+
+def _not_recording(context: Context) -> Context:
+    if context.cause is not None:
+        raise TypeError(
+            f"the rule of {context.cause.op.name} uses no_grad() where it is to be differentiated itself, and what is "
+            "computed in there has no gradient; a rule needs no no_grad: on arrays nothing is recorded"
+        )
+    return context._replace(recording=False)
 
 
 def scope(name: str) -> switched:

@@ -174,6 +174,11 @@ class Tensor(Traced):
 
     def detach(self) -> Tensor:
         """The same values without history or gradient; the memory is shared."""
+        if current.context.cause is not None:
+            raise TypeError(
+                f"the rule of {current.context.cause.op.name} detaches a tensor where it is to be differentiated "
+                "itself, and what is computed from that has no gradient; use the tensor as it is"
+            )
         return Tensor._leaf(self._array)
 
     # methods that read well ---------------------------------------------------------------------------------

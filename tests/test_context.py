@@ -15,6 +15,21 @@ def records():
     return (X * 2.0).requires_grad
 
 
+def test_no_grad_decorates_with_and_without_parentheses():
+    x = mg.tensor([1.0], requires_grad=True)
+
+    @mg.no_grad
+    def bare(x):
+        return x * 2.0
+
+    @mg.no_grad()
+    def called(x):
+        return x * 2.0
+
+    assert not bare(x).requires_grad
+    assert not called(x).requires_grad
+
+
 def test_no_grad_nests_and_survives_exceptions():
     with mg.no_grad():
         with mg.no_grad():
