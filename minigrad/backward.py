@@ -15,6 +15,7 @@ import numpy as np
 
 from .context import current, differentiating, recording
 from .fast.buffers import SMALLEST, sole
+from .guards import read_only
 from .reads import read_by, storage
 from .record import Primitive, Traced, describe, next_number, raw
 
@@ -147,6 +148,8 @@ def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:
 def _apply(
     op: Primitive, g: Any, out: Any, inputs: tuple[Any, ...], saved: Any, params: dict[str, Any], wanted: list[int]
 ) -> list[tuple[int, Any]]:
+    if not op.own:
+        g, out, inputs, saved = read_only((g, out, inputs, saved))
     if op.joint is not None:
         fast = None if op.fast_for is not op.joint or isinstance(out, Traced) else op.fast
         ds = None if fast is None else fast.backward(g, out, saved, *inputs, **params)
@@ -178,6 +181,8 @@ def _add(grads: dict[Traced, Any], x: Traced, d: Any, node: Traced) -> None:
 def _fitted(d: Any, x: Traced, node: Traced) -> Any:
     """A contribution in the shape and dtype of the input that it belongs to; an error if it cannot be."""
     a = x._array
+    if d.dtype.kind not in "fiub":
+        raise TypeError(f"the rule of {node.op.name} returned {d.dtype}, expected real numbers")  # type: ignore[union-attr]
     if d.shape != a.shape:
         d = unbroadcast(d, a.shape, node.op.name)  # type: ignore[union-attr]
     return d if d.dtype == a.dtype else d.astype(a.dtype)

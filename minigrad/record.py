@@ -11,6 +11,7 @@ its `next_functions`, `saved` what `ctx.save_for_backward` would hold.
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeAlias, overload
@@ -19,6 +20,7 @@ import numpy as np
 
 from .context import Context, source_line
 from .context import current as _current
+from .guards import guarded
 
 Array: TypeAlias = Any  # a NumPy array or a Tensor: minigrad's own functions take either and return the same
 Rule: TypeAlias = Callable[..., Any]
@@ -110,7 +112,7 @@ def _result(
 ) -> Traced:
     """The node for `value`. Without a gradient to carry it keeps no history, so its inputs can be freed."""
     out = _new(cls)
-    out._array = value if value.__class__ is _ndarray else np.asarray(value)  # NumPy returns 0-d results as scalars
+    out._array = value if value.__class__ is _ndarray else _array_of(value, op)
     out.number = next_number()
     out.context = context = _current.context
     if needs and context.recording and op is not None:
@@ -124,6 +126,15 @@ def _result(
         if context.watch is not None:
             context.watch.made(out, op, inputs)
     return out
+
+
+def _array_of(value: Any, op: Primitive | None) -> np.ndarray:
+    """An op's result as an array: NumPy returns 0-d results as scalars. Nothing but real numbers is let in."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or isinstance(value, (list, tuple)):
+        name = op.name if op is not None else "this"
+        raise TypeError(f"{name} returned {type(value).__name__}, expected an array of real numbers")
+    return array
 
 
 def _constant(x: Any) -> Any:
@@ -158,15 +169,18 @@ class Primitive:
         reads: Sequence[str] | None = None,
         differentiable: bool = True,
         check_against: Callable[..., Any] | None = None,
-        example: Sequence[Any] = (),
+        example: Any = None,
     ) -> None:
-        if check_against is not None and not example:
-            raise ValueError(f"{kernel.__name__}: check_against= needs example=, the inputs to compare the two on")
+        if check_against is not None and (example is None or not callable(check_against)):
+            raise ValueError(f"{kernel.__name__}: check_against= takes a function, and needs example=, the inputs")
         self.check_against, self.example = check_against, example
+        self.own = (kernel.__module__ or "").startswith(f"{__package__}.")
+        if not self.own:  # users' code gets arrays that it cannot write to
+            kernel, save = guarded(kernel), None if save is None else guarded(save)
         self.kernel, self.save, self.formula, self.local, self.reads = kernel, save, formula, tuple(local), reads
         self.name = kernel.__name__.rstrip("_")
         self.differentiable = differentiable
-        self.input_names, self.defaults, self.variadic = _signature(kernel)
+        self.input_names, self.defaults, self.variadic = _signature(inspect.unwrap(kernel))
         self.rules: tuple[Rule | None, ...] = ()
         self.joint: Rule | None = None
         self.call: Callable[..., Any] = kernel  # what users call, once `primitive` has made it
@@ -188,7 +202,7 @@ class Primitive:
         if not self.variadic and len(rules) != len(self.input_names):
             raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
         self.rules, self.joint = rules, None
-        self.pulled = self.arity if self.arity < 3 and None not in rules else 0
+        self.pulled = self.arity if self.own and self.arity < 3 and None not in rules else 0
         self._checked()
 
     def defvjp_joint(self, rule: Rule) -> None:
@@ -349,12 +363,12 @@ def primitive(kernel: Callable[..., Any] | None = None, /, **about: Any) -> Any:
 def primitive_of(op: Primitive) -> Any:
     """The calling function of a primitive, specialised for one and two arguments (that is where the time goes)."""
     call = _call_one(op) if op.arity == 1 else _call_two(op) if op.arity == 2 else _call_general(op)
-    kernel = op.kernel
+    kernel = inspect.unwrap(op.kernel)
     call.__name__ = call.__qualname__ = kernel.__name__
     call.__module__, call.__doc__ = kernel.__module__, kernel.__doc__
     call.__wrapped__ = kernel  # type: ignore[attr-defined]
     op.call, call.op, call.defvjp, call.defvjp_joint = call, op, op.defvjp, op.defvjp_joint  # type: ignore[attr-defined]
-    if (kernel.__module__ or "").startswith(f"{__package__}."):
+    if op.own:
         registry[op.name] = call
     return call
 

@@ -215,6 +215,15 @@ def test_an_empty_batch_gives_an_empty_result():
         np.testing.assert_array_equal(d.data, np.zeros(like.shape))
 
 
+@pytest.mark.parametrize("f", [mg.batch_norm, mg.layer_norm, *COMPOSED.values()])
+def test_second_order_of_an_empty_batch(f):
+    leaves = [leaf(np.zeros((0, 3))), leaf(np.ones(3)), leaf(np.zeros(3))]
+    firsts = mg.grad(f(*leaves), leaves, gradient=leaf(np.zeros((0, 3))), create_graph=True)
+    seconds = mg.grad(sum((d.sum() for d in firsts), start=mg.tensor(0.0)), leaves)
+    for d, x in zip(seconds, leaves, strict=True):
+        np.testing.assert_array_equal(d.data, np.zeros(x.shape))
+
+
 def test_arrays_in_array_out_and_nothing_recorded():
     assert type(mg.batch_norm(*ordinary(4, 2))) is np.ndarray
     assert type(mg.batch_norm_composed(*ordinary(4, 2))) is np.ndarray

@@ -252,3 +252,54 @@ def test_only_what_the_rules_that_will_run_read_is_kept():
     assert list(kept_for_backward(mg.exp(x))) == ["out"]
     assert list(kept_for_backward(x)) == []
     assert list(kept_for_backward(mg.einsum("i,i->", x, y))) == ["operands 0", "operands 1"]
+
+
+def test_kernels_and_rules_of_users_cannot_write_to_the_graph():
+    @mg.primitive
+    def doubled(x):
+        return np.multiply(x, 2, out=x)
+
+    own = np.array([1.0, 2.0])
+    for x in (own, mg.tensor(own, requires_grad=True)):
+        with pytest.raises(ValueError, match="read-only"):
+            doubled(x)
+    np.testing.assert_array_equal(own, [1.0, 2.0])
+
+    @mg.primitive
+    def twice(x):
+        return x * 2
+
+    def rule(g, out, x):
+        g *= 2
+        return g
+
+    twice.defvjp(rule)
+    a, c = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([1.0, 1.0])
+    with pytest.raises(ValueError, match="read-only"):
+        twice(a).backward(c)
+    np.testing.assert_array_equal(c.data, [1.0, 1.0])
+
+
+@pytest.mark.parametrize("result", [None, "text", (1.0, 2.0), 1j])
+def test_kernels_return_real_numbers(result):
+    odd = mg.primitive(lambda x: result)
+    with pytest.raises(TypeError, match="expected an array of real numbers"):
+        odd(mg.tensor([1.0, 2.0]))
+
+
+def test_complex_gradients_are_refused():
+    op = mg.primitive(lambda x: x * 2.0)
+    op.defvjp(lambda g, out, x: g * 2j)
+    x = mg.tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match="complex128, expected real numbers"):
+        op(x).backward()
+
+
+@pytest.mark.parametrize("cut", [lambda x: x.detach(), lambda x: mg.no_grad()(mg.exp)(x)])
+def test_a_rule_that_cuts_its_graph_raises_at_order_two(cut):
+    op = mg.primitive(lambda x: np.exp(x))
+    op.defvjp(lambda g, out, x: g * (mg.exp(cut(x)) if isinstance(x, mg.Tensor) else np.exp(x)))
+    x = mg.tensor([1.0], requires_grad=True)
+    assert mg.grad(op(x), x).item() == pytest.approx(np.e)
+    with pytest.raises(TypeError, match="to be differentiated itself"):
+        mg.grad(op(x), x, create_graph=True)
