@@ -202,9 +202,7 @@ def _normalized(x: Array, axis: tuple[int, ...], eps: float) -> tuple[Array, Arr
     first = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
     shifted = x - first if first.size else x
     centred = shifted - mean(shifted, axis=axis, keepdims=True)  # (1)
-    v = (
-        mean(square(centred), axis=axis, keepdims=True) if first.size else 0.0 * sum_(x, axis=axis, keepdims=True)
-    )  # (2)
+    v = sum_(square(centred), axis=axis, keepdims=True) / float(max(count(x.shape, axis), 1))  # (2); 0 of nothing
     inv_std = 1.0 / sqrt(v + eps)  # (3)
     return centred * inv_std, inv_std  # (4)
 
