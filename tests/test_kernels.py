@@ -15,7 +15,7 @@ import minigrad as mg
 from minigrad import normalization
 from minigrad.fast import adam as numpy_adam
 from minigrad.fast import batch_norm as numpy_batch_norm
-from minigrad.fast import buffers, chosen, fused
+from minigrad.fast import buffers, chosen, fused, select
 
 IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch_norm.batch_norm, numpy_adam.adam)}
 if find_spec("numba") is not None:
@@ -195,3 +195,27 @@ def test_importing_does_not_import_numba():
 
 def test_what_runs_is_told():
     assert set(mg.kernels().values()) == {chosen()}
+
+
+# x where a condition holds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_mask_selects_bit_for_bit(dtype):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 50)).astype(dtype)
+    x.flat[:5] = [np.nan, np.inf, -np.inf, -0.0, 0.0]
+    for condition in (rng.random(x.shape) > 0.5, np.zeros(x.shape, bool), np.ones(x.shape, bool)):
+        assert select.fits(condition, x) or chosen() == "reference"
+        found = mg.where(condition, x, 0.0)
+        assert found.tobytes() == np.where(condition, x, 0.0).tobytes()
+        assert found.dtype == dtype
+        assert mg.where(condition, x, -0.0).tobytes() == np.where(condition, x, -0.0).tobytes()
+
+
+def test_a_mask_of_another_kind_is_left_to_numpy():
+    x = np.ones((40, 50))
+    mask = x > 0
+    for condition, values in ((mask[0], x), (mask.astype(int), x), (mask.T, x.T), (mask, x.astype(int)), (True, x)):
+        assert not select.fits(condition, values)
+        np.testing.assert_array_equal(mg.where(condition, values, 0.0), np.where(condition, values, 0.0))

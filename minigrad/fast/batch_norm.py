@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 18  # bytes of one block: half of it and its scratch stay in the second-level cache
 SHORT = 64  # rows that float32 sums in its own precision
-WHOLE = 1 << 17  # bytes up to which a matrix is one block
+WHOLE = buffers.SMALLEST  # bytes up to which a matrix is one block, and its results are fresh arrays
 
 
 class Moments(NamedTuple):
@@ -49,7 +49,7 @@ def _ones(n: int, dtype: Any) -> Array:
 
 def _rows(x: Array) -> int:
     """How many rows make a block."""
-    return len(x) if x.nbytes <= WHOLE else max(BLOCK // (x.shape[1] * x.itemsize), 1)
+    return min(max(BLOCK // (x.shape[1] * x.itemsize), 1), len(x))
 
 
 def _sum(block: Array) -> Array:
@@ -76,7 +76,7 @@ class batch_norm:
         n, d = x.shape
         first = x[0]
         step = _rows(x)
-        if step >= n:
+        if x.nbytes <= WHOLE:
             centred = x - first
             offset = (_sum(centred) / n).astype(x.dtype, copy=False)
             centred -= offset
@@ -109,7 +109,7 @@ class batch_norm:
         np.divide(1.0, inv_std, inv_std)  # (3)
         n = len(x)
         step = _rows(x)
-        if step >= n:
+        if x.nbytes <= WHOLE:
             x_hat = x - first
             x_hat -= offset
             x_hat *= inv_std  # (4)
@@ -142,7 +142,7 @@ class batch_norm:
         inv_std = inv_std[0]
         step = _rows(g)
         scale = inv_std if gamma is None else gamma * inv_std  # (8)
-        if step >= n:
+        if g.nbytes <= WHOLE:
             d_beta = _sum(g).astype(g.dtype, copy=False)  # (6)
             product = g * x_hat
             d_gamma = _sum(product).astype(g.dtype, copy=False)  # (7)

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..fast import select
 from ..record import Array, primitive, raw
 from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
 
@@ -297,6 +298,8 @@ clip.defvjp(_clip)
 def where(condition: Array, x: Array, y: Array, /) -> Array:
     """x where condition holds, y elsewhere. The branch not taken gets 0, but 0 * inf inside it is still NaN:
     make the unused branch safe first, as in where(x > 0, log(where(x > 0, x, 1.0)), 0.0)."""
+    if y.__class__ is float and y == 0.0 and select.fits(condition, x) and math.copysign(1.0, y) > 0.0:
+        return select.masked(condition, x)
     return np.where(condition, x, y)
 
 
