@@ -14,6 +14,7 @@ from . import ops
 from .anomalies import detect_anomalies
 from .backward import grad
 from .context import no_grad, record_lines, scope
+from .creation import arange, eye, full, ones, tensor, zeros
 from .derivatives import hvp, jacobian
 from .fast import kernels
 from .functional import dropout, linear, log_softmax, softmax
@@ -37,7 +38,7 @@ from .normalization import (
 )
 from .ops import *  # noqa: F403
 from .record import primitive
-from .tensor import Tensor, arange, eye, full, ones, tensor, zeros
+from .tensor import Tensor
 
 if TYPE_CHECKING:
     from . import check, data, export, nn, optim, training

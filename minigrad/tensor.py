@@ -7,7 +7,7 @@ copies in and marks the tensor as written, so that no gradient is ever computed 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -404,61 +404,3 @@ class Tensor(Traced):
 
 def _rebuilt(array: npt.NDArray[Any], requires_grad: bool, name: str | None) -> Tensor:
     return Tensor(array, requires_grad=requires_grad, name=name)
-
-
-def tensor(
-    data: Data, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
-    """A leaf tensor with a copy of `data` (a number, a nested list, an array, a Tensor).
-
-    >>> tensor([[1, 2], [3, 4]], dtype=float, requires_grad=True).shape
-    (2, 2)
-    """
-    return Tensor(data, dtype=dtype, requires_grad=requires_grad, name=name)
-
-
-Shape: TypeAlias = "int | Sequence[int]"
-
-
-def zeros(
-    shape: Shape, *, dtype: npt.DTypeLike = float, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
-    """A leaf of zeros."""
-    return Tensor(np.zeros(shape, dtype), requires_grad=requires_grad, name=name)
-
-
-def ones(shape: Shape, *, dtype: npt.DTypeLike = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
-    """A leaf of ones."""
-    return Tensor(np.ones(shape, dtype), requires_grad=requires_grad, name=name)
-
-
-def full(
-    shape: Shape,
-    value: float,
-    *,
-    dtype: npt.DTypeLike | None = None,
-    requires_grad: bool = False,
-    name: str | None = None,
-) -> Tensor:
-    """A leaf filled with `value`."""
-    return Tensor(np.full(shape, value, dtype), requires_grad=requires_grad, name=name)
-
-
-def eye(n: int, *, dtype: npt.DTypeLike = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
-    """The n x n identity matrix."""
-    return Tensor(np.eye(n, dtype=dtype), requires_grad=requires_grad, name=name)
-
-
-def arange(
-    start: float,
-    stop: float | None = None,
-    step: float = 1,
-    *,
-    dtype: npt.DTypeLike | None = None,
-    requires_grad: bool = False,
-    name: str | None = None,
-) -> Tensor:
-    """Numbers from start (0 if one argument) up to but not including stop."""
-    start, stop = (0, start) if stop is None else (start, stop)
-    numbers: Any = np.arange
-    return Tensor(numbers(start, stop, step, dtype), requires_grad=requires_grad, name=name)

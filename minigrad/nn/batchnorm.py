@@ -24,6 +24,7 @@ import numpy.typing as npt
 from .. import ops
 from ..backward import write
 from ..context import current, frozen, no_grad
+from ..creation import ones, zeros
 from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
 from ..normalization import (
@@ -33,7 +34,7 @@ from ..normalization import (
     batch_norm_inference_composed,
 )
 from ..record import Traced, raw
-from ..tensor import Tensor, ones, zeros
+from ..tensor import Tensor
 from .module import Module
 
 Array = np.ndarray[Any, Any]
