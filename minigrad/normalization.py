@@ -226,6 +226,7 @@ def _save(x: Array, gamma: Array, beta: Array, *, axis: tuple[int, ...], wide: t
 def batch_norm_(
     x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
 ) -> Array:
+    """The primitive behind `batch_norm`: axis and shape of gamma worked out, gamma and beta positional."""
     return _affine(saved[0], gamma, beta, wide)
 
 
@@ -282,6 +283,7 @@ def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, e
 def layer_norm_(
     x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
 ) -> Array:
+    """The primitive behind `layer_norm`: axis and shape of gamma worked out, gamma and beta positional."""
     return _affine(saved[0], gamma, beta, wide)
 
 
@@ -347,6 +349,7 @@ def batch_norm_inference_(
     wide: tuple[int, ...],
     eps: float,
 ) -> Array:
+    """The primitive behind `batch_norm_inference`: the broadcast shape worked out, everything else positional."""
     return _affine((x - reshape(mean, wide)) * saved[0], gamma, beta, wide)
 
 

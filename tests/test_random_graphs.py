@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
+from minigrad import fast
 
 try:
     import torch
@@ -161,8 +162,11 @@ def test_against_finite_differences(expression, seed):
     ws = [rng.normal(size=a.shape) / np.sqrt(max(a.size, 1)) for a in arrays]
     xs, y, raw = gradients(expression, arrays)
     _, _, ds = gradients(expression, arrays, create_graph=True)
+    own_kernel = fast.chosen() != "reference" and any(name == "batch norm" for name, _ in expression.steps)
     for k, (a, b) in enumerate(zip(raw, ds, strict=True)):
-        np.testing.assert_array_equal(a.data, b.data, strict=True, err_msg=f"the two walks, input {k}")
+        # bit for bit, but where a kernel of its own computes what the readable code does on Tensors
+        atol = 1e-11 * float(np.max(np.abs(a.data), initial=0.0)) if own_kernel else 0.0
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=atol, strict=True, err_msg=f"the two walks, input {k}")
     if not np.isfinite(y.item()) or max(float(np.max(np.abs(d.data), initial=0.0)) for d in raw) > 1e6:
         return  # too steep for finite differences to say anything
     slope = along(lambda arrays: expression([mg.tensor(a) for a in arrays], 0).item(), arrays, vs, 1e-3)

@@ -46,6 +46,7 @@ def cell(body: str, **attributes: object) -> str:
 
 
 def row(*cells: str) -> str:
+    """Cells as a row of a table."""
     return f"<TR>{''.join(cells)}</TR>"
 
 

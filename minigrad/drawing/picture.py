@@ -251,6 +251,7 @@ def collected(y: Any, gradient: Any, names: Any, max_nodes: int, marks: Any = No
 
 
 def checked_detail(detail: int | None, cards: int) -> int:
+    """How much is told: what was asked for, else numbers unless there are too many cards for them."""
     if detail is None:
         return 2 if cards <= FULL else 1
     if detail not in (0, 1, 2):
@@ -259,6 +260,7 @@ def checked_detail(detail: int | None, cards: int) -> int:
 
 
 def checked_direction(direction: str) -> str:
+    """The direction, or a ValueError that names the two."""
     if direction not in ("TB", "LR"):
         raise ValueError(f"direction={direction!r} must be 'TB' (top to bottom) or 'LR' (left to right)")
     return direction

@@ -40,6 +40,7 @@ matmul.defvjp(_matmul_x, _matmul_y)
 
 @primitive(formula="einsum(operands)", local=("einsum of g and the other operands",))
 def einsum_(*operands: Array, subscripts: str) -> Array:
+    """The primitive behind `einsum`: subscripts with their output and letters for `...` written out."""
     return np.einsum(subscripts, *operands)
 
 

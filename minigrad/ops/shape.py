@@ -80,6 +80,7 @@ astype.defvjp(lambda g, out, x, dtype: astype(g, x.dtype))
 
 @primitive(formula="concatenate(arrays)", local=("g, cut at the joints",), reads=())
 def concatenate_(*arrays: Array, axis: int | None = 0) -> Array:
+    """The primitive behind `concatenate`: the arrays one by one."""
     return np.concatenate(arrays, axis)
 
 
@@ -102,6 +103,7 @@ def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
 
 @primitive(formula="stack(arrays)", local=("g, one slice each",), reads=())
 def stack_(*arrays: Array, axis: int = 0) -> Array:
+    """The primitive behind `stack`: the arrays one by one."""
     return np.stack(arrays, axis)
 
 
@@ -158,6 +160,7 @@ roll.defvjp(
 
 @primitive(formula="x[index]", local=("zeros with g added at index",))
 def getitem_(x: Array, /, index: Any) -> Array:
+    """The primitive behind `getitem`: an index of plain arrays that nobody else holds."""
     return x[index]
 
 
