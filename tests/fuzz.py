@@ -12,6 +12,7 @@ After each case the folder must hold nothing but what was asked for. Exits with 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import io
 import os
 import pickle
@@ -206,6 +207,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first case; each one takes the next")
     parser.add_argument("--target", choices=TARGETS, action="append")
     args = parser.parse_args(argv)
+    faulthandler.enable()  # a crash below Python says where it was
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     np.seterr(all="ignore")
     end = time.monotonic() + 60 * args.minutes
