@@ -1,11 +1,12 @@
 """Broken files and hostile names, at random, for as long as you like.
 
-    python -m tests.fuzz --minutes 10 [--seed 0]
+    python -m tests.fuzz --minutes 10 [--seed 0] [--last FILE]
 
 Six targets in turn: csv, npy and npz matrices for the command line; npz states for modules; CIFAR-10 batches; and
 names (of tensors, scopes and titles) drawn as DOT, SVG and an HTML page. Files start as good ones and are damaged:
 bits flipped, bytes cut, repeated, inserted, numbers in headers exchanged. Allowed are results and the package's own
 errors; anything else is printed with the seed of its case, which runs it again: --seed N --cases 1 --target csv.
+--last keeps the case under way in FILE, for what kills the process.
 After each case the folder must hold nothing but what was asked for. Exits with 0 if all went well.
 """
 
@@ -206,6 +207,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, help="stop after so many cases of each target instead")
     parser.add_argument("--seed", type=int, default=0, help="of the first case; each one takes the next")
     parser.add_argument("--target", choices=TARGETS, action="append")
+    parser.add_argument("--last", type=Path, help="a file that holds the case under way")
     args = parser.parse_args(argv)
     faulthandler.enable()  # a crash below Python says where it was
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -215,6 +217,8 @@ def main(argv: list[str] | None = None) -> int:
     seed, trouble = args.seed, 0
     while (args.cases is None and time.monotonic() < end) or (args.cases is not None and seed < args.seed + args.cases):
         for target in args.target or TARGETS:
+            if args.last is not None:
+                args.last.write_text(f"--target {target} --seed {seed} --cases 1\n")
             word = run_case(target, seed)
             if word not in ("ok", "refused"):
                 trouble += 1
