@@ -124,6 +124,10 @@ def _described(x: Any) -> str:
     return f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
 
 
+# What the pickle of an array is made of, as stand-ins in Python. NumPy's own builders believe every state that they
+# are given, and a damaged one ends in a crash of the interpreter.
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """The one use of codecs.encode in pickles of arrays: bytes written as text by Python 3 in protocol 2."""
     if encoding not in ("latin1", "latin-1"):
@@ -131,33 +135,68 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return codecs.encode(text, "latin1")
 
 
+class _DType:
+    """A dtype of plain numbers."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        if code not in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "b1"):
+            raise pickle.UnpicklingError(f"it holds an array of dtype {code!r}, expected numbers")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError(f"it holds an array of byte order {state[1]!r}")
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """An array, made whole from bytes, dtype and shape, or refused."""
+
+    array: Array | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, by_columns, content = state
+        self.array = _filled(content, dtype, shape, "F" if by_columns else "C").array
+
+    def __repr__(self) -> str:
+        return "an unfinished array"
+
+
+def _filled(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    made = _Array()
+    data = content.encode("latin1") if isinstance(content, str) else bytes(content)  # Python 2 wrote text
+    made.array = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
+    return made
+
+
 class _Arrays(pickle.Unpickler):
     """An unpickler that knows what NumPy arrays are made of, and refuses every other name."""
 
-    _modules = ("numpy.core.multiarray", "numpy._core.multiarray")
     _allowed: dict[tuple[str, str], Any] = {  # noqa: RUF012
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy", "ndarray"): object,
+        ("numpy", "dtype"): _DType,
         ("_codecs", "encode"): _encode,
-        **{(module, "_reconstruct"): np._core.multiarray._reconstruct for module in _modules},  # type: ignore[attr-defined]
-        **{
-            (module, "_frombuffer"): np._core.numeric._frombuffer  # type: ignore[attr-defined]
-            for module in ("numpy.core.numeric", "numpy._core.numeric")
-        },
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): lambda *_: _Array() for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): _filled for core in ("core", "_core")},
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._allowed:
+        made = self._allowed.get((module, name))
+        if made is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not part of an array")
-        return self._allowed[module, name]
+        return lambda *args: made(*args)  # a new function each time: a pickle may set attributes of what it names
 
     @classmethod
     def read(cls, path: Path) -> Any:
+        """What the pickle holds; a dictionary with its arrays as arrays."""
         with open(path, "rb") as file:
             try:
-                return cls(file, encoding="latin1").load()
+                content = cls(file, encoding="latin1").load()
             except Exception as error:  # a damaged pickle may raise anything
                 raise ValueError(f"{path} is not a CIFAR-10 batch, or is damaged: {error}") from error
+        if isinstance(content, dict):
+            return {key: x.array if isinstance(x, _Array) else x for key, x in content.items()}
+        return content
 
 
 # --------------------------------------------------------------------------------------------------------------

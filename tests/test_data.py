@@ -78,6 +78,13 @@ class Calls:
         (pickle.dumps({b"data": np.zeros((4, 3072), np.uint8), b"labels": [[0], [1, 2]]}), "not a list of numbers"),
         (pickle.dumps({b"data": np.zeros((4, 3000), np.uint8), b"labels": [0] * 4}), r"got uint8 of shape \(4, 3000\)"),
         (pickle.dumps({b"data": np.zeros((4, 3072)), b"labels": [0] * 4}), "got float64"),
+        (pickle.dumps({b"data": np.array([{}]), b"labels": [0]}, 2), "an array of dtype 'O8', expected numbers"),
+        (
+            pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [0]}, 2).replace(
+                b"\x03X\x01\x00\x00\x00|", b"\x03X\x01\x00\x00\x00!"
+            ),
+            "an array of byte order '!'",
+        ),
         (pickle.dumps({b"images": 1}), r"expected the keys data and labels, got \['images'\]"),
         (pickle.dumps([1, 2]), "expected a dictionary"),
         (b"not a pickle", "is damaged"),
