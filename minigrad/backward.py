@@ -5,7 +5,6 @@ Knows no arithmetic beyond `+` and `.sum`, which arrays and Tensors share: the s
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from operator import attrgetter
@@ -16,8 +15,9 @@ import numpy as np
 from .context import current, differentiating, recording
 from .fast.buffers import SMALLEST, sole
 from .guards import read_only
-from .reads import read_by, storage
-from .record import Primitive, Traced, describe, next_number, raw
+from .reads import storage
+from .record import Primitive, Traced, describe, raw
+from .writing import refuse_stale
 
 _by_number = attrgetter("number")
 
@@ -63,8 +63,8 @@ def walk(
     each step.
     """
     order = consumers_first(y)
-    if order and _last_write > order[-1].number:
-        _refuse_stale(order, graph)
+    if order:
+        refuse_stale(order, graph)
     keep = {x for x in keep if x.op is not None}
     if observe is None and current.context.watch is not None:
         observe = current.context.watch.pulled
@@ -275,66 +275,3 @@ def cotangent_for(y: Any, gradient: Any) -> Any:
     if isinstance(gradient, Traced) and value.dtype == a.dtype:
         return gradient
     return y._leaf(value.astype(a.dtype))
-
-
-# --------------------------------------------------------------------------------------------------------------
-# Writing in place
-
-_last_write = 0
-_writes: dict[int, tuple[weakref.ref[np.ndarray], int, str]] = {}  # by id of the memory's owner: it, when, what
-
-
-def write(leaf: Traced, value: Any) -> None:
-    """Copy `value` into the storage of a leaf: the one way in which an array of the graph ever changes.
-
-    The memory is stamped with a number from the creation counter, so "written after that op was recorded" is a
-    comparison, and recording pays nothing for it. Memory and not the leaf: another tensor may look at it, and the
-    one that was written through (x.detach(), say) may be gone by the time of the walk.
-    """
-    global _last_write
-    leaf._array[...] = value
-    owner = storage(leaf._array)
-    key, _last_write = id(owner), next_number()
-    before = _writes.get(key)
-    if before is not None and before[0]() is owner:
-        gone = before[0]
-    else:
-        gone = weakref.ref(owner, lambda _: _writes.pop(key, None))
-    _writes[key] = (gone, _last_write, getattr(leaf, "_name", ""))
-
-
-def _refuse_stale(order: list[Traced], graph: bool) -> None:
-    """Raise if a rule would read an array that was written after the op was recorded.
-
-    One pass over the graph, however much was written: batch norm's running averages alone are four writes a layer.
-    """
-    oldest = order[-1].number
-    late = {
-        key: (number, name)
-        for key, (owner, number, name) in list(_writes.items())
-        if number > oldest and owner() is not None
-    }
-    if not late:
-        return
-    for node in order:
-        op: Primitive = node.op  # type: ignore[assignment]
-        for a in node.saved or ():
-            number, name = late.get(id(storage(a)), _NEVER)
-            if number > node.number:
-                _stale(op, "what it saved", name)
-        for k, x in enumerate((*node.inputs, node)):
-            number, name = late.get(id(storage(x._array)), _NEVER) if isinstance(x, Traced) else _NEVER
-            if number > node.number:
-                role = "out" if x is node else op.input_names[0 if op.variadic else k]
-                if role in read_by(node) or (graph and op.save is not None):
-                    _stale(op, describe(x), name)
-
-
-_NEVER = (0, "")
-
-
-def _stale(op: Primitive, what: str, name: str) -> None:
-    raise RuntimeError(
-        f"{op.name} needs {what} for its gradient, but that memory was written{f' (as {name})' if name else ''} "
-        f"after {op.name} was recorded; run the forward again, or write after backward()"
-    )

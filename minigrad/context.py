@@ -43,6 +43,7 @@ class Context(NamedTuple):
     scope: Scope | None = None
     cause: Any = None  # in a differentiable backward pass: the forward node whose rule is running
     watch: Any = None  # told of every result while anomalies are looked for (then lines is on, too)
+    recorder: Any = None  # told of all that a step does which is to be replayed (then lines is on, too)
     frozen: bool = False  # modules change no state of their own, such as running statistics
 
 

@@ -121,10 +121,12 @@ def _result(
     else:
         out._needs = needs and op is None
         out.op, out.inputs, out.params, out.saved = None, (), _NO_PARAMS, None
-    if context.lines and op is not None:  # a rare switch: where was it recorded, and is it finite?
+    if context.lines and op is not None:  # a rare switch: where was it recorded, is it finite, is it to be replayed?
         out._line = source_line()
         if context.watch is not None:
             context.watch.made(out, op, inputs)
+        if context.recorder is not None:
+            context.recorder.made(out, op, inputs, params, saved)
     return out
 
 
@@ -445,7 +447,8 @@ def _call_general(op: Primitive) -> Callable[..., Any]:
         if cls is None:
             return value
         needs = needs and differentiable and np.asarray(value).dtype.kind == "f"  # x.astype(int) has no slope
-        kept = tuple([x if isinstance(x, Traced) else _constant(x) for x in inputs]) if needs else ()
+        keep = needs or _current.context.lines
+        kept = tuple([x if isinstance(x, Traced) else _constant(x) for x in inputs]) if keep else ()
         return _result(cls, value, needs, op, kept, params, saved)
 
     return call

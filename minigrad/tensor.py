@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import interop, ops
-from .backward import cotangent_for, owned, walk, write
+from .backward import cotangent_for, owned, walk
 from .context import current, no_grad, recording
 from .record import Traced, describe, raw
+from .writing import write
 
 Data: TypeAlias = "Tensor | npt.ArrayLike"
 Axis: TypeAlias = "int | tuple[int, ...] | None"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.backward import _writes, write
 from minigrad.record import raw
+from minigrad.writing import _writes, write
 
 
 def leaf(data, **kwargs):

@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from ..backward import write
 from ..context import current, frozen, no_grad
 from ..creation import ones, zeros
 from ..fast.fused import BatchNorm as kernels
@@ -35,6 +34,7 @@ from ..normalization import (
 )
 from ..record import Traced, raw
 from ..tensor import Tensor
+from ..writing import write
 from .module import Module
 
 Array = np.ndarray[Any, Any]

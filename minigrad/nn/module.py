@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backward import write
 from ..context import scope
 from ..files import PathLike, load_arrays, save_arrays
 from ..notebook import Shown, block, table
 from ..randomness import Generator
 from ..tensor import Tensor
+from ..writing import write
 
 Self = TypeVar("Self", bound="Module")
 

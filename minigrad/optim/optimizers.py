@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import write
 from ..fast import kernel
 from ..record import describe
 from ..tensor import Tensor
+from ..writing import write
 
 Array = np.ndarray[Any, Any]
 
