@@ -95,10 +95,12 @@ def test_adam_equals_its_formula(name, dtype, size):
     m, v = (rng.random(size).astype(dtype) for _ in range(2))
     g = rng.normal(size=size).astype(dtype)
     wide_m, wide_v = 0.9 * m.astype(float) + 0.1 * g, 0.999 * v.astype(float) + 0.001 * g.astype(float) ** 2
-    expected = 0.01 * (wide_m / (1 - 0.9**3)) / (np.sqrt(wide_v / (1 - 0.999**3)) + 1e-8)
-    update(g, m, v, 0.01, (0.9, 0.999), 1e-8, 3)
-    for one, two in ((g, expected), (m, wide_m), (v, wide_v)):
+    value, slope = rng.normal(size=size).astype(dtype), g.copy()
+    expected = value - 0.01 * (wide_m / (1 - 0.9**3)) / (np.sqrt(wide_v / (1 - 0.999**3)) + 1e-8)
+    update(value, g, m, v, 0.01, (0.9, 0.999), 1e-8, 3)
+    for one, two in ((value, expected), (m, wide_m), (v, wide_v)):
         same(one, two.astype(dtype), dtype)
+    np.testing.assert_array_equal(g, slope)
 
 
 def test_what_a_kernel_does_not_fit_is_left_to_the_readable_code():
@@ -116,6 +118,40 @@ def test_moments_are_used_once_and_for_their_own_array_alone():
     fused.BatchNorm.forgotten()
     x *= 2.0
     np.testing.assert_allclose(mg.batch_norm(x).std(axis=0), 1.0, rtol=1e-3)
+
+
+def filled_with_nan(arrays):
+    return tuple(None if a is None else np.full_like(a, np.nan) for a in arrays)
+
+
+def bytes_of(arrays):
+    return [None if a is None else (a.shape, a.tobytes()) for a in arrays]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("affine", ["both", "gamma", "beta", "none"])
+def test_batch_norm_fills_arrays_with_the_same_bits(dtype, shape, affine):
+    if chosen() == "reference":
+        pytest.skip("no kernels")
+    rng = np.random.default_rng(1)
+    x, g = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    gamma = rng.normal(size=shape[1]).astype(dtype) if affine in ("both", "gamma") else None
+    beta = rng.normal(size=shape[1]).astype(dtype) if affine in ("both", "beta") else None
+    options: Any = {"axis": (0,), "wide": (1, shape[1]), "eps": 1e-5}
+    y, saved = fused.BatchNorm.forward(x, gamma, beta, **options)
+    into = filled_with_nan((y, *saved))
+    again, kept = fused.BatchNorm.forward(x, gamma, beta, into=into, **options)
+    assert all(a is b for a, b in zip((again, *kept), into, strict=True))
+    assert bytes_of(into) == bytes_of((y, *saved))
+    slopes = fused.BatchNorm.backward(g, y, saved, x, gamma, beta, **options)
+    assert [d is None for d in slopes] == [False, gamma is None, beta is None]
+    into = filled_with_nan(slopes)
+    given = fused.BatchNorm.backward(g, y, saved, x, gamma, beta, into=into, **options)
+    assert all(a is b for a, b in zip(given, into, strict=True))
+    assert bytes_of(into) == bytes_of(slopes)
+    wanted = (None, *into[1:])  # x may need no gradient
+    assert fused.BatchNorm.backward(g, y, saved, x, gamma, beta, into=wanted, **options)[0] is None
 
 
 # memory ---------------------------------------------------------------------------------------------------------
@@ -210,6 +246,9 @@ def test_a_mask_selects_bit_for_bit(dtype):
         found = mg.where(condition, x, 0.0)
         assert found.tobytes() == np.where(condition, x, 0.0).tobytes()
         assert found.dtype == dtype
+        into = np.empty_like(x)
+        assert select.masked(condition, x, into=into) is into
+        assert into.tobytes() == found.tobytes()
         assert mg.where(condition, x, -0.0).tobytes() == np.where(condition, x, -0.0).tobytes()
 
 

@@ -1,4 +1,4 @@
-"""Adam over a flat vector, in NumPy: in blocks that stay in the cache, without a new array."""
+"""Adam over a flat vector, in NumPy: in blocks that stay in the cache, with one block of scratch."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-BLOCK = 1 << 15  # elements: the slope and both averages of a block fit the second-level cache
+BLOCK = 1 << 14  # elements: a block of the four vectors and the scratch fits the second-level cache
 
 
-def adam(slope: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int) -> None:
-    """Update m and v by `slope`, and put what is to be taken off the parameters in its place.
+def adam(
+    value: Array, slope: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int
+) -> None:
+    """One step of value, m and v along `slope`, in place; `slope` stays as it is.
 
-    m = beta1 * m + (1 - beta1) * g, v likewise with g^2; the step is lr * m' / (sqrt(v') + eps) with
-    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba 2015.
+    m = beta1 * m + (1 - beta1) * g, v likewise with g^2, value -= lr * m' / (sqrt(v') + eps) with
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba 2015. Both corrections stand in two numbers:
+    with r = sqrt(1 - beta2^t) that step is (lr * r / (1 - beta1^t)) * m / (sqrt(v) + eps * r).
     """
     beta1, beta2 = betas
-    rate, root = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    scratch = np.empty(min(BLOCK, slope.size), slope.dtype)
-    for start in range(0, slope.size, BLOCK):
-        g, m_, v_ = slope[start : start + BLOCK], m[start : start + BLOCK], v[start : start + BLOCK]
+    root = math.sqrt(1 - beta2**step)
+    rate, eps = lr * root / (1 - beta1**step), eps * root
+    scratch = np.empty(min(BLOCK, value.size), value.dtype)
+    for start in range(0, value.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        g, m_, v_ = slope[block], m[block], v[block]
         work = scratch[: g.size]
         np.multiply(g, 1 - beta1, work)
         m_ *= beta1
         m_ += work
-        np.multiply(g, g, g)
-        g *= 1 - beta2
+        np.multiply(g, g, work)
+        work *= 1 - beta2
         v_ *= beta2
-        v_ += g
-        np.sqrt(v_, g)
-        g *= root
-        g += eps
-        np.divide(m_, g, g)
-        g *= rate
+        v_ += work
+        np.sqrt(v_, work)
+        work += eps
+        np.divide(m_, work, work)
+        work *= rate
+        value[block] -= work

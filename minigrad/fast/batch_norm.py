@@ -101,26 +101,30 @@ class batch_norm:
         return Moments(first, mean.astype(x.dtype), var.astype(x.dtype))
 
     @staticmethod
-    def forward(x: Array, gamma: Any, beta: Any, eps: float, moments: Moments) -> tuple[Array, tuple[Array, Array]]:
-        """(3) to (5): y, and (x_hat, inv_std) for backward."""
+    def forward(
+        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments, into: Any = None
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """(3) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
         first, offset, var = moments
-        inv_std = var + eps
+        if into is None:
+            into = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype), np.empty_like(var[None])
+        y, x_hat, kept = into
+        inv_std = np.add(var, eps, kept[0])
         np.sqrt(inv_std, inv_std)
         np.divide(1.0, inv_std, inv_std)  # (3)
         n = len(x)
         step = _rows(x)
         if x.nbytes <= WHOLE:
-            x_hat = x - first
+            np.subtract(x, first, x_hat)
             x_hat -= offset
             x_hat *= inv_std  # (4)
             if gamma is None:
-                y = x_hat.copy() if beta is None else x_hat + beta
+                np.copyto(y, x_hat)
             else:
-                y = x_hat * gamma
-                if beta is not None:
-                    y += beta  # (5)
-            return y, (x_hat, inv_std[None])
-        x_hat, y = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype)
+                np.multiply(x_hat, gamma, y)
+            if beta is not None:
+                y += beta  # (5)
+            return y, (x_hat, kept)
         for start in reversed(range(0, n, step)):  # what was read last is still in a cache
             rows = slice(start, start + step)
             h, out = x_hat[rows], y[rows]
@@ -133,11 +137,17 @@ class batch_norm:
                 np.multiply(h, gamma, out)
             if beta is not None:
                 np.add(out, beta, out)  # (5)
-        return y, (x_hat, inv_std[None])
+        return y, (x_hat, kept)
 
     @staticmethod
-    def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array) -> tuple[Array, Array, Array]:
-        """(6) to (9'): dx, d_gamma, d_beta."""
+    def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
+        """(6) to (9'): dx, d_gamma, d_beta; `into`: these three, to be filled."""
+        if into is not None:
+            done = batch_norm.backward(g, gamma, x_hat, inv_std)
+            for a, b in zip(into, done, strict=True):
+                if a is not None:
+                    np.copyto(a, b)
+            return into
         n, d = g.shape
         inv_std = inv_std[0]
         step = _rows(g)

@@ -124,14 +124,14 @@ def _backward(
 
 @_compiled  # type: ignore[untyped-decorator,unused-ignore]
 def _adam(
-    slope: Any, m: Any, v: Any, beta1: Any, beta2: Any, rest1: Any, rest2: Any, rate: Any, root: Any, eps: Any
+    value: Any, slope: Any, m: Any, v: Any, beta1: Any, beta2: Any, rest1: Any, rest2: Any, rate: Any, eps: Any
 ) -> None:  # pragma: no cover - compiled
     for k in range(slope.size):
         g = slope[k]
         a = beta1 * m[k] + rest1 * g
         b = beta2 * v[k] + rest2 * (g * g)
         m[k], v[k] = a, b
-        slope[k] = rate * (a / (np.sqrt(b) * root + eps))
+        value[k] -= rate * (a / (np.sqrt(b) + eps))
 
 
 class batch_norm:
@@ -147,30 +147,42 @@ class batch_norm:
         return Moments(x[0], offset, var)
 
     @staticmethod
-    def forward(x: Array, gamma: Any, beta: Any, eps: float, moments: Moments) -> tuple[Array, tuple[Array, Array]]:
-        """(3) to (5): y, and (x_hat, inv_std) for backward."""
+    def forward(
+        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments, into: Any = None
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """(3) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
         d = x.shape[1]
         gamma = np.ones(d, x.dtype) if gamma is None else gamma
         beta = np.zeros(d, x.dtype) if beta is None else beta
-        x_hat, y = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype)
-        inv_std = np.empty((1, d), x.dtype)
+        y, x_hat, inv_std = into or (
+            buffers.empty(x.shape, x.dtype),
+            buffers.empty(x.shape, x.dtype),
+            np.empty((1, d), x.dtype),
+        )
         _forward(x, gamma, beta, eps, moments.offset, moments.var, x_hat, y, inv_std)
         return y, (x_hat, inv_std)
 
     @staticmethod
-    def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array) -> tuple[Array, Array, Array]:
-        """(6) to (9'): dx, d_gamma, d_beta."""
+    def backward(
+        g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = (None, None, None)
+    ) -> tuple[Array, Array, Array]:
+        """(6) to (9'): dx, d_gamma, d_beta; `into`: these three, to be filled where they are no None."""
         d = g.shape[1]
         gamma = np.ones(d, g.dtype) if gamma is None else gamma
-        dx, d_gamma, d_beta = buffers.empty(g.shape, g.dtype), np.empty(d, g.dtype), np.empty(d, g.dtype)
+        dx, d_gamma, d_beta = into or (None, None, None)
+        dx = buffers.empty(g.shape, g.dtype) if dx is None else dx
+        d_gamma = np.empty(d, g.dtype) if d_gamma is None else d_gamma
+        d_beta = np.empty(d, g.dtype) if d_beta is None else d_beta
         _backward(g, gamma, x_hat, inv_std, dx, d_gamma, d_beta)
         return dx, d_gamma, d_beta
 
 
-def adam(slope: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int) -> None:
-    """Update m and v by `slope`, and put what is to be taken off the parameters in its place; see adam.py."""
+def adam(
+    value: Array, slope: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int
+) -> None:
+    """One step of value, m and v, in place; see adam.py."""
     beta1, beta2 = betas
-    rate, root = lr / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    real = slope.dtype.type  # in the dtype: a float64 constant would make the whole loop float64
-    constants = (beta1, beta2, 1 - beta1, 1 - beta2, rate, root, eps)
-    _adam(slope, m, v, *[real(c) for c in constants])
+    root = math.sqrt(1 - beta2**step)
+    real = value.dtype.type  # in the dtype: a float64 constant would make the whole loop float64
+    constants = (beta1, beta2, 1 - beta1, 1 - beta2, lr * root / (1 - beta1**step), eps * root)
+    _adam(value, slope, m, v, *[real(c) for c in constants])

@@ -41,22 +41,36 @@ class BatchNorm:
         _known.entry = None
 
     @staticmethod
-    def forward(x: Array, gamma: Any, beta: Any, *, axis: tuple[int, ...], wide: Any, eps: float) -> Any:
-        """(y, saved), or None."""
+    def forward(
+        x: Array, gamma: Any, beta: Any, *, axis: tuple[int, ...], wide: Any, eps: float, into: Any = None
+    ) -> Any:
+        """(y, saved), or None; `into`: (y, x_hat, inv_std), to be filled and returned."""
         fast = kernel("batch_norm")
         if fast is None or axis != (0,) or not fast.fits(x, gamma, beta):
             return None
         entry = _known.entry
         moments = entry[1] if entry is not None and entry[0] is x else fast.moments(x)
-        return fast.forward(x, gamma, beta, eps, moments)
+        return fast.forward(x, gamma, beta, eps, moments, into)
 
     @staticmethod
     def backward(
-        g: Array, out: Array, saved: Any, x: Array, gamma: Any, beta: Any, *, axis: Any, wide: Any, eps: float
+        g: Array,
+        out: Array,
+        saved: Any,
+        x: Array,
+        gamma: Any,
+        beta: Any,
+        *,
+        axis: Any,
+        wide: Any,
+        eps: float,
+        into: Any = None,
     ) -> Any:
-        """(dx, d_gamma, d_beta), or None."""
+        """(dx, d_gamma, d_beta), or None; `into`: these three, to be filled and returned, None where none is wanted."""
         fast = kernel("batch_norm")
         if fast is None or axis != (0,) or not fast.fits(g, gamma, *saved):
             return None
-        dx, d_gamma, d_beta = fast.backward(g, gamma, *saved)
+        dx, d_gamma, d_beta = fast.backward(g, gamma, *saved, into)
+        if into is not None:
+            return into
         return dx, None if gamma is None else d_gamma, None if beta is None else d_beta

@@ -30,11 +30,17 @@ def fits(condition: Any, x: Any) -> bool:
     )
 
 
-def masked(condition: Array, x: Array) -> Array:
+def masked(condition: Array, x: Array, into: Any = None) -> Array:
     """np.where(condition, x, 0.0), bit for bit: x and a mask of ones or zeros. (x * mask would make inf * 0 a NaN.)
 
     np.where takes a branch an element, which a processor guesses wrong half of the time where the mask is random.
+    `into`: an array like x, to be filled and returned.
     """
-    bits = np.negative(condition.view(np.int8)).astype(_BITS[x.dtype.char])  # True, 1, becomes -1: every bit set
+    mask = np.negative(condition.view(np.int8))  # True, 1, becomes -1: every bit set, in any width
+    if into is None:
+        bits = mask.astype(_BITS[x.dtype.char])
+    else:
+        bits = into.view(_BITS[x.dtype.char])
+        np.copyto(bits, mask)
     np.bitwise_and(bits, x.view(bits.dtype), bits)
-    return bits.view(x.dtype)
+    return bits.view(x.dtype) if into is None else into

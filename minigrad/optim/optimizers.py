@@ -292,8 +292,7 @@ class Adam(Optimizer):
         m, v = state["m"], state["v"]
         fast = kernel("adam")
         if fast is not None and value.dtype.char in "fd":
-            fast(slope, m, v, lr, (beta1, beta2), group["eps"], step)
-            value -= slope
+            fast(value, slope, m, v, lr, (beta1, beta2), group["eps"], step)
             return
         m *= beta1
         m += (1 - beta1) * slope
