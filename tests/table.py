@@ -242,6 +242,7 @@ row(
     (3, 4),
     labels=np.array([0, 3, 3]),
 )
+row("sigmoid_cross_entropy", lambda z, t: t * np.log1p(np.exp(-z)) + (1 - t) * np.log1p(np.exp(z)), (2, 3), (2, 3))
 _inputs = ((4, 3), (3,), (3,), (3,), (3,))
 row("batch_norm_inference", _inference, *_inputs, wide=(1, 3), eps=0.1, low=0.2)
 row("batch_norm_inference", _inference, (2, 3), None, None, (3,), (3,), wide=(1, 3), eps=0.1, low=0.2)

@@ -21,7 +21,7 @@ from .table import ROWS
 # Primitives that NumPy has no function for (or, as `put` and getitem, no function of the same meaning).
 NOT_IN_NUMPY = {
     "batch_norm", "batch_norm_inference", "erf", "gelu", "getitem", "layer_norm", "leaky_relu", "logsumexp", "put",
-    "relu", "sigmoid", "silu", "softmax_cross_entropy", "softplus",
+    "relu", "sigmoid", "sigmoid_cross_entropy", "silu", "softmax_cross_entropy", "softplus",
 }  # fmt: skip
 
 

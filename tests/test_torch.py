@@ -95,6 +95,7 @@ TORCH = {
     "matmul": torch.matmul, "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "batch_norm": _batch_norm, "layer_norm": _layer_norm, "batch_norm_inference": _inference,
     "softmax_cross_entropy": lambda x, labels: F.cross_entropy(x, torch.tensor(labels), reduction="none"),
+    "sigmoid_cross_entropy": lambda z, t: F.binary_cross_entropy_with_logits(z, t, reduction="none"),
 }  # fmt: skip
 
 

@@ -161,6 +161,14 @@ def _softmax_cross_entropy(file: File, step: Step) -> str:
     return file.node("SoftmaxCrossEntropyLoss", file.name(step.inputs[0]), labels, reduction="none")
 
 
+@emits("sigmoid_cross_entropy")
+def _sigmoid_cross_entropy(file: File, step: Step) -> str:
+    z, t = file.alike(step)
+    hit = file.node("Mul", t, file.node("Softplus", file.node("Neg", z)))
+    missed = file.node("Mul", file.node("Sub", file.number(1.0), t), file.node("Softplus", z))
+    return file.node("Add", hit, missed)
+
+
 # --------------------------------------------------------------------------------------------------------------
 # Matrices and shapes
 
