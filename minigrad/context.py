@@ -1,7 +1,7 @@
 """What is switched on while ops are recorded: recording itself, the scope, source lines. Per thread.
 
-Knows nothing of graphs or arrays. One immutable `Context` holds all of it, so that recording an op reads one
-thread-local attribute and keeps one reference.
+Knows nothing of graphs or arrays. One `Context`, which nobody changes once it is in force, holds all of it, so that
+recording an op reads one variable and keeps one reference.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import functools
 import inspect
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 
 class Scope:
@@ -35,41 +35,78 @@ class Scope:
         return tuple(reversed(names))
 
 
-class Context(NamedTuple):
-    """The switches in force when a value was made; every recorded value keeps the one it was made under."""
+class Context:
+    """The switches in force when a value was made; every recorded value keeps the one it was made under.
 
-    recording: bool = True
-    lines: bool = False
-    scope: Scope | None = None
-    cause: Any = None  # in a differentiable backward pass: the forward node whose rule is running
-    watch: Any = None  # told of every result while anomalies are looked for (then lines is on, too)
-    recorder: Any = None  # told of all that a step does which is to be replayed (then lines is on, too)
-    frozen: bool = False  # modules change no state of their own, such as running statistics
+    recording  whether results keep their history
+    lines      a rare switch: each result is looked at, for its line and by `watch` and `recorder`
+    scope      the innermost `with scope(...)`
+    cause      in a differentiable backward pass: the forward node whose rule is running
+    watch      told of every result while anomalies are looked for (then lines is on, too)
+    recorder   told of all that a step does which is to be replayed (then lines is on, too)
+    frozen     modules change no state of their own, such as running statistics
+    before     the context to return to
+    """
+
+    __slots__ = ("before", "cause", "frozen", "lines", "recorder", "recording", "scope", "watch")
+
+    recording: bool
+    lines: bool
+    scope: Scope | None
+    cause: Any
+    watch: Any
+    recorder: Any
+    frozen: bool
+    before: Context
+
+    def __init__(self) -> None:
+        self.recording, self.lines, self.frozen, self.before = True, False, False, self
+        self.scope = self.cause = self.watch = self.recorder = None
+
+    def _replace(self, **changes: Any) -> Context:
+        """The same but for `changes`."""
+        new = _new(Context)
+        new.recording, new.lines, new.scope, new.cause = self.recording, self.lines, self.scope, self.cause
+        new.watch, new.recorder, new.frozen, new.before = self.watch, self.recorder, self.frozen, self.before
+        for name, value in changes.items():
+            setattr(new, name, value)
+        return new
 
 
-class _Current(threading.local):
-    context: Context = Context()
+_new = object.__new__
+_default = Context()
+_variable = ContextVar("minigrad", default=_default)  # each thread, and each task, starts with it
+in_force = _variable.get  # the context in force here, for where every nanosecond counts
+
+
+class _Current:
+    @property
+    def context(self) -> Context:
+        return in_force()
 
 
 current = _Current()
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class switched(threading.local):  # per thread, so that one object may serve several
+class switched:
     """Change the context inside a `with`, or for the time of a function (in a generator: for its steps)."""
+
+    __slots__ = ("_change",)
 
     def __init__(self, change: Callable[[Context], Context]) -> None:
         self._change = change
-        self._before: list[Context] = []
 
     def __enter__(self) -> None:
-        self._before.append(current.context)
-        current.context = self._change(current.context)
+        before = in_force()
+        context = self._change(before)
+        context.before = before  # here and not on self: one object may be entered twice, and by several threads
+        _variable.set(context)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        current.context = self._before.pop()
+        _variable.set(in_force().before)
 
     def __call__(self, function: F) -> F:
         change = self._change
