@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import ops
 from .anomalies import detect_anomalies
 from .backward import grad
+from .calling import primitive
 from .context import no_grad, record_lines, scope
 from .creation import arange, eye, full, ones, tensor, zeros
 from .derivatives import hvp, jacobian
@@ -37,12 +38,12 @@ from .normalization import (
     layer_norm_composed,
 )
 from .ops import *  # noqa: F403
-from .record import primitive
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     from . import check, data, export, nn, optim, training
     from .drawing import draw, draw_pair, graph, page
+    from .replaying import fuse, replay
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,7 @@ __all__ = [
     "export",
     "eye",
     "full",
+    "fuse",
     "grad",
     "graph",
     "huber_loss",
@@ -86,6 +88,7 @@ __all__ = [
     "page",
     "primitive",
     "record_lines",
+    "replay",
     "scope",
     "softmax",
     "tensor",
@@ -100,10 +103,12 @@ _LATER = {  # name: the module that brings it
     "draw": "drawing",
     "draw_pair": "drawing",
     "export": "export",
+    "fuse": "replaying",
     "graph": "drawing",
     "nn": "nn",
     "optim": "optim",
     "page": "drawing",
+    "replay": "replaying",
     "training": "training",
 }
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from .calling import primitive
 from .context import scope
 from .functional import floats, log_softmax
 from .ops import abs, clip, exp, getitem, less_equal, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
 from .ops import sum as sum_
-from .record import Array, Traced, primitive, raw
+from .record import Array, Traced, raw
 
 
 def _reduced(values: Any, reduction: str) -> Any:

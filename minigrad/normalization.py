@@ -42,12 +42,13 @@ from typing import Any
 import numpy as np
 
 from .backward import unbroadcast
+from .calling import primitive
 from .context import scope
 from .fast.fused import BatchNorm
 from .ops import add, div, mean, mul, reshape, sqrt, square, sub, var
 from .ops.reductions import Axis, axes_of, count
 from .ops.reductions import sum as sum_
-from .record import Array, Traced, primitive, raw
+from .record import Array, Traced, raw
 
 
 def named(x: Array, name: str) -> Array:

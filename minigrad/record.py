@@ -1,8 +1,7 @@
-"""The first half of the engine: what a primitive is, and how calling one records a graph.
+"""What a graph is made of: the node, `Traced`, and what the engine knows of the primitive that made it.
 
-It knows no arithmetic and no Tensor class. `Traced` is the node that `Tensor` extends; a primitive builds
-its result with the type of the traced argument that it was given, so nothing here imports what stands above.
-The second half, the walk back through the graph, is backward.py.
+It knows no arithmetic and no Tensor class: `Traced` is what `Tensor` extends. How calling a primitive records a node
+is calling.py; the walk back through the graph is backward.py.
 
 What PyTorch calls it: a recorded `Traced` is a tensor with its `grad_fn`; `op` is the function's name, `inputs`
 its `next_functions`, `saved` what `ctx.save_for_backward` would hold.
@@ -14,12 +13,11 @@ import importlib
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ParamSpec, Protocol, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from .context import Context, source_line
-from .context import current as _current
+from .context import Context, in_force
 from .guards import guarded
 
 Array: TypeAlias = Any  # a NumPy array or a Tensor: minigrad's own functions take either and return the same
@@ -90,10 +88,14 @@ class Traced:
     @classmethod
     def _leaf(cls, array: np.ndarray, needs: bool = False) -> Any:
         """A value without history around `array`, which it now owns."""
-        return _result(cls, array, needs, None, (), _NO_PARAMS, None)
+        out = _new(cls)
+        out._array, out._needs = array if type(array) is _ndarray else array_of(array, None), needs
+        out.number, out.context = next_number(), in_force()
+        out.op, out.inputs, out.params, out.saved = None, (), NO_PARAMS, None
+        return out
 
 
-_NO_PARAMS: dict[str, Any] = {}
+NO_PARAMS: dict[str, Any] = {}
 
 
 def raw(x: Any) -> Any:
@@ -101,36 +103,7 @@ def raw(x: Any) -> Any:
     return x._array if isinstance(x, Traced) else x
 
 
-def _result(
-    cls: type[Traced],
-    value: Any,
-    needs: bool,
-    op: Primitive | None,
-    inputs: tuple[Any, ...],
-    params: dict[str, Any],
-    saved: tuple[np.ndarray, ...] | None,
-) -> Traced:
-    """The node for `value`. Without a gradient to carry it keeps no history, so its inputs can be freed."""
-    out = _new(cls)
-    out._array = value if value.__class__ is _ndarray else _array_of(value, op)
-    out.number = next_number()
-    out.context = context = _current.context
-    if needs and context.recording and op is not None:
-        out._needs = True
-        out.op, out.inputs, out.params, out.saved = op, inputs, params, saved
-    else:
-        out._needs = needs and op is None
-        out.op, out.inputs, out.params, out.saved = None, (), _NO_PARAMS, None
-    if context.lines and op is not None:  # a rare switch: where was it recorded, is it finite, is it to be replayed?
-        out._line = source_line()
-        if context.watch is not None:
-            context.watch.made(out, op, inputs)
-        if context.recorder is not None:
-            context.recorder.made(out, op, inputs, params, saved)
-    return out
-
-
-def _array_of(value: Any, op: Primitive | None) -> np.ndarray:
+def array_of(value: Any, op: Primitive | None) -> np.ndarray:
     """An op's result as an array: NumPy returns 0-d results as scalars. Nothing but real numbers is let in."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or isinstance(value, (list, tuple)):
@@ -139,9 +112,12 @@ def _array_of(value: Any, op: Primitive | None) -> np.ndarray:
     return array
 
 
-def _constant(x: Any) -> Any:
+def constant(x: Any) -> Any:
     """An untraced input as the graph keeps it: arrays are copied, so that writing to them later changes nothing."""
     if x is None or isinstance(x, (int, float, np.generic)):
+        return x
+    recorder = in_force().recorder
+    if recorder is not None and recorder.knows(x):  # a value of the step that is being recorded: nobody else has it
         return x
     array = np.array(x)
     if array.dtype.hasobject:
@@ -183,9 +159,10 @@ class Primitive:
         self.name = kernel.__name__.rstrip("_")
         self.differentiable = differentiable
         self.input_names, self.defaults, self.variadic = _signature(inspect.unwrap(kernel))
+        self.required = _REQUIRED in self.defaults.values()  # must a parameter be given?
         self.rules: tuple[Rule | None, ...] = ()
         self.joint: Rule | None = None
-        self.call: Callable[..., Any] = kernel  # what users call, once `primitive` has made it
+        self.call: Callable[..., Any] = kernel  # what users call, once calling.py has made it
         fixed = self.input_names and not (self.defaults or self.variadic or save)
         self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
         self.fast: Any = None  # forward and backward of a kernel for bare arrays; see fast/
@@ -234,19 +211,21 @@ class Primitive:
 
     def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
         """Parameters by name, defaults filled in, lists and arrays copied so that the caller's stay the caller's."""
-        if not (args or params or _REQUIRED in self.defaults.values()):
-            return self.defaults
-        bound = {**self.defaults, **params}
+        defaults = self.defaults
+        if not (args or params or self.required):
+            return defaults
+        bound = {**defaults, **params}
         if args:
-            names = list(self.defaults)[: len(args)]
+            names = list(defaults)[: len(args)]
             if len(names) < len(args) or any(name in params for name in names):
-                raise TypeError(f"{self.name} takes {', '.join(self.input_names)} and {', '.join(self.defaults)}")
+                raise TypeError(f"{self.name} takes {', '.join(self.input_names)} and {', '.join(defaults)}")
             bound.update(zip(names, args, strict=True))
+        if len(bound) > len(defaults):
+            name = next(name for name in bound if name not in defaults)
+            raise TypeError(f"{self.name} has no parameter {name!r}; it takes {', '.join(defaults) or 'none'}")
         for name, value in bound.items():
-            if value.__class__ in _PLAIN and name in self.defaults:
+            if value.__class__ in _PLAIN:
                 continue
-            if name not in self.defaults:
-                raise TypeError(f"{self.name} has no parameter {name!r}; it takes {', '.join(self.defaults) or 'none'}")
             if value is _REQUIRED:
                 raise TypeError(f"{self.name} needs {name}=")
             if isinstance(value, Traced):
@@ -254,7 +233,7 @@ class Primitive:
             if isinstance(value, list):
                 bound[name] = tuple(value)
             elif isinstance(value, _ndarray):
-                bound[name] = value.copy()
+                bound[name] = constant(value)
         return bound
 
     def failed(self, error: Exception, inputs: Iterable[Any], params: dict[str, Any]) -> Exception:
@@ -297,158 +276,3 @@ def describe(x: Any) -> str:
 
 
 registry: dict[str, Any] = {}  # every primitive of the package by name: what the meta-tests and the docs walk over
-
-
-P = ParamSpec("P")
-
-
-class Function(Protocol[P]):
-    """What a type checker and an editor know of a primitive: the kernel's arguments, the rules to be given."""
-
-    op: Primitive
-    __name__: str
-    __module__: str
-    __wrapped__: Callable[..., Any]
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
-    def defvjp(self, *rules: Rule | None) -> None: ...
-    def defvjp_joint(self, rule: Rule) -> None: ...
-
-
-@overload
-def primitive(kernel: Callable[P, Any], /) -> Function[P]: ...
-@overload
-def primitive(
-    *,
-    formula: str = "",
-    local: Sequence[str] = (),
-    reads: Sequence[str] | None = None,
-    differentiable: bool = True,
-    check_against: Callable[..., Any] | None = None,
-    example: Sequence[Any] = (),
-) -> Callable[[Callable[P, Any]], Function[P]]: ...
-@overload
-def primitive(  # with `save` the kernel has one argument, saved=, that callers do not give
-    *,
-    save: Callable[..., tuple[Any, ...]],
-    formula: str = "",
-    local: Sequence[str] = (),
-    reads: Sequence[str] | None = None,
-    differentiable: bool = True,
-    check_against: Callable[..., Any] | None = None,
-    example: Sequence[Any] = (),
-) -> Callable[[Callable[..., Any]], Function[...]]: ...
-def primitive(kernel: Callable[..., Any] | None = None, /, **about: Any) -> Any:
-    """Turn a NumPy function into a differentiable one: arrays in, array out; any Tensor in, Tensor out.
-
-    The result is a plain function (so it serves as an operator: `class Tensor: __mul__ = mul`) with its
-    `Primitive` as `.op`, and `.defvjp` and `.defvjp_joint` to give it its rules.
-
-    save: what the rule may reuse, `(*inputs, **params) -> tuple`. formula, local: texts for pictures. reads: names of
-    what the rules read, if it is not to be taken from their code. check_against, example: another implementation and
-    inputs on which the two are compared, to second order, as soon as the rules are given; a wrong rule is a
-    ValueError there and then.
-
-    >>> import numpy as np, minigrad as mg
-    >>> @mg.primitive(formula="x**3")
-    ... def cube(x): return x * x * x
-    >>> cube.defvjp(lambda g, out, x: g * 3.0 * x * x)
-    >>> x = mg.tensor(2.0, requires_grad=True)
-    >>> mg.grad(cube(x), x).item()
-    12.0
-    """
-    if kernel is None:
-        return lambda fn: primitive_of(Primitive(fn, **about))
-    return primitive_of(Primitive(kernel))
-
-
-def primitive_of(op: Primitive) -> Any:
-    """The calling function of a primitive, specialised for one and two arguments (that is where the time goes)."""
-    call = _call_one(op) if op.arity == 1 else _call_two(op) if op.arity == 2 else _call_general(op)
-    kernel = inspect.unwrap(op.kernel)
-    call.__name__ = call.__qualname__ = kernel.__name__
-    call.__module__, call.__doc__ = kernel.__module__, kernel.__doc__
-    call.__wrapped__ = kernel  # type: ignore[attr-defined]
-    op.call, call.op, call.defvjp, call.defvjp_joint = call, op, op.defvjp, op.defvjp_joint  # type: ignore[attr-defined]
-    if op.own:
-        registry[op.name] = call
-    return call
-
-
-def _call_one(op: Primitive) -> Callable[..., Any]:
-    kernel, differentiable = op.kernel, op.differentiable
-
-    def call(x: Array, /) -> Any:
-        if not isinstance(x, Traced):
-            return kernel(x)
-        try:
-            value = kernel(x._array)
-        except (ValueError, TypeError, IndexError) as error:
-            raise op.failed(error, (x,), {}) from error
-        return _result(x.__class__, value, x._needs and differentiable, op, (x,), _NO_PARAMS, None)
-
-    return call
-
-
-def _call_two(op: Primitive) -> Callable[..., Any]:
-    kernel, differentiable = op.kernel, op.differentiable
-
-    def call(x: Array, y: Array, /) -> Any:
-        try:
-            if isinstance(x, Traced):
-                cls, needs = x.__class__, x._needs
-                if isinstance(y, Traced):
-                    needs = needs or y._needs
-                    value = kernel(x._array, y._array)
-                else:
-                    value = kernel(x._array, y)
-                    y = _constant(y)
-            elif isinstance(y, Traced):
-                cls, needs = y.__class__, y._needs
-                value = kernel(x, y._array)
-                x = _constant(x)
-            else:
-                return kernel(x, y)
-        except (ValueError, TypeError, IndexError) as error:
-            raise op.failed(error, (x, y), {}) from error
-        return _result(cls, value, needs and differentiable, op, (x, y), _NO_PARAMS, None)
-
-    return call
-
-
-def _call_general(op: Primitive) -> Callable[..., Any]:
-    kernel, save, differentiable = op.kernel, op.save, op.differentiable
-    count = None if op.variadic else len(op.input_names)
-
-    def call(*inputs: Any, **params: Any) -> Any:
-        extra = () if count is None else inputs[count:]
-        inputs = inputs[:count]
-        if count is not None and len(inputs) < count:
-            raise TypeError(f"{op.name} needs {count} inputs ({', '.join(op.input_names)}), got {len(inputs)}")
-        params = op.bind(extra, params)
-        cls, needs = None, False
-        for x in inputs:
-            if isinstance(x, Traced):
-                cls, needs = cls or x.__class__, needs or x._needs
-        arrays = inputs if cls is None else tuple([raw(x) for x in inputs])
-        saved = None
-        try:
-            if save is None:
-                value = kernel(*arrays, **params)
-            else:
-                done = None if op.fast is None else op.fast.forward(*arrays, **params)
-                if done is None:
-                    saved = save(*arrays, **params)
-                    value = kernel(*arrays, saved=saved, **params)
-                else:
-                    value, saved = done
-        except (ValueError, TypeError, IndexError) as error:
-            raise op.failed(error, inputs, params) from error
-        if cls is None:
-            return value
-        needs = needs and differentiable and np.asarray(value).dtype.kind == "f"  # x.astype(int) has no slope
-        keep = needs or _current.context.lines
-        kept = tuple([x if isinstance(x, Traced) else _constant(x) for x in inputs]) if keep else ()
-        return _result(cls, value, needs, op, kept, params, saved)
-
-    return call

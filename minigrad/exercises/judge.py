@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..calling import primitive
 from ..check import Gradcheck, gradcheck
 from ..drawing import Pair, draw_pair
 from ..notebook import Shown, block, lines
-from ..record import primitive
 from ..tensor import Tensor
 from .hints import hints, wrong_steps
 from .kinds import Answers, Array, Case, Exercise, Functions, Unfit

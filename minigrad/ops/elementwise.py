@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
+from ..calling import primitive
 from ..fast import select
-from ..record import Array, primitive, raw
+from ..record import Array, raw
 from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..record import Array, primitive
+from ..calling import primitive
+from ..record import Array
 from .shape import broadcast_to, expand_dims, reshape, swapaxes
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..record import Array, primitive
+from ..calling import primitive
+from ..record import Array
 
 flat = primitive(differentiable=False)
 

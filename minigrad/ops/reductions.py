@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..record import Array, primitive, raw
+from ..calling import primitive
+from ..record import Array, raw
 from .elementwise import exp, sqrt, square, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import broadcast_to, expand_dims, flip, reshape, transpose

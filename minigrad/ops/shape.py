@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..record import Array, primitive, raw
+from ..calling import primitive
+from ..record import Array, constant, raw
 
 
 @primitive(formula="reshape(x)")
@@ -190,7 +191,7 @@ def _plain(index: Any) -> Any:
         return tuple(_plain(part) for part in index)
     index = raw(index)
     if isinstance(index, (list, range, np.ndarray)):
-        index = np.array(index)
+        index = constant(index)
         return index.astype(int) if index.size == 0 and index.dtype.kind == "f" else index
     return index
 
