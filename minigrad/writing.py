@@ -25,17 +25,30 @@ def write(leaf: Traced, value: Any) -> None:
     stamp(leaf)
 
 
-def stamp(leaf: Traced) -> None:
-    """Note that the storage of a leaf was just written."""
+def stamp(*leaves: Traced) -> None:
+    """Note that the storage of these leaves was just written."""
     global _last_write
-    owner = storage(leaf._array)
-    key, _last_write = id(owner), next_number()
-    before = _writes.get(key)
-    if before is not None and before[0]() is owner:
-        gone = before[0]
-    else:
-        gone = weakref.ref(owner, lambda _: _writes.pop(key, None))
-    _writes[key] = (gone, _last_write, getattr(leaf, "_name", ""))
+    _last_write = number = next_number()
+    for leaf in leaves:
+        owner = storage(leaf._array)
+        key = id(owner)
+        before = _writes.get(key)
+        gone = before[0] if before is not None and before[0]() is owner else _watched(owner, key)
+        _writes[key] = (gone, number, getattr(leaf, "_name", ""))
+
+
+def move(leaf: Traced, home: np.ndarray) -> None:
+    """Let the values of a leaf live in `home`, memory of its shape, from now on; when they were written is kept."""
+    before = _writes.get(id(storage(leaf._array)))
+    home[...] = leaf._array
+    leaf._array = home
+    if before is not None:
+        owner = storage(home)
+        _writes[id(owner)] = (_watched(owner, id(owner)), *before[1:])
+
+
+def _watched(owner: np.ndarray, key: int) -> weakref.ref[np.ndarray]:
+    return weakref.ref(owner, lambda _: _writes.pop(key, None))
 
 
 def refuse_stale(order: list[Traced], graph: bool) -> None:

@@ -1,14 +1,13 @@
 """Optimizers as PyTorch defines them, and gradient clipping.
 
-All parameters of a group that share a dtype are updated as one flat vector: a dozen NumPy calls a step instead of a
-dozen a parameter. Parameter storage is only written, through `backward.write`, never replaced.
+All parameters of a group that share a dtype live in one flat vector (slabs.py) and are updated as one: a dozen NumPy
+calls a step instead of a dozen a parameter. A step only writes to parameters, and stamps what it wrote.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,34 +15,9 @@ import numpy as np
 from ..fast import kernel
 from ..record import describe
 from ..tensor import Tensor
-from ..writing import write
+from .slabs import Slab, blocks
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass
-class _Slab:
-    """The parameters of one group and one dtype, end to end in flat vectors."""
-
-    params: list[Tensor]
-    numbers: list[int]  # their places in the order that the user gave
-    cuts: list[int]  # parameter k occupies cuts[k] : cuts[k + 1]
-    steps: list[int]  # how often each was updated
-    value: Array
-    slope: Array
-    state: dict[str, Array] = field(default_factory=dict)
-
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """Stretches of neighbours that all have a gradient and the same count of steps: mostly one, the whole."""
-        start = 0
-        n = len(self.params)
-        while start < n:
-            stop = start
-            while stop < n and self.params[stop].grad is not None and self.steps[stop] == self.steps[start]:
-                stop += 1
-            if stop > start:
-                yield start, stop
-            start = max(stop, start + 1)
 
 
 class Optimizer:
@@ -88,67 +62,73 @@ class Optimizer:
                 if option != "params":
                     _check_option(who, option, value)
 
-    def _laid_out(self, group: int) -> list[_Slab]:
+    def _laid_out(self, group: int) -> list[Slab]:
         first = sum(len(earlier["params"]) for earlier in self.groups[:group])
         by_dtype: dict[Any, list[int]] = {}
         for k, tensor in enumerate(self.groups[group]["params"]):
             by_dtype.setdefault(tensor.dtype, []).append(k)
-        slabs = []
-        for dtype, places in by_dtype.items():
-            tensors = [self.groups[group]["params"][k] for k in places]
-            cuts = [0, *np.cumsum([tensor.size for tensor in tensors]).tolist()]
-            slab = _Slab(
-                params=tensors,
-                numbers=[first + k for k in places],
-                cuts=cuts,
-                steps=[0] * len(tensors),
-                value=np.empty(cuts[-1], dtype),
-                slope=np.empty(cuts[-1], dtype),
-            )
-            slab.state = {name: np.zeros(cuts[-1], dtype) for name in self.names}
-            slabs.append(slab)
-        return slabs
+        return [
+            Slab([self.groups[group]["params"][k] for k in places], [first + k for k in places], self.names)
+            for places in by_dtype.values()
+        ]
+
+    def _grouped(self) -> Iterator[tuple[dict[str, Any], Slab]]:
+        for group, slabs in zip(self.groups, self._slabs, strict=True):
+            for slab in slabs:
+                yield group, slab
 
     def step(self) -> None:
         """One update of every parameter that has a gradient; the others stay, and their state too."""
-        for group, slabs in zip(self.groups, self._slabs, strict=True):
-            for slab in slabs:
-                for start, stop in slab.runs():
-                    self._step_run(group, slab, start, stop)
+        for group, slab in self._grouped():
+            for start, stop in slab.runs([tensor.grad is not None for tensor in slab.params]):
+                away = slab.fetch(start, stop)
+                for piece in slab.pieces(start, stop):
+                    self._update(piece.value, slab.slope(piece), piece.state, slab.steps[start] + 1, group)
+                slab.deliver(start, stop, away)
 
-    def _step_run(self, group: dict[str, Any], slab: _Slab, start: int, stop: int) -> None:
-        params, cuts = slab.params[start:stop], slab.cuts[start : stop + 1]
-        whole = slice(cuts[0], cuts[-1])
-        value, slope = slab.value[whole], slab.slope[whole]
-        np.concatenate([tensor._array.ravel() for tensor in params], out=value)
-        np.concatenate([tensor._grad._array.ravel() for tensor in params], out=slope)
-        state = {name: vector[whole] for name, vector in slab.state.items()}
-        self._update(value, slope, state, slab.steps[start] + 1, group)
-        for k, tensor in enumerate(params):
-            slab.steps[start + k] += 1
-            write(tensor, slab.value[cuts[k] : cuts[k + 1]].reshape(tensor.shape))
+    def layout(self) -> list[tuple[list[Tensor], list[int]]]:
+        """For each vector of parameters: the parameters in their order in it, and where each begins, and the end."""
+        return [(list(slab.params), list(slab.cuts)) for _, slab in self._grouped()]
+
+    def apply(self, slopes: Sequence[Array]) -> None:
+        """One update of every parameter, as `step`, along gradients given as one vector for each that `layout` names.
+
+        Neither looks at `.grad` nor changes it, nor the slopes; the results are those of `step`, bit for bit.
+        """
+        grouped = list(self._grouped())
+        if [slope.shape for slope in slopes] != [slab.value.shape for _, slab in grouped]:
+            raise ValueError(
+                f"{type(self).__name__}.apply: slopes have shapes {[slope.shape for slope in slopes]}, expected "
+                f"{[slab.value.shape for _, slab in grouped]}"
+            )
+        for (group, slab), slope in zip(grouped, slopes, strict=True):
+            for start, stop in slab.runs([True] * len(slab.params)):
+                away = slab.fetch(start, stop)
+                piece, part = slab.piece(start, stop), slope[slab.cuts[start] : slab.cuts[stop]]
+                self._update(piece.value, part, piece.state, slab.steps[start] + 1, group)
+                slab.deliver(start, stop, away)
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
-        """Change `value` and `state` in place by one step along `slope` (which may be overwritten)."""
+        """Change `value` and `state` in place by one step along `slope`, which stays as it is."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for group in self.groups:
             for tensor in group["params"]:
-                tensor.grad = None
+                tensor._grad = None
 
     def state_dict(self) -> dict[str, Array]:
         """All options and state as plain arrays by name: "group.0.lr", "param.3.step", "param.3.m", ..."""
         found: dict[str, Array] = {}
         for k, group in enumerate(self.groups):
             found.update({f"group.{k}.{name}": np.array(group[name]) for name in group if name != "params"})
-        for slab in (slab for slabs in self._slabs for slab in slabs):
-            for k, tensor in enumerate(slab.params):
-                found[f"param.{slab.numbers[k]}.step"] = np.array(slab.steps[k])
-                for name, vector in slab.state.items():
-                    part = vector[slab.cuts[k] : slab.cuts[k + 1]]
-                    found[f"param.{slab.numbers[k]}.{name}"] = part.reshape(tensor.shape).copy()
+        places = [(slab.numbers[k], slab, k) for _, slab in self._grouped() for k in range(len(slab.params))]
+        for number, slab, k in sorted(places, key=lambda place: place[0]):
+            found[f"param.{number}.step"] = np.array(slab.steps[k])
+            for name, vector in slab.state.items():
+                part = vector[slab.cuts[k] : slab.cuts[k + 1]]
+                found[f"param.{number}.{name}"] = part.reshape(slab.params[k].shape).copy()
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -169,7 +149,7 @@ class Optimizer:
                 if name != "params":
                     value = given[f"group.{k}.{name}"].tolist()
                     group[name] = tuple(value) if isinstance(value, list) else value
-        for slab in (slab for slabs in self._slabs for slab in slabs):
+        for _, slab in self._grouped():
             for k in range(len(slab.params)):
                 slab.steps[k] = int(given[f"param.{slab.numbers[k]}.step"])
                 for name, vector in slab.state.items():
@@ -217,14 +197,14 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov=True needs a momentum > 0")
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
-        if group["weight_decay"]:
-            slope += group["weight_decay"] * value
-        if group["momentum"]:
-            v = state["velocity"]
-            v *= group["momentum"]
-            v += slope
-            slope = slope + group["momentum"] * v if group["nesterov"] else v
-        value -= group["lr"] * slope
+        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        for w, g, v in blocks(value, slope, state["velocity"]):
+            d = g + decay * w if decay else g
+            if momentum:
+                v *= momentum
+                v += d
+                d = d + momentum * v if group["nesterov"] else v
+            w -= lr * d
 
 
 class RMSprop(Optimizer):
@@ -248,18 +228,17 @@ class RMSprop(Optimizer):
         super().__init__(params, defaults)
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
-        if group["weight_decay"]:
-            slope += group["weight_decay"] * value
-        s = state["square"]
-        s *= group["alpha"]
-        s += (1 - group["alpha"]) * slope * slope
-        scaled = slope / (np.sqrt(s) + group["eps"])
-        if group["momentum"]:
-            v = state["velocity"]
-            v *= group["momentum"]
-            v += scaled
-            scaled = v
-        value -= group["lr"] * scaled
+        lr, alpha, momentum, decay = group["lr"], group["alpha"], group["momentum"], group["weight_decay"]
+        for w, g, s, v in blocks(value, slope, state["square"], state["velocity"]):
+            d = g + decay * w if decay else g
+            s *= alpha
+            s += (1 - alpha) * d * d
+            d = d / (np.sqrt(s) + group["eps"])
+            if momentum:
+                v *= momentum
+                v += d
+                d = v
+            w -= lr * d
 
 
 class Adam(Optimizer):
@@ -283,29 +262,26 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        if group["weight_decay"]:
-            if self.decoupled:
-                value *= 1 - lr * group["weight_decay"]
-            else:
-                slope += group["weight_decay"] * value
-        m, v = state["m"], state["v"]
-        fast = kernel("adam")
-        if fast is not None and value.dtype.char in "fd":
-            fast(value, slope, m, v, lr, (beta1, beta2), group["eps"], step)
+        lr, betas, eps, decay = group["lr"], group["betas"], group["eps"], group["weight_decay"]
+        if decay and self.decoupled:
+            value *= 1 - lr * decay
+            decay = 0.0
+        fast = kernel("adam") if value.dtype.char in "fd" else None
+        if fast is not None and not decay:
+            fast(value, slope, state["m"], state["v"], lr, betas, eps, step)
             return
-        m *= beta1
-        m += (1 - beta1) * slope
-        v *= beta2
-        np.multiply(slope, slope, out=slope)
-        slope *= 1 - beta2
-        v += slope
-        scale = np.sqrt(v, out=slope)
-        scale *= 1 / math.sqrt(1 - beta2**step)
-        scale += group["eps"]
-        np.divide(m, scale, out=scale)
-        scale *= lr / (1 - beta1**step)
-        value -= scale
+        for w, g, m, v in blocks(value, slope, state["m"], state["v"]):
+            (fast or _adam)(w, g + decay * w if decay else g, m, v, lr, betas, eps, step)
+
+
+def _adam(w: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int) -> None:
+    """The formula as it stands in the paper; fast/ has its kernels."""
+    beta1, beta2 = betas
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * (g * g)
+    w -= lr / (1 - beta1**step) * (m / (np.sqrt(v) * (1 / math.sqrt(1 - beta2**step)) + eps))
 
 
 class AdamW(Adam):
