@@ -5,6 +5,8 @@ Knows no arithmetic beyond `+` and `.sum`, which arrays and Tensors share: the s
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from operator import attrgetter
@@ -12,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .context import current, differentiating, recording
-from .fast.buffers import SMALLEST, sole
+from .context import differentiating, in_force, recording
+from .fast import buffers
 from .guards import read_only
 from .reads import storage
 from .record import Primitive, Traced, describe, raw
@@ -65,74 +67,138 @@ def walk(
     order = consumers_first(y)
     if order:
         refuse_stale(order, graph)
-    keep = {x for x in keep if x.op is not None}
-    if observe is None and current.context.watch is not None:
-        observe = current.context.watch.pulled
+    keep = {x for x in keep if x.op is not None} if keep else set()
+    if observe is None:
+        watch = in_force().watch
+        observe = None if watch is None else watch.pulled
     kept: dict[Traced, Any] = {}
     grads: dict[Traced, Any] = {y: cotangent}
-    plain = not graph and observe is None
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")  # inf is the right slope of sqrt at 0
-    with quiet, recording() if graph else nullcontext():
-        for node in order:
-            g = grads.pop(node, None)
-            if g is None:  # every path to it ended in an argument without a gradient
+    if not graph and observe is None:
+        with quiet:
+            _walk_arrays(order, grads, keep, kept)
+    else:
+        with quiet, recording() if graph else nullcontext():
+            _walk_observed(order, grads, keep, kept, graph, observe)
+    return grads | kept if kept else grads
+
+
+def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced], kept: dict[Traced, Any]) -> None:
+    """The walk on bare arrays. The rules of one and two plain inputs are called from here: small graphs cost calls."""
+    own: set[Traced] = set()  # whose gradient is a sum made here, which nobody else can see: the next is added to it
+    for node in order:
+        g = grads.pop(node, None)
+        if g is None:  # every path to it ended in an argument without a gradient
+            continue
+        if keep and node in keep:
+            kept[node] = g
+        op: Any = node.op
+        try:
+            if op.pulled == 2:
+                x, y = node.inputs
+                rule_x, rule_y = op.rules
+                x_needs = y_needs = False
+                a, b = x, y
+                if isinstance(x, Traced):
+                    a, x_needs = x._array, x._needs
+                if isinstance(y, Traced):
+                    b, y_needs = y._array, y._needs
+                if x_needs:
+                    d = rule_x(g, node._array, a, b)
+                    if d.shape != a.shape or d.dtype is not a.dtype:
+                        d = _fitted(d, x, node)
+                    if x not in grads:
+                        grads[x] = d
+                    elif x in own:
+                        np.add(grads[x], d, grads[x])
+                    else:
+                        grads[x] = _sum(grads[x], d, x, own)
+                if y_needs:
+                    d = rule_y(g, node._array, a, b)
+                    if d.shape != b.shape or d.dtype is not b.dtype:
+                        d = _fitted(d, y, node)
+                    if y not in grads:
+                        grads[y] = d
+                    elif y in own:
+                        np.add(grads[y], d, grads[y])
+                    else:
+                        grads[y] = _sum(grads[y], d, y, own)
                 continue
-            if keep and node in keep:
-                kept[node] = g
-            op: Primitive = node.op  # type: ignore[assignment]
-            try:
-                if plain:
-                    _PULL[op.pulled](node, g, grads)
+            if op.pulled == 1:
+                (x,) = node.inputs
+                steps = [(0, op.rules[0](g, node._array, x._array, **node.params))] if x._needs else []
+            else:
+                steps = _contributions(node, g, graph=False)
+            for position, d in steps:
+                x = node.inputs[position]
+                d = _fitted(d, x, node)
+                if x not in grads:
+                    grads[x] = d
+                elif x in own:
+                    np.add(grads[x], d, grads[x])
                 else:
-                    steps = _contributions(node, g, graph)
-                    with differentiating(node) if graph else nullcontext():  # sums belong to the op that sent them
-                        for position, d in steps:
-                            _add(grads, node.inputs[position], d, node)
-                    if observe is not None:
-                        observe(node, g, [(k, _fitted(d, node.inputs[k], node)) for k, d in steps])
-            except Exception as error:
-                error.add_note(f"in the rule of {op.name}({', '.join(describe(x) for x in node.inputs)})")
-                raise
-    return grads | kept
+                    grads[x] = _sum(grads[x], d, x, own)
+        except Exception as error:
+            error.add_note(_where(node))
+            raise
 
 
-def _pull_one(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
-    (x,) = node.inputs
-    if x._needs:
-        _add(grads, x, node.op.rules[0](g, node._array, x._array), node)  # type: ignore[union-attr, misc]
+def _sum(one: Any, other: Any, x: Traced, own: set[Traced]) -> Any:
+    """The sum of two contributions to x, out of place: rules may hand one array to several inputs."""
+    total = buffers.empty(one.shape, one.dtype) if one.nbytes >= buffers.SMALLEST else None
+    total = np.add(one, other, total)
+    if type(total) is np.ndarray:  # and not a scalar, which NumPy makes of 0-d arrays
+        own.add(x)
+    return total
 
 
-def _pull_two(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
-    x, y = node.inputs
-    rule_x, rule_y = node.op.rules  # type: ignore[union-attr]
-    x_needs = y_needs = False
-    a, b = x, y
-    if isinstance(x, Traced):
-        a, x_needs = x._array, x._needs
-    if isinstance(y, Traced):
-        b, y_needs = y._array, y._needs
-    if x_needs:
-        _add(grads, x, rule_x(g, node._array, a, b), node)  # type: ignore[misc]
-    if y_needs:
-        _add(grads, y, rule_y(g, node._array, a, b), node)  # type: ignore[misc]
+def _walk_observed(
+    order: list[Traced],
+    grads: dict[Traced, Any],
+    keep: set[Traced],
+    kept: dict[Traced, Any],
+    graph: bool,
+    observe: Observer | None,
+) -> None:
+    """The walk on Tensors, or with somebody looking on."""
+    for node in order:
+        g = grads.pop(node, None)
+        if g is None:
+            continue
+        if node in keep:
+            kept[node] = g
+        try:
+            steps = [(k, d, node.inputs[k]) for k, d in _contributions(node, g, graph)]
+            with differentiating(node) if graph else nullcontext():  # sums belong to the op that sent them
+                steps = [(k, _fitted(d, x, node), x) for k, d, x in steps]
+                for _, d, x in steps:
+                    grads[x] = grads[x] + d if x in grads else d
+            if observe is not None:
+                observe(node, g, [(k, d) for k, d, _ in steps])
+        except Exception as error:
+            error.add_note(_where(node))
+            raise
 
 
-def _pull_general(node: Traced, g: Any, grads: dict[Traced, Any]) -> None:
-    for position, d in _contributions(node, g, graph=False):
-        _add(grads, node.inputs[position], d, node)
-
-
-_PULL = {0: _pull_general, 1: _pull_one, 2: _pull_two}
+def _where(node: Traced) -> str:
+    return f"in the rule of {node.op.name}({', '.join(describe(x) for x in node.inputs)})"  # type: ignore[union-attr]
 
 
 def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:
     """What the rules of one op send to its inputs, as (position, gradient)."""
     op: Primitive = node.op  # type: ignore[assignment]
-    wanted = [k for k, x in enumerate(node.inputs) if isinstance(x, Traced) and x._needs]
     if not op.rules and op.joint is None:
         raise NotImplementedError(f"{op.name} has no rule: give it one with {op.name}.defvjp(...)")
+    wanted, arrays = [], []
+    for k, x in enumerate(node.inputs):
+        if isinstance(x, Traced):
+            arrays.append(x._array)
+            if x._needs:
+                wanted.append(k)
+        else:
+            arrays.append(x)
     if not graph:
-        return _apply(op, g, node._array, tuple([raw(x) for x in node.inputs]), node.saved, node.params, wanted)
+        return _apply(op, g, node._array, tuple(arrays), node.saved, node.params, wanted)
     with differentiating(node):
         saved = op.save(*node.inputs, **node.params) if op.save is not None else None
         steps = _apply(op, g, node, node.inputs, saved, node.params, wanted)
@@ -165,23 +231,18 @@ def _apply(
     return [(k, rule(g, out, *inputs, **params)) for k, rule in pairs if rule is not None]
 
 
-def _add(grads: dict[Traced, Any], x: Traced, d: Any, node: Traced) -> None:
-    """Add one contribution to the gradient of x, out of place: rules may hand one array to several inputs."""
+def _fitted(d: Any, x: Traced, node: Traced) -> Any:
+    """A contribution in the shape and dtype of the input that it belongs to; an error if it cannot be."""
     a = x._array
     try:
-        if d.shape != a.shape or d.dtype is not a.dtype:
-            d = _fitted(d, x, node)
+        if d.shape == a.shape and d.dtype is a.dtype:
+            return d
+        kind = d.dtype.kind
     except AttributeError:
         raise TypeError(
             f"the rule of {node.op.name} returned {describe(d)}, expected an array of shape {a.shape}"  # type: ignore[union-attr]
         ) from None
-    grads[x] = grads[x] + d if x in grads else d
-
-
-def _fitted(d: Any, x: Traced, node: Traced) -> Any:
-    """A contribution in the shape and dtype of the input that it belongs to; an error if it cannot be."""
-    a = x._array
-    if d.dtype.kind not in "fiub":
+    if kind not in "fiub":
         raise TypeError(f"the rule of {node.op.name} returned {d.dtype}, expected real numbers")  # type: ignore[union-attr]
     if d.shape != a.shape:
         d = unbroadcast(d, a.shape, node.op.name)  # type: ignore[union-attr]
@@ -195,11 +256,22 @@ def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any
     >>> unbroadcast(np.ones((2, 3)), (1, 3))
     array([[2., 2., 2.]])
     """
-    lead = g.ndim - len(shape)
-    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[max(lead, 0) :], strict=True)):
+    axes = _stretched(g.shape, shape)
+    if axes is None:
         raise ValueError(f"the rule of {who} returned a gradient of shape {g.shape} for an input of shape {shape}")
-    axes = (*range(lead), *(lead + k for k, n in enumerate(shape) if n == 1 and g.shape[lead + k] != 1))
-    return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
+    if not axes:
+        return g if g.shape == shape else g.reshape(shape)
+    d = g.sum(axis=axes)
+    return d if d.shape == shape else d.reshape(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _stretched(wide: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes of `wide` along which an array of `shape` was stretched; None if it cannot have been."""
+    lead = len(wide) - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, wide[lead:], strict=True)):
+        return None
+    return (*range(lead), *(lead + k for k, n in enumerate(shape) if n == 1 and wide[lead + k] != 1))
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -225,6 +297,9 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
             raise TypeError(f"grad(y, xs): xs are Tensors, got {type(x).__name__}")
         if not x._needs:
             raise ValueError(f"grad(y, xs): {describe(x)} does not require a gradient; make it with requires_grad=True")
+    recorder = in_force().recorder
+    if recorder is not None:
+        return recorder.gradients(y, targets, gradient, create_graph, single)
     start = cotangent_for(y, gradient)
     found = walk(y, start if create_graph else raw(start), keep=targets, graph=create_graph)
     results = owned(found, targets, start, create_graph)
@@ -235,7 +310,7 @@ def owned(found: dict[Traced, Any], xs: list[Any], start: Any, graph: bool) -> l
     """The gradients of xs as Tensors, zeros where none was found; in memory that is not another's, start's or x's."""
     if not graph:
         # copied, but for large arrays that nothing else can see
-        alone = [x in found and found[x].nbytes >= SMALLEST and sole(found, x) for x in xs]
+        alone = [x in found and found[x].nbytes >= buffers.SMALLEST and buffers.sole(found, x) for x in xs]
         arrays = [found.get(x) for x in xs]
         return [
             x._leaf(np.zeros_like(x._array) if d is None else d if mine else np.array(d))
@@ -251,6 +326,30 @@ def owned(found: dict[Traced, Any], xs: list[Any], start: Any, graph: bool) -> l
     return results
 
 
+def deposit(found: dict[Any, Any]) -> None:
+    """Add each gradient found by a walk on arrays to what its tensor has, in memory of its own. Empties `found`."""
+    while found:
+        x, d, holders = _taken(found)
+        if d.base is None:
+            mine = holders == _ALONE
+        else:  # it may be a view of memory that is kept for large arrays
+            alone, d = [d], None
+            mine = alone[0].nbytes >= buffers.SMALLEST and buffers.sole(alone, 0)
+            d = alone[0]
+        before = x.grad
+        x._grad = x._leaf((d if mine else np.array(d)) if before is None else before._array + d)
+
+
+def _taken(found: dict[Any, Any]) -> tuple[Any, Any, int]:
+    """One tensor and its gradient out of `found`, and how many can see the gradient then."""
+    x, d = found.popitem()
+    return x, d, _count(d)
+
+
+_count: Any = getattr(sys, "getrefcount", lambda _: 0)  # where nothing is counted, nothing is alone: all is copied
+_ALONE = _taken({None: np.empty(0)})[2] or -1
+
+
 def cotangent_for(y: Any, gradient: Any) -> Any:
     """The cotangent to start a walk from `y` with, as a Tensor; checked against `y`."""
     if not isinstance(y, Traced):
@@ -261,6 +360,8 @@ def cotangent_for(y: Any, gradient: Any) -> Any:
             "(or it was computed under no_grad)"
         )
     a = y._array
+    if isinstance(gradient, Traced) and gradient._array.dtype is a.dtype and gradient._array.shape == a.shape:
+        return gradient
     if gradient is None:
         if a.size != 1:
             raise ValueError(

@@ -181,7 +181,9 @@ class Primitive:
         if not self.variadic and len(rules) != len(self.input_names):
             raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
         self.rules, self.joint = rules, None
-        self.pulled = self.arity if self.own and self.arity < 3 and None not in rules else 0
+        alone = len(self.input_names) == 1 and not self.variadic  # then with parameters, too
+        count = 1 if alone else self.arity
+        self.pulled = count if self.own and count < 3 and None not in rules else 0
         self._checked()
 
     def defvjp_joint(self, rule: Rule) -> None:
