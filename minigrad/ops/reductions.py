@@ -10,7 +10,7 @@ import numpy as np
 
 from ..calling import primitive
 from ..record import Array, raw
-from .elementwise import exp, sqrt, square, where
+from .elementwise import exp, sqrt, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import broadcast_to, expand_dims, flip, reshape, transpose
 
@@ -38,11 +38,13 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(int(k) % ndim for k in named))
 
 
+@functools.lru_cache(maxsize=512)
 def count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements each result of a reduction over `axis` is made of."""
-    return math.prod(shape[k] for k in axes_of(axis, len(shape)))
+    return math.prod([shape[k] for k in axes_of(axis, len(shape))])
 
 
+@functools.lru_cache(maxsize=512)
 def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction over `axis` with keepdims=True."""
     axes = axes_of(axis, len(shape))
@@ -51,9 +53,14 @@ def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 
 def spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
     """The reverse of a sum over `axis`: every element of an array of `shape` gets the g of its result."""
+    if type(g) is np.ndarray and g.nbytes and math.prod(shape) <= _SMALL:
+        out = np.empty(shape, g.dtype)  # broadcast_to takes longer than to fill it
+        out[...] = g.reshape(kept(shape, axis))
+        return out
     return broadcast_to(reshape(g, kept(shape, axis)), shape)
 
 
+_SMALL = 4096  # elements
 BLOCK = 64  # rows that float32 sums in its own precision
 
 
@@ -64,9 +71,9 @@ def _total(x: Array, axis: Axis, keepdims: bool, dtype: Any = None) -> Array:
     of rows, and the blocks in float64, costs nothing and leaves the rounding of one block.
     """
     x = np.asarray(x)
-    narrow = x.dtype.kind == "f" and x.dtype.itemsize < 8
-    if not narrow or x.ndim < 2 or len(x) < 2 * BLOCK or axes_of(axis, x.ndim) != (0,):
-        return _add(x, axis=axis, keepdims=keepdims, dtype=dtype)
+    long = x.ndim > 1 and len(x) >= 2 * BLOCK and x.itemsize < 8 and x.dtype.kind == "f"
+    if not long or axes_of(axis, x.ndim) != (0,):
+        return _add(x, axis, dtype, None, keepdims)
     whole = len(x) // BLOCK * BLOCK
     blocks = _add(x[:whole].reshape(-1, BLOCK, *x.shape[1:]), axis=1)
     total = (_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)
@@ -85,8 +92,9 @@ sum.defvjp(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis))
 @primitive(formula="sum of x over axis / N", local=("g/N",))
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; of nothing it is NaN."""
-    n = count(np.shape(x), axis)
-    total = _total(x, axis, keepdims, None if np.asarray(x).dtype.kind == "f" else float)
+    x = np.asarray(x)
+    n = count(x.shape, axis)
+    total = _total(x, axis, keepdims, None if x.dtype.kind == "f" else float)
     return total / n if n else np.full_like(total, np.nan)
 
 
@@ -100,8 +108,9 @@ def _centred(x: Array, axis: Axis) -> Array:
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    n = count(np.shape(raw(x)), axis) - ddof
-    total = sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims)
+    centred = np.asarray(_centred(x, axis))
+    n = count(centred.shape, axis) - ddof
+    total = _total(np.multiply(centred, centred, centred), axis, keepdims)
     return total / n if n > 0 else np.full_like(total, np.nan)
 
 

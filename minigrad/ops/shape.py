@@ -15,7 +15,7 @@ from ..record import Array, constant, raw
 @primitive(formula="reshape(x)")
 def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Array:
     """The same elements in another shape; one -1 is worked out."""
-    return np.reshape(x, shape)
+    return np.asarray(x).reshape(shape)
 
 
 reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
