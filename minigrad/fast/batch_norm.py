@@ -1,14 +1,18 @@
 """Batch norm over the rows of a matrix, in NumPy. Steps and their numbers are those of normalization.py.
 
 Small matrices cost calls: few of them, and sums as ones @ x. Large ones cost memory traffic: blocks of rows that stay
-in the cache, results in buffers that were used before. The statistics are taken in one reading of x: each block is
+in the cache, and results in buffers that were used before. The statistics are taken in one reading of x: each block is
 centred on its own mean, so every variance is two-pass, and the blocks are put together by Chan's formula (Chan, Golub
-and LeVeque 1979). float32 sums a block in float32 and the blocks in float64.
+and LeVeque 1979). float32 sums a block in float32, in steps of few rows, and the blocks in float64.
+
+A row vector against a block costs NumPy half as much again as two blocks do, unless its inner loop is LONG. So a block
+is viewed as few wide rows, each of k rows side by side, and the vector is repeated k times to match.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +21,11 @@ from . import buffers
 
 Array = np.ndarray[Any, Any]
 
-BLOCK = 1 << 18  # bytes of one block: half of it and its scratch stay in the second-level cache
+BLOCK = 1 << 19  # bytes of one block: it and its scratch stay in the second-level cache
+WHOLE = 1 << 20  # bytes up to which a matrix is one block
+LONG = 8192  # elements of an inner loop: as many as a ufunc's buffer
+SMALL = 1 << 17  # bytes below which repeating a vector costs what it saves
 SHORT = 64  # rows that float32 sums in its own precision
-WHOLE = buffers.SMALLEST  # bytes up to which a matrix is one block, and its results are fresh arrays
 
 
 class Moments(NamedTuple):
@@ -47,22 +53,69 @@ def _ones(n: int, dtype: Any) -> Array:
     return np.ones(n, dtype)
 
 
-def _rows(x: Array) -> int:
-    """How many rows make a block."""
-    return min(max(BLOCK // (x.shape[1] * x.itemsize), 1), len(x))
-
-
 def _sum(block: Array) -> Array:
-    """Column sums; in float64 where the block is float32 and long, for its own precision holds for SHORT rows."""
+    """Column sums. float32 is summed over SHORT rows, then over their sums: its precision holds for few terms."""
     n, d = block.shape
     if n <= 2 * SHORT or block.dtype.char == "d":
         return np.dot(_ones(n, block.dtype), block)
-    whole = n // SHORT * SHORT
-    parts = np.matmul(_ones(SHORT, block.dtype), block[:whole].reshape(-1, SHORT, d))
-    total: Array = np.add.reduce(parts, axis=0, dtype=float)
-    if whole < n:
-        total += np.dot(_ones(n - whole, block.dtype), block[whole:])
+    side = n // SHORT
+    wide = block[: side * SHORT].reshape(SHORT, side * d)
+    total = _sum(np.dot(_ones(SHORT, block.dtype), wide).reshape(side, d))
+    if side * SHORT < n:
+        total += np.dot(_ones(n - side * SHORT, block.dtype), block[side * SHORT :])
     return total
+
+
+@functools.lru_cache(maxsize=64)
+def _side_by_side(n: int, d: int) -> int:
+    """How many of n rows make a wide one, in a matrix that is one block: a divisor of n, 1 where none fits."""
+    shortest = -(-LONG // d)
+    return next((k for k in range(shortest, min(4 * shortest, n) + 1) if n % k == 0), 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _blocks(n: int, d: int, itemsize: int) -> tuple[tuple[slice, int], ...]:
+    """Blocks of rows, each with how many of them make a wide row; those that are left over make a block too."""
+    side = min(-(-LONG // d), n)
+    step = max(BLOCK // (side * d * itemsize), 1) * side
+    whole = n // side * side
+    blocks = [(slice(start, min(start + step, whole)), side) for start in range(0, whole, step)]
+    return (*blocks, *([(slice(whole, n), 1)] if whole < n else []))
+
+
+def _repeated(*vectors: Array | None) -> Callable[[int], list[Array | None]]:
+    """For a number k: each vector k times in a row."""
+    made: dict[int, list[Array | None]] = {1: list(vectors)}
+
+    def times(k: int) -> list[Array | None]:
+        if k not in made:
+            made[k] = [None if v is None else np.tile(v, k) for v in vectors]
+        return made[k]
+
+    return times
+
+
+def _same(v: Array) -> Array:
+    return v
+
+
+def _spread(x: Array) -> tuple[int, Callable[[Array], Array]]:
+    """For a matrix that is one block: how many rows make a wide one, and a function that repeats a vector to match.
+
+    What it returns lives until it is called again.
+    """
+    n, d = x.shape
+    k = _side_by_side(n, d) if x.nbytes > SMALL else 1
+    if k == 1:
+        return d, _same
+    tile = np.empty((k, d), x.dtype)
+    flat = tile.reshape(-1)
+
+    def repeat(v: Array) -> Array:
+        np.copyto(tile, v)
+        return flat
+
+    return k * d, repeat
 
 
 class batch_norm:
@@ -75,109 +128,139 @@ class batch_norm:
         """(1) and (2) of x - first row."""
         n, d = x.shape
         first = x[0]
-        step = _rows(x)
         if x.nbytes <= WHOLE:
-            centred = x - first
-            offset = (_sum(centred) / n).astype(x.dtype, copy=False)
-            centred -= offset
-            np.multiply(centred, centred, centred)
-            return Moments(first, offset, (_sum(centred) / n).astype(x.dtype, copy=False))
-        scratch = buffers.empty((step, d), x.dtype)
-        means, squares, counts = [], [], []
-        for start in range(0, n, step):
-            block = x[start : start + step]
-            centred = scratch[: len(block)]
-            np.subtract(block, first, centred)
-            mean = (_sum(centred) / len(block)).astype(x.dtype, copy=False)
-            centred -= mean
-            np.multiply(centred, centred, centred)
-            means.append(mean)
-            squares.append(_sum(centred))
-            counts.append(float(len(block)))
-        weights, each = np.array(counts) / n, np.array(means, float)
-        mean = weights @ each
-        each -= mean
-        var = np.add.reduce(np.array(squares, float), axis=0) / n + weights @ (each * each)
+            width, spread = _spread(x)
+            centred = buffers.empty(x.shape, x.dtype)
+            wide = centred.reshape(-1, width)
+            np.subtract(x.reshape(-1, width), spread(first), wide)
+            offset = _sum(centred)
+            offset /= n
+            wide -= spread(offset)
+            wide *= wide
+            var = _sum(centred)
+            var /= n
+            return Moments(first, offset, var)
+        blocks = _blocks(n, d, x.itemsize)
+        firsts = _repeated(first)
+        scratch = buffers.empty((blocks[0][0].stop, d), x.dtype)
+        means, squares = np.empty((2, len(blocks), d))
+        for k, (rows, side) in enumerate(blocks):
+            block = x[rows].reshape(-1, side * d)
+            size = len(block) * side
+            wide = scratch[:size].reshape(block.shape)
+            np.subtract(block, firsts(side)[0], wide)
+            mean = _sum(scratch[:size])
+            mean /= size
+            means[k] = mean
+            wide -= np.tile(mean, side)
+            wide *= wide
+            squares[k] = _sum(scratch[:size])
+        weights = np.array([(rows.stop - rows.start) / n for rows, _ in blocks])
+        mean = weights @ means
+        means -= mean
+        means *= means
+        var = np.add.reduce(squares, axis=0) / n + weights @ means
         return Moments(first, mean.astype(x.dtype), var.astype(x.dtype))
 
     @staticmethod
     def forward(
-        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments, into: Any = None
+        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments | None = None, into: Any = None
     ) -> tuple[Array, tuple[Array, Array]]:
-        """(3) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
-        first, offset, var = moments
+        """(1) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
+        n, d = x.shape
         if into is None:
-            into = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype), np.empty_like(var[None])
+            into = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype), np.empty((1, d), x.dtype)
         y, x_hat, kept = into
-        inv_std = np.add(var, eps, kept[0])
-        np.sqrt(inv_std, inv_std)
-        np.divide(1.0, inv_std, inv_std)  # (3)
-        n = len(x)
-        step = _rows(x)
+        inv_std = kept[0]
         if x.nbytes <= WHOLE:
-            np.subtract(x, first, x_hat)
-            x_hat -= offset
-            x_hat *= inv_std  # (4)
-            if gamma is None:
-                np.copyto(y, x_hat)
+            width, spread = _spread(x)
+            h, out = (x_hat, y) if width == d else (x_hat.reshape(-1, width), y.reshape(-1, width))
+            np.subtract(x if width == d else x.reshape(-1, width), spread(x[0]), h)
+            if moments is None:
+                offset = _sum(x_hat)
+                offset /= n
+                h -= spread(offset)  # (1)
+                np.multiply(h, h, out)
+                var = _sum(y)
+                var /= n  # (2)
             else:
-                np.multiply(x_hat, gamma, y)
-            if beta is not None:
-                y += beta  # (5)
-            return y, (x_hat, kept)
-        for start in reversed(range(0, n, step)):  # what was read last is still in a cache
-            rows = slice(start, start + step)
-            h, out = x_hat[rows], y[rows]
-            np.subtract(x[rows], first, h)
-            np.subtract(h, offset, h)
-            np.multiply(h, inv_std, h)  # (4)
+                h -= spread(moments.offset)
+                var = moments.var
+            _inverted(var, eps, inv_std)  # (3)
+            h *= spread(inv_std)  # (4)
             if gamma is None:
                 np.copyto(out, h)
             else:
-                np.multiply(h, gamma, out)
+                np.multiply(h, spread(gamma), out)
             if beta is not None:
-                np.add(out, beta, out)  # (5)
+                out += spread(beta)  # (5)
+            return y, (x_hat, kept)
+        first, offset, var = batch_norm.moments(x) if moments is None else moments
+        _inverted(var, eps, inv_std)  # (3)
+        vectors = _repeated(first, offset, inv_std, gamma, beta)
+        for rows, side in reversed(_blocks(n, d, x.itemsize)):  # what was read last is still in a cache
+            start, shift, scale, slope, level = vectors(side)
+            h, out = x_hat[rows].reshape(-1, side * d), y[rows].reshape(-1, side * d)
+            np.subtract(x[rows].reshape(h.shape), start, h)
+            h -= shift
+            h *= scale  # (4)
+            if slope is None:
+                np.copyto(out, h)
+            else:
+                np.multiply(h, slope, out)
+            if level is not None:
+                out += level  # (5)
         return y, (x_hat, kept)
 
     @staticmethod
     def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
-        """(6) to (9'): dx, d_gamma, d_beta; `into`: these three, to be filled."""
-        if into is not None:
-            done = batch_norm.backward(g, gamma, x_hat, inv_std)
-            for a, b in zip(into, done, strict=True):
-                if a is not None:
-                    np.copyto(a, b)
-            return into
+        """(6) to (9'): dx, d_gamma, d_beta; `into`: these three, to be filled where they are no None."""
         n, d = g.shape
-        inv_std = inv_std[0]
-        step = _rows(g)
-        scale = inv_std if gamma is None else gamma * inv_std  # (8)
+        dx, d_gamma, d_beta = into or (None, None, None)
+        dx = buffers.empty(g.shape, g.dtype) if dx is None else dx
+        scale = inv_std[0] if gamma is None else gamma * inv_std[0]  # (8)
         if g.nbytes <= WHOLE:
-            d_beta = _sum(g).astype(g.dtype, copy=False)  # (6)
-            product = g * x_hat
-            d_gamma = _sum(product).astype(g.dtype, copy=False)  # (7)
-            np.multiply(x_hat, d_gamma / n, product)
-            product += d_beta / n
-            np.subtract(g, product, product)
-            product *= scale  # (9')
-            return product, d_gamma, d_beta
-        scratch = buffers.empty((step, d), g.dtype)
-        sums = np.zeros((2, d))
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
-            block = g[rows]
-            product = scratch[: len(block)]
-            sums[0] += _sum(block)  # (6)
-            np.multiply(block, x_hat[rows], product)
-            sums[1] += _sum(product)  # (7)
-        d_beta, d_gamma = sums.astype(g.dtype)
-        mean_g, mean_product = (sums / n).astype(g.dtype)
-        dx = buffers.empty(g.shape, g.dtype)
-        for start in reversed(range(0, n, step)):
-            rows = slice(start, start + step)
-            out = dx[rows]
-            np.multiply(x_hat[rows], mean_product, out)
-            np.add(out, mean_g, out)
-            np.subtract(g[rows], out, out)
-            np.multiply(out, scale, out)  # (9')
+            over = _sum(g)  # (6)
+            np.multiply(g, x_hat, dx)
+            along = _sum(dx)  # (7)
+            width, spread = _spread(g)
+            h, out = (x_hat, dx) if width == d else (x_hat.reshape(-1, width), dx.reshape(-1, width))
+            np.multiply(h, spread(along / n), out)
+            out += spread(over / n)
+            np.subtract(g if width == d else g.reshape(-1, width), out, out)
+            out *= spread(scale)  # (9')
+        else:
+            blocks = _blocks(n, d, g.itemsize)
+            scratch = buffers.empty((blocks[0][0].stop, d), g.dtype)
+            sums = np.zeros((2, d))
+            for rows, _ in blocks:
+                block = g[rows]
+                product = scratch[: len(block)]
+                sums[0] += _sum(block)  # (6)
+                np.multiply(block, x_hat[rows], product)
+                sums[1] += _sum(product)  # (7)
+            over, along = sums.astype(g.dtype)
+            mean_g, mean_product = (sums / n).astype(g.dtype)
+            vectors = _repeated(mean_product, mean_g, scale)
+            for rows, side in reversed(blocks):
+                slope, level, factor = vectors(side)
+                out = dx[rows].reshape(-1, side * d)
+                np.multiply(x_hat[rows].reshape(out.shape), slope, out)
+                out += level
+                np.subtract(g[rows].reshape(out.shape), out, out)
+                out *= factor  # (9')
+        if d_gamma is None:
+            d_gamma = along
+        else:
+            np.copyto(d_gamma, along)
+        if d_beta is None:
+            d_beta = over
+        else:
+            np.copyto(d_beta, over)
         return dx, d_gamma, d_beta
+
+
+def _inverted(var: Array, eps: float, out: Array) -> None:
+    np.add(var, eps, out)
+    np.sqrt(out, out)
+    np.reciprocal(out, out)

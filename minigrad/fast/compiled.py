@@ -148,10 +148,11 @@ class batch_norm:
 
     @staticmethod
     def forward(
-        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments, into: Any = None
+        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments | None = None, into: Any = None
     ) -> tuple[Array, tuple[Array, Array]]:
         """(3) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
         d = x.shape[1]
+        moments = moments or batch_norm.moments(x)
         gamma = np.ones(d, x.dtype) if gamma is None else gamma
         beta = np.zeros(d, x.dtype) if beta is None else beta
         y, x_hat, inv_std = into or (

@@ -49,7 +49,7 @@ class BatchNorm:
         if fast is None or axis != (0,) or not fast.fits(x, gamma, beta):
             return None
         entry = _known.entry
-        moments = entry[1] if entry is not None and entry[0] is x else fast.moments(x)
+        moments = entry[1] if entry is not None and entry[0] is x else None
         return fast.forward(x, gamma, beta, eps, moments, into)
 
     @staticmethod
