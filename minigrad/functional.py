@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .noting import noted
 from .ops import add, exp, log, matmul, mul, sub
 from .ops import sum as sum_
 from .ops.reductions import axes_of
@@ -29,10 +30,14 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     values = raw(x)
     if values.shape[axes_of(axis, x.ndim)[0]] == 0:
         raise ValueError(f"log_softmax: axis={axis} of a shape {values.shape} has no elements")
-    top = values.max(axis=axis, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shifted = sub(x, np.where(np.isfinite(top), top, values.dtype.type(0)))
+        shifted = sub(x, noted(_largest, values, axis))
         return sub(shifted, log(sum_(exp(shifted), axis=axis, keepdims=True)))
+
+
+def _largest(values: Any, axis: int) -> Any:
+    top = values.max(axis=axis, keepdims=True)
+    return np.where(np.isfinite(top), top, values.dtype.type(0))
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
@@ -80,8 +85,12 @@ def dropout(x: Any, p: float, rng: Source) -> Any:
     source = generator(rng, "dropout")
     if p == 0:
         return x
-    kept = (source.random(x.shape) >= p).astype(raw(x).dtype)
-    return mul(x, kept * (1.0 / (1.0 - p)))
+    return mul(x, noted(_kept, source, x.shape, p, raw(x).dtype))
+
+
+def _kept(source: Any, shape: tuple[int, ...], p: float, dtype: Any) -> Any:
+    """A mask of 0 and 1 / (1 - p)."""
+    return (source.random(shape) >= p).astype(dtype) * (1.0 / (1.0 - p))
 
 
 def floats(who: str, x: Any) -> Any:

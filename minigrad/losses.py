@@ -13,9 +13,10 @@ import numpy as np
 from .calling import primitive
 from .context import scope
 from .functional import floats, log_softmax
-from .ops import abs, clip, exp, getitem, less_equal, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
+from .noting import noted
+from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
 from .ops import sum as sum_
-from .record import Array, Traced, raw
+from .record import Array, raw
 
 
 def _reduced(values: Any, reduction: str) -> Any:
@@ -41,19 +42,22 @@ def _labels(who: str, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
             f"{who}: scores have shape {shape}, so labels must have shape {shape[:-1]}, got {given.shape}"
             + ("; flatten them with labels.ravel()" if given.size == np.prod(shape[:-1]) else "")
         )
-    wrong = (given < 0) | (given >= shape[-1])
-    if wrong.any():
-        raise ValueError(
-            f"{who}: label {given[wrong].flat[0]} is not one of the {shape[-1]} classes 0 to {shape[-1] - 1}"
-        )
     if not given.size:
         raise ValueError(f"{who}: no rows: scores have shape {shape}")
-    return given.astype(np.intp)
+    checked: np.ndarray[Any, Any] = noted(_class_numbers, who, given, shape[-1])
+    return checked
+
+
+def _class_numbers(who: str, labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
+    if np.minimum.reduce(labels, axis=None) < 0 or np.maximum.reduce(labels, axis=None) >= classes:
+        wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
+        raise ValueError(f"{who}: label {wrong} is not one of the {classes} classes 0 to {classes - 1}")
+    return labels.astype(np.intp)
 
 
 def _flat(scores: Any, labels: np.ndarray[Any, Any]) -> tuple[Any, np.ndarray[Any, Any]]:
     """Scores as (rows, classes) and labels as (rows,)."""
-    return (scores, labels) if scores.ndim == 2 else (reshape(scores, (-1, scores.shape[-1])), labels.ravel())
+    return (scores, labels) if scores.ndim == 2 else (reshape(scores, (-1, scores.shape[-1])), noted(np.ravel, labels))
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -190,7 +194,10 @@ def binary_cross_entropy(probabilities: Any, targets: Any, *, eps: float = 1e-7,
 
 
 def _probabilities(who: str, what: str, x: Any) -> None:
-    values = raw(x)
+    noted(_in_range, who, what, raw(x))
+
+
+def _in_range(who: str, what: str, values: Any) -> None:
     if np.minimum.reduce(values, axis=None) >= 0 and np.maximum.reduce(values, axis=None) <= 1:
         return
     if ((values < 0) | (values > 1)).any():  # NaN alone is no reason
@@ -226,7 +233,7 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
         raise ValueError(f"huber_loss: delta={delta!r} must be positive")
     d = sub(*_pair("huber_loss", prediction, target))
     size = abs(d)
-    near = less_equal(raw(size), delta)
+    near = noted(np.less_equal, raw(size), delta)
     return _reduced(where(near, 0.5 * square(d), delta * (size - 0.5 * delta)), reduction)
 
 
@@ -241,6 +248,6 @@ def _pair(who: str, prediction: Any, target: Any) -> tuple[Any, Any]:
     if not raw(a).size:
         raise ValueError(f"{who}: nothing to compare, both have shape {a.shape}")
     # integer targets take the prediction's dtype, so that float32 predictions keep float32 losses
-    if not isinstance(target, Traced) and np.asarray(target).dtype.kind != "f":
+    if np.asarray(raw(target)).dtype.kind != "f":
         b = b.astype(raw(a).dtype)
     return a, b

@@ -32,9 +32,10 @@ from ..normalization import (
     batch_norm_inference,
     batch_norm_inference_composed,
 )
+from ..noting import noted
 from ..record import Traced, raw
 from ..tensor import Tensor
-from ..writing import write
+from ..writing import stamp, write
 from .module import Module
 
 Array = np.ndarray[Any, Any]
@@ -142,33 +143,33 @@ class BatchNorm1d(Module):
             return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
         if not self._looked_for_bias:
             self._warn_of_bias(x)
+        count = x.size // self.num_features
+        if count < 2:
+            raise ValueError(
+                f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
+                f"{x.shape}; use a larger batch, or .eval() for single samples"
+            )
         try:
-            mean, var, count = self._batch_statistics(x, axis)
+            mean, var = noted(self._batch_statistics, raw(x), axis)
             normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
             y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
         finally:
             kernels.forgotten()
         if not current.context.frozen:
-            self._update(mean, var, count)
+            moved = (self.running_mean, self.running_var, self.updates, self.start_share)
+            noted(self._update, mean, var, count, writes=moved)
         return y
 
     # statistics ---------------------------------------------------------------------------------------------
 
-    def _batch_statistics(self, x: Any, axis: int | tuple[int, ...]) -> tuple[Array, Array, int]:
-        """Mean, biased variance and number of values of each channel; everything that may be wrong is checked."""
-        values: Array = raw(x)
-        count = values.size // self.num_features
-        if count < 2:
-            raise ValueError(
-                f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
-                f"{values.shape}; use a larger batch, or .eval() for single samples"
-            )
-        first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
+    def _batch_statistics(self, values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+        """Mean and biased variance of each channel; what is not finite is refused."""
         with np.errstate(invalid="ignore", over="ignore"):
             known = kernels.moments(values)  # the forward of the fused form will find them taken
             if known is not None:
                 mean, var = known.first + known.offset, known.var
             else:
+                first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
                 shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
                 offset = ops.mean(shifted, axis=axis, keepdims=True)
                 var = ops.mean(np.square(shifted - offset), axis=axis)
@@ -181,33 +182,29 @@ class BatchNorm1d(Module):
                 f"BatchNorm1d({self.num_features}): the batch of shape {values.shape} has {what} in "
                 f"{bad.size} channel(s), first in channel {bad[0]}; running statistics are unchanged"
             )
-        return mean, var, count
-
-    def _shares(self, updates: int) -> tuple[float, float]:
-        """(share of the old value, share of the batch) in update number `updates`, counted from 1."""
-        if self.momentum is None:
-            return (updates - 1) / updates, 1 / updates
-        m = self.momentum
-        return (m, 1 - m) if CONVENTIONS[self.convention].momentum_keeps else (1 - m, m)
+        return mean, var
 
     def _update(self, mean: Array, var: Array, count: int) -> None:
-        updates = int(self.updates._array) + 1
-        keep, take = self._shares(updates)
-        if CONVENTIONS[self.convention].unbiased:
-            var = var * (count / (count - 1))
-        write(self.running_mean, keep * self.running_mean._array + take * mean)
-        write(self.running_var, keep * self.running_var._array + take * var)
-        write(self.updates, updates)
-        write(self.start_share, keep * self.start_share._array)
+        rules = CONVENTIONS[self.convention]
+        averages, share = (self.running_mean._array, self.running_var._array), self.start_share._array
+        scale = count / (count - 1) if rules.unbiased else 1.0
+        _move(*averages, self.updates._array, share, mean, var, scale, self.momentum, rules.momentum_keeps)
+        stamp(self.running_mean, self.running_var, self.updates, self.start_share)
 
     def _inference_statistics(self) -> tuple[Tensor, Tensor]:
-        share = float(self.start_share._array)
-        if not self.bias_correction or share in (0.0, 1.0):
+        if not self.bias_correction:
             return self.running_mean, self.running_var
+        mean, var = noted(self._corrected)
+        return Tensor._leaf(mean).named("corrected_mean"), Tensor._leaf(var).named("corrected_var")
+
+    def _corrected(self) -> tuple[Array, Array]:
+        """The running averages without what they still hold of their start."""
+        share = float(self.start_share._array)
+        mean, var = self.running_mean._array, self.running_var._array
+        if share in (0.0, 1.0):
+            return mean.copy(), var.copy()
         start = CONVENTIONS[self.convention].start_var
-        mean = self.running_mean._array / (1.0 - share)
-        var = np.maximum(self.running_var._array - share * start, 0) / (1.0 - share)
-        return Tensor(mean, name="corrected_mean"), Tensor(var, name="corrected_var")
+        return mean / (1.0 - share), np.maximum(var - share * start, 0) / (1.0 - share)
 
     def reset_statistics(self) -> None:
         """Running statistics as at the start."""
@@ -259,6 +256,29 @@ class BatchNorm1d(Module):
             f"{self.num_features}, convention={self.convention!r}, implementation={self.implementation!r}, "
             f"momentum={self.momentum}, eps={self.eps}{corrected}"
         )
+
+
+def _move(
+    running_mean: Array,
+    running_var: Array,
+    updates: Array,
+    start_share: Array,
+    mean: Array,
+    var: Array,
+    scale: float,
+    momentum: float | None,
+    momentum_keeps: bool,
+) -> None:
+    """One move of the running statistics, in place, towards a batch with this mean and `scale` times this variance."""
+    updates += 1
+    if momentum is None:  # every batch counts the same
+        n = int(updates)
+        keep, take = (n - 1) / n, 1 / n
+    else:
+        keep, take = (momentum, 1 - momentum) if momentum_keeps else (1 - momentum, momentum)
+    running_mean[...] = keep * running_mean + take * mean
+    running_var[...] = keep * running_var + take * (var if scale == 1.0 else scale * var)
+    start_share *= keep
 
 
 def average_statistics(model: Module, batches: Iterable[Any]) -> None:

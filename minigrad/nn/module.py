@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..context import scope
+from ..context import in_force, scope
 from ..files import PathLike, load_arrays, save_arrays
 from ..notebook import Shown, block, table
 from ..randomness import Generator
@@ -47,6 +47,9 @@ class Module(Shown):
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        recorder = in_force().recorder
+        if recorder is not None:
+            recorder.saw(self)
         with scope(type(self).__name__):
             return self.forward(*inputs, **options)
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..context import in_force
 from ..fast import kernel
+from ..noting import noted
 from ..record import describe
 from ..tensor import Tensor
 from .slabs import Slab, blocks
@@ -79,6 +81,9 @@ class Optimizer:
 
     def step(self) -> None:
         """One update of every parameter that has a gradient; the others stay, and their state too."""
+        recorder = in_force().recorder
+        if recorder is not None:
+            recorder.updated(self)
         for group, slab in self._grouped():
             for start, stop in slab.runs([tensor.grad is not None for tensor in slab.params]):
                 away = slab.fetch(start, stop)
@@ -116,7 +121,7 @@ class Optimizer:
         """Forget the gradients of all parameters."""
         for group in self.groups:
             for tensor in group["params"]:
-                tensor._grad = None
+                tensor.grad = None
 
     def state_dict(self) -> dict[str, Array]:
         """All options and state as plain arrays by name: "group.0.lr", "param.3.step", "param.3.m", ..."""
@@ -309,18 +314,24 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm!r} must be positive")
     tensors = [params] if isinstance(params, Tensor) else list(params)
-    slopes = [(tensor, tensor.grad._array) for tensor in tensors if tensor.grad is not None]
+    having = [tensor for tensor in tensors if tensor.grad is not None]
+    slopes = [tensor.grad._array for tensor in having if tensor.grad is not None]
+    norm, *clipped = noted(_clipped, max_norm, having, *slopes)
+    for tensor, slope in zip(having, clipped, strict=True):
+        tensor.grad = Tensor._leaf(slope)
+    return float(norm) if in_force().recorder is None else Tensor._leaf(norm)
+
+
+def _clipped(max_norm: float, tensors: Sequence[Tensor], *slopes: Array) -> tuple[Any, ...]:
+    """The norm of all slopes, and the slopes scaled."""
     largest = 0.0
-    for tensor, slope in slopes:
+    for tensor, slope in zip(tensors, slopes, strict=True):
         if not np.isfinite(slope).all():
             raise ValueError(f"clip_grad_norm: the gradient of {describe(tensor)} is not finite")
         largest = max(largest, float(np.abs(slope).max(initial=0.0)))
     if not largest:
-        return 0.0
+        return 0.0, *slopes
     # divided by the largest first, so that no square overflows
-    norm = largest * math.sqrt(math.fsum(float(np.square(slope / largest, dtype=float).sum()) for _, slope in slopes))
+    norm = largest * math.sqrt(math.fsum(float(np.square(slope / largest, dtype=float).sum()) for slope in slopes))
     factor = max_norm / (norm + 1e-6)
-    if factor < 1:
-        for tensor, slope in slopes:
-            tensor.grad = Tensor._leaf(slope * factor)
-    return norm
+    return (norm, *[slope * factor for slope in slopes]) if factor < 1 else (norm, *slopes)

@@ -1,0 +1,79 @@
+"""Primitives that write their result into an array that is there already, for steps that run again and again.
+
+`into(name, inputs, params, out)` gives a function of no arguments that computes a primitive of fixed arrays into
+`out`, with the same bits as the primitive; None where there is no such way. Scratch arrays are made once, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from . import select
+
+Array = np.ndarray[Any, Any]
+Run = Callable[[], Any]
+
+UFUNCS: dict[str, Any] = {
+    "abs": np.abs,
+    "add": np.add,
+    "cos": np.cos,
+    "div": np.divide,
+    "equal": np.equal,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "isnan": np.isnan,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "log": np.log,
+    "log1p": np.log1p,
+    "logical_and": np.logical_and,
+    "logical_not": np.logical_not,
+    "logical_or": np.logical_or,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "mul": np.multiply,
+    "neg": np.negative,
+    "not_equal": np.not_equal,
+    "sign": np.sign,
+    "sin": np.sin,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "sub": np.subtract,
+    "tanh": np.tanh,
+}
+
+
+def into(name: str, inputs: tuple[Any, ...], params: dict[str, Any], out: Array) -> Run | None:
+    """The primitive `name` of these inputs, written to `out` at each call; see the file's head."""
+    if name in UFUNCS:
+        return partial(UFUNCS[name], *inputs, out)
+    make = _OTHERS.get(name)
+    return None if make is None else make(*inputs, **params, out=out)
+
+
+def elementwise(name: str) -> bool:
+    """Whether element k of the result depends on elements k of the inputs alone, so that it may take their place."""
+    return name in UFUNCS or name == "relu"
+
+
+def _relu(x: Array, out: Array) -> Run:
+    return partial(np.maximum, x, 0, out=out)
+
+
+def _matmul(x: Array, y: Array, out: Array) -> Run | None:
+    return partial(np.matmul, x, y, out) if out.flags.c_contiguous else None
+
+
+def _where(condition: Any, x: Any, y: Any, out: Array) -> Run | None:
+    if y.__class__ is float and y == 0.0 and str(y) == "0.0" and select.fits(condition, x) and out.flags.c_contiguous:
+        return partial(select.masked, condition, x, out)
+    return None
+
+
+_OTHERS: dict[str, Callable[..., Run | None]] = {"matmul": _matmul, "relu": _relu, "where": _where}

@@ -1,0 +1,7 @@
+"""Steps that are recorded once and run again, and the rewriting of graphs before that."""
+
+from .fusion import fuse
+from .recorder import NotReplayable
+from .step import Replayed, replay
+
+__all__ = ["NotReplayable", "Replayed", "fuse", "replay"]

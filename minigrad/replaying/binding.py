@@ -1,0 +1,282 @@
+"""From a program to something that runs: every value gets its memory, every instruction its call.
+
+Memory is planned once: a value lives from the instruction that makes it to the last one that reads it, or a view of
+it; then its memory is given to the next one of the same size. An elementwise instruction whose input dies with it
+writes in place. What runs afterwards is a list of calls on fixed arrays: no Tensor is built, and where the primitive
+can write into an array, none is allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..fast.into import elementwise, into
+from ..record import Traced
+from .passes import layout_of
+from .program import Array, Instruction, Program, Value, substitute, values_in
+
+_LINE = 64  # bytes of a cache line: where buffers begin
+Run = Callable[[], Any]
+
+
+class Bound:
+    """A program with memory. `run` runs it on what is in the arrays of `inputs`; `array_of` tells what came out."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.roots = layout_of(program)
+        self.lives = _lives(program, self.roots)
+        self._arrays: dict[Value, Array] = {}
+        self._memory: dict[Value, int] = {}  # root that is alive: number of the buffer that it lives in
+        self._homes: dict[Value, str] = {}  # where each value was put, for people
+        self._buffers: list[Array] = []
+        self._free: dict[int, list[int]] = {}
+        self.in_place: dict[Instruction, Value] = {}
+        self.allocates: set[Instruction] = set()
+        self._slopes = self._flat_gradients()
+        for value in program.inputs:
+            self._arrays[value] = np.empty_like(value.array)
+        runs = [self._bind(k, instruction) for k, instruction in enumerate(program.instructions)]
+        # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
+        self._parts: list[tuple[bool, list[Run]]] = []
+        for instruction, run in zip(program.instructions, runs, strict=True):
+            if run is None:
+                continue
+            if not self._parts or self._parts[-1][0] != instruction.backward:
+                self._parts.append((instruction.backward, []))
+            self._parts[-1][1].append(run)
+
+    def run(self) -> None:
+        """All instructions in order."""
+        for quiet, runs in self._parts:
+            if quiet:
+                with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                    for run in runs:
+                        run()
+            else:
+                for run in runs:
+                    run()
+
+    def array_of(self, value: Value) -> Array:
+        """The memory of a value; of a tensor from outside, its own."""
+        if value.kind == "tensor":
+            tensor: Traced = value.source
+            return tensor._array
+        return value.array if value.kind == "constant" else self._arrays[value]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers, without inputs and what is from outside."""
+        return sum(buffer.nbytes for buffer in self._buffers)
+
+    def place(self, value: Value) -> str:
+        """Where a value lives, in words: "b3", "b3 (view)", or "gradients"."""
+        root = self.roots.get(value, value)
+        return self._homes.get(root, repr(root)) + (" (view)" if root is not value else "")
+
+    # memory -------------------------------------------------------------------------------------------------
+
+    def _flat_gradients(self) -> dict[Value, Array]:
+        """Gradients that an optimizer reads are made where it wants them: end to end in one vector."""
+        found: dict[Value, Array] = {}
+        self._vectors: dict[Instruction, list[Array]] = {}
+        for instruction in self.program.instructions:
+            if instruction.kind != "update":
+                continue
+            layout = instruction.function.layout()
+            given = dict(zip(instruction.writes, instruction.inputs, strict=True))
+            if len(given) < sum(len(params) for params, _ in layout):
+                continue  # some have no gradient: the optimizer looks at `.grad`
+            self._vectors[instruction] = [np.zeros(cuts[-1], params[0].dtype) for params, cuts in layout]
+            for leaf, here in self._places(instruction):
+                value = given[leaf]
+                free = value.kind == "made" and value not in self.roots and value not in found
+                if free and value.array.strides == here.strides:
+                    found[value] = here
+        return found
+
+    def _places(self, instruction: Instruction) -> Iterator[tuple[Traced, Array]]:
+        """(parameter, where its gradient is to be) for an optimizer's step."""
+        layout = instruction.function.layout()
+        for (params, cuts), vector in zip(layout, self._vectors[instruction], strict=True):
+            for k, leaf in enumerate(params):
+                yield leaf, vector[cuts[k] : cuts[k + 1]].reshape(leaf._array.shape)
+
+    def _allot(self, value: Value, k: int) -> Array:
+        """Memory for a value that instruction k makes."""
+        if value in self._slopes:
+            self._homes[value] = "gradients"
+            return self._slopes[value]
+        a = value.array
+        size = max(a.nbytes, 1)
+        free = self._free.get(size)
+        if free:
+            number = free.pop()
+        else:
+            number = len(self._buffers)
+            self._buffers.append(_aligned(size))
+        self._memory[value], self._homes[value] = number, f"b{number}"
+        return _laid_out(self._buffers[number], a)
+
+    def _bind(self, k: int, instruction: Instruction) -> Run | None:
+        made = instruction.outputs
+        inputs = substitute(instruction.inputs, self.array_of)
+        params = substitute(instruction.params, self.array_of)
+        if made and made[0] in self.roots:  # a view of memory that is there: made now, once and for all
+            self._arrays[made[0]] = instruction.function(*inputs, **params)
+            return None
+        taken = self._taken_over(k, instruction)
+        for value in made:
+            if taken is not None:
+                self._memory[value], self._homes[value] = self._memory.pop(taken), self._homes[taken]
+                self._arrays[value] = self._arrays[taken]
+                self.in_place[instruction] = taken
+            else:
+                self._arrays[value] = self._allot(value, k)
+        self._release(k, instruction)
+        return self._call(instruction, inputs, params, [self._arrays[value] for value in made])
+
+    def _taken_over(self, k: int, instruction: Instruction) -> Value | None:
+        """The input that dies here and whose memory the result may have, if there is one."""
+        if instruction.kind != "op" or not elementwise(instruction.name) or instruction.outputs[0] in self._slopes:
+            return None
+        out = instruction.outputs[0].array
+        read = list(values_in(instruction.inputs))
+        for x in read:
+            alone = all(other is x or self.roots.get(other, other) is not x for other in read)
+            same = x.array.shape == out.shape and x.array.dtype == out.dtype and x.array.strides == out.strides
+            if x in self._memory and self.lives[x][1] == k and alone and same:
+                return x
+        return None
+
+    def _release(self, k: int, instruction: Instruction) -> None:
+        """Give back the memory of what is read here for the last time, or by nobody."""
+        for value in {self.roots.get(v, v) for v in (*instruction.used(), *instruction.outputs)}:
+            if self.lives.get(value, (0, -1))[1] <= k and value in self._memory:
+                number = self._memory[value]
+                free = self._free.setdefault(self._buffers[number].nbytes, [])
+                if number not in free:
+                    free.append(number)
+
+    # calls --------------------------------------------------------------------------------------------------
+
+    def _call(self, instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
+        if instruction.kind == "update":
+            return self._update(instruction)
+        op = instruction.op
+        if instruction.kind == "op" and op is not None and op.save is None:
+            run = into(instruction.name, inputs, params, outs[0])
+            if run is not None:
+                return run
+        if op is not None and op.fast is not None and op.fast_for is op.joint:
+            fast, slow = _fast(instruction, inputs, params, tuple(outs)), _copying(instruction, inputs, params, outs)
+
+            def run() -> None:
+                if fast() is None:  # the kernel does not take these, or none was chosen
+                    self.allocates.add(instruction)
+                    slow()
+
+            return run
+        self.allocates.add(instruction)
+        return _copying(instruction, inputs, params, outs)
+
+    def _update(self, instruction: Instruction) -> Run:
+        optimizer = instruction.function
+        given = {leaf: self.array_of(value) for leaf, value in zip(instruction.writes, instruction.inputs, strict=True)}
+        if instruction not in self._vectors:
+            params = [leaf for params, _ in optimizer.layout() for leaf in params]
+            slopes = [(leaf, leaf._leaf(given[leaf]) if leaf in given else None) for leaf in params]
+
+            def step() -> None:
+                for leaf, slope in slopes:
+                    leaf._grad = slope
+                optimizer.step()
+
+            return step
+        vectors = self._vectors[instruction]
+        copies = [(here, given[leaf]) for leaf, here in self._places(instruction)]
+        copies = [(here, slope) for here, slope in copies if not np.may_share_memory(here, slope)]
+
+        def run() -> None:
+            for here, slope in copies:
+                np.copyto(here, slope)
+            optimizer.apply(vectors)
+
+        return run
+
+
+def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int, int]]:
+    """(instruction that makes it, last one that reads it or a view of it) of every value that owns memory."""
+    lives: dict[Value, tuple[int, int]] = {}
+    end = len(program.instructions)
+    for k, instruction in enumerate(program.instructions):
+        for value in instruction.used():
+            root = roots.get(value, value)
+            if root in lives:
+                lives[root] = (lives[root][0], k)
+        for value in instruction.outputs:
+            if value not in roots:
+                lives[value] = (k, k)
+    for value in program.kept():
+        root = roots.get(value, value)
+        if root in lives:
+            lives[root] = (lives[root][0], end)
+    return lives
+
+
+def _aligned(size: int) -> Array:
+    raw = np.empty(size + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + size]
+
+
+def _laid_out(buffer: Array, like: Array) -> Array:
+    """The buffer as an array of the shape, dtype and order of axes of another."""
+    order = sorted(range(like.ndim), key=lambda k: (-like.strides[k], k))
+    flat = np.ndarray([like.shape[k] for k in order], like.dtype, buffer)
+    return flat.transpose(np.argsort(order)) if like.ndim else flat
+
+
+def _fast(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: tuple[Array, ...]) -> Run:
+    """The kernel that stands for a primitive or for its rule; it gives None where it does not take these arrays."""
+    fast = instruction.op.fast  # type: ignore[union-attr]
+    if instruction.kind == "op":
+
+        def run() -> Any:
+            return fast.forward(*inputs, into=outs, **params)
+
+    else:
+        pull = instruction.function
+        g, out, *rest = inputs
+        saved, given = tuple(rest[: pull.saved]), tuple(rest[pull.saved :])
+        places = dict(zip(pull.given, outs, strict=True))
+        wanted = tuple([places.get(k) for k in range(len(given))])
+
+        def run() -> Any:
+            return fast.backward(g, out, saved, *given, into=wanted, **params)
+
+    return run
+
+
+def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
+    """Compute new arrays, and copy them where they belong."""
+    function, op = instruction.function, instruction.op
+    if instruction.kind == "op" and op is not None and op.save is not None:
+        save, kernel = op.save, op.kernel
+
+        def function(*inputs: Any, **params: Any) -> tuple[Any, ...]:
+            saved = save(*inputs, **params)
+            return kernel(*inputs, saved=saved, **params), *saved
+
+    def run() -> None:
+        results = function(*inputs, **params)
+        if results.__class__ is tuple:
+            for out, result in zip(outs, results, strict=True):
+                out[...] = result
+        elif outs:
+            outs[0][...] = results
+
+    return run

@@ -1,0 +1,196 @@
+"""A recorded step as plain data: values, and instructions that make values from values, in order.
+
+Knows NumPy and primitives. How a program comes about stands in recorder.py, how it is changed in passes.py, how it
+runs in binding.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..record import Primitive, Traced
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(eq=False)
+class Value:
+    """One array of a program. Values are told apart by identity.
+
+    kind     "input" (an argument of the step), "tensor" (one from outside, read where it is), "constant", or "made"
+    array    what it held while it was recorded; later only its shape, dtype and layout count
+    source   the tensor from outside; the place of an input among the arguments
+    """
+
+    number: int
+    kind: str
+    array: Array
+    source: Any = None
+    name: str | None = None
+
+    def __repr__(self) -> str:
+        return {"input": "in", "tensor": "w", "constant": "c", "made": "v"}[self.kind] + str(self.number)
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One step of a program.
+
+    kind      "op": a primitive. "rule": the joint or data-dependent rule of one, as a whole. "noted": a function of
+              arrays that is no primitive, such as a check or a random draw. "update": an optimizer's step
+    function  of bare arrays, `(*inputs, **params)`; gives one array for each of `outputs` (or the array, if one).
+              Of an update, the optimizer
+    writes    tensors from outside that it changes
+    """
+
+    kind: str
+    name: str
+    function: Any
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    outputs: tuple[Value, ...]
+    op: Primitive | None = None
+    writes: tuple[Traced, ...] = ()
+    backward: bool = False
+    scope: tuple[str, ...] = ()
+    line: tuple[str, int] | None = None
+
+    @property
+    def pure(self) -> bool:
+        """Whether it does nothing but give its outputs."""
+        return self.kind in ("op", "rule")
+
+    def used(self) -> Iterator[Value]:
+        """The values that it reads, those inside parameters too."""
+        yield from values_in((self.inputs, self.params))
+
+
+@dataclass(eq=False)
+class Program:
+    """Instructions in order; what they start from, and what is to be kept of them.
+
+    results    the values that the step returns, in `template` in the place where it returned them
+    gradients  leaf: the value that its `.grad` holds when the step ends
+    emptied    leaves whose `.grad` must be None before it starts
+    replaced   composed results: what a fused primitive gave in their place
+    """
+
+    instructions: list[Instruction]
+    inputs: list[Value]
+    template: Any = None
+    gradients: dict[Traced, Value] = field(default_factory=dict)
+    emptied: set[Traced] = field(default_factory=set)
+    replaced: dict[Value, Value] = field(default_factory=dict)
+
+    def kept(self) -> list[Value]:
+        """Values that are looked at when the program has run."""
+        return [*values_in(self.template), *self.gradients.values()]
+
+    def tensors(self) -> list[Value]:
+        """What it reads from outside, each once."""
+        found = dict.fromkeys(v for i in self.instructions for v in i.used() if v.kind == "tensor")
+        return list(found | dict.fromkeys(v for v in self.kept() if v.kind == "tensor"))
+
+    def with_instructions(self, instructions: list[Instruction]) -> Program:
+        """The same program with other instructions."""
+        return replace(self, instructions=instructions)
+
+    def substituted(self, instructions: list[Instruction], same: dict[Value, Value]) -> Program:
+        """The same with other instructions, and each value that `same` names replaced by the one it names."""
+        changed = [
+            replace(i, inputs=substitute(i.inputs, same), params=substitute(i.params, same)) for i in instructions
+        ]
+        gradients = {leaf: same.get(value, value) for leaf, value in self.gradients.items()}
+        return replace(self, instructions=changed, template=substitute(self.template, same), gradients=gradients)
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+
+def values_in(x: Any) -> Iterator[Value]:
+    """The values in tuples, lists and dicts of anything."""
+    if isinstance(x, Value):
+        yield x
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from values_in(part)
+    elif isinstance(x, dict):
+        for part in x.values():
+            yield from values_in(part)
+
+
+def substitute(x: Any, by: Any) -> Any:
+    """x with each Value in it replaced: by `by(value)`, or by what the dict `by` has for it."""
+    if isinstance(x, Value):
+        return by.get(x, x) if isinstance(by, dict) else by(x)
+    if isinstance(x, (tuple, list)):
+        parts = [substitute(part, by) for part in x]
+        if isinstance(x, tuple):
+            return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+        return parts
+    if isinstance(x, dict):
+        return {key: substitute(part, by) for key, part in x.items()}
+    return x
+
+
+def difference(a: Program, b: Program) -> str:
+    """What differs between two recordings of one step, in words; empty where they say the same."""
+    partner: dict[Value, Value] = {}
+    for x, y in zip(a.instructions, b.instructions, strict=False):
+        where = f"{x.name}{_at(x)}"
+        if (x.kind, x.name, x.op) != (y.kind, y.name, y.op):
+            return f"{where} came first, {y.name}{_at(y)} in its place the second time"
+        if x.function != y.function:
+            return f"{where} was another function the second time"
+        text = _unequal(x.inputs, y.inputs, partner) or _unequal(x.params, y.params, partner)
+        if text:
+            return f"{where} was given {text}"
+        for v, w in zip(x.outputs, y.outputs, strict=True):
+            if v.array.shape != w.array.shape or v.array.dtype != w.array.dtype:
+                return f"{where} gave shape {v.array.shape} first and {w.array.shape} the second time"
+            partner[v] = w
+    if len(a) != len(b):
+        return f"there were {len(a)} operations first and {len(b)} the second time"
+    if set(a.gradients) != set(b.gradients):
+        return "gradients were left with other tensors the second time"
+    return _unequal(a.template, b.template, partner) and "it returned something else"
+
+
+def _at(i: Instruction) -> str:
+    return f" (line {i.line[1]} of {i.line[0]})" if i.line else ""
+
+
+def _unequal(x: Any, y: Any, partner: dict[Value, Value]) -> str:
+    if isinstance(x, Value) and isinstance(y, Value):
+        if x.kind != y.kind:
+            return "something of another origin the second time"
+        if x.kind == "made":
+            return "" if partner.get(x) is y else "the result of another operation the second time"
+        if x.kind == "constant":
+            return "" if _same_array(x.array, y.array) else f"a constant that changed: {_short(x)}, then {_short(y)}"
+        same = x.source is y.source if x.kind == "tensor" else x.source == y.source
+        return "" if same else "another tensor the second time"
+    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)) and len(x) == len(y):
+        return next((text for p, q in zip(x, y, strict=True) if (text := _unequal(p, q, partner))), "")
+    if isinstance(x, dict) and isinstance(y, dict) and x.keys() == y.keys():
+        return next((text for key in x if (text := _unequal(x[key], y[key], partner))), "")
+    if x is y:
+        return ""
+    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+        return "" if _same_array(x, y) else "a constant array that changed"
+    if type(x) is type(y) and (x == y or (x != x and y != y)):
+        return ""
+    return f"{x!r}, then {y!r}"
+
+
+def _same_array(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _short(v: Value) -> str:
+    return repr(v.array.item()) if v.array.size == 1 else f"an array of shape {v.array.shape}"

@@ -1,0 +1,348 @@
+"""`replay`: a step that is recorded twice, compared, and from then on run without building a Tensor."""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..context import current, switched
+from ..fast.fused import BatchNorm
+from ..record import Traced, describe
+from ..tensor import Tensor
+from .binding import Bound
+from .fusion import chosen, rewriter, with_fusions
+from .listing import listing, tensors_of
+from .passes import without_dead_code, without_repeats
+from .program import Array, Program, difference, substitute
+from .recorder import NotReplayable, Recorder
+
+MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
+PASSES = {
+    "fusion": with_fusions,
+    "dead code": without_dead_code,
+    "common subexpressions": without_repeats,
+}
+
+
+def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Any:
+    """The same function, faster: recorded once as a flat program over arrays that are there already, then run again.
+
+    step    a function of arrays that does one training step (forward, backward, update) or any part of it, and
+            returns Tensors. Models, optimizers and parameters are taken from around it
+    fuse    rewriting that changes rounding, by name: "batch_norm", "layer_norm", "softmax_cross_entropy"; True for
+            all. Composed graphs become the fused primitive, each replacement proved by `check.compare`
+    copy    False: what is returned lies in memory that the next call overwrites
+
+    The first two calls run the step as it is and record it; the recordings must say the same. Later calls give the
+    same bits as the step itself (with fuse=, to rounding). Running statistics, dropout, learning rates that a
+    schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a parameter
+    or a module that was replaced, a changed variable around the step: recorded anew. What is returned has no graph.
+    The `.grad` that a step leaves is there too.
+
+    NotReplayable (a TypeError) for what cannot be recorded: Python that looks at values (`if loss < 1`, `.item()`),
+    gradients carried from one call to the next, create_graph=True, constants that differ between the two recordings.
+
+    >>> import minigrad as mg
+    >>> w = mg.tensor([1.0, 2.0], requires_grad=True)
+    >>> sgd = mg.optim.SGD([w], lr=0.1)
+    >>> @mg.replay
+    ... def step(x):
+    ...     loss = ((w - x) ** 2).sum()
+    ...     sgd.zero_grad()
+    ...     loss.backward()
+    ...     sgd.step()
+    ...     return loss
+    >>> [round(step(np.array([3.0, 3.0])).item(), 4) for _ in range(4)]
+    [5.0, 3.2, 2.048, 1.3107]
+    >>> step.replays
+    2
+    """
+    if step is None:
+        return lambda function: Replayed(function, fuse, copy)
+    return Replayed(step, fuse, copy)
+
+
+class Replayed:
+    """A step that replays itself. `replays` counts, `program` is what ran last, `print(step.program)` shows it."""
+
+    def __init__(self, step: Callable[..., Any], fuse: Sequence[str] | bool, copy: bool) -> None:
+        if not callable(step):
+            raise TypeError(f"replay takes a function, got {type(step).__name__}")
+        self._step, self._copy, self._fuse = step, copy, chosen(fuse)
+        self._entries: dict[Any, Entry] = {}
+        self._modules: dict[Any, None] = {}
+        self.replays = self.recordings = 0
+        self._last: Entry | None = None
+        self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
+        self.__wrapped__ = step
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """One step."""
+        context = current.context
+        if context.recorder is not None or context.watch is not None:  # part of a larger recording; or looked at
+            return self._step(*args, **named)
+        kind = (_signature(args, named), context.recording, context.frozen, threading.get_ident())
+        key = (*kind, self._modes())
+        entry = self._entries.get(key)
+        if entry is not None and entry.ready and entry.holds():
+            self._last = entry
+            self.replays += 1
+            return entry.run(args, named, self._copy)
+        # new, or what it was recorded with has been replaced
+        before = self._entries.pop(key, None)
+        entry = Entry(self._step, self._fuse, before) if before is None or before.ready else before
+        self.recordings += 1
+        result, modules = entry.record(args, named)
+        self._modules |= modules
+        self._entries[(*kind, self._modes())] = self._last = entry
+        while len(self._entries) > MOST:
+            self._entries.pop(next(iter(self._entries)))
+        return result
+
+    def _modes(self) -> tuple[bool, ...]:
+        """Training or not, of every module that ran: a program for each."""
+        return tuple([module.training for module in self._modules])
+
+    @property
+    def stages(self) -> dict[str, Program]:
+        """The program as recorded, and after each pass, by name."""
+        if self._last is None or not self._last.ready:
+            raise RuntimeError("nothing has been recorded yet: the program is there after two calls of one kind")
+        return self._last.stages
+
+    @property
+    def program(self) -> Listed:
+        """The program that ran last: printed as a listing, drawn with `mg.draw(step.program.tensors())`."""
+        stages = self.stages
+        return Listed(stages[next(reversed(stages))], self._last.bound)  # type: ignore[union-attr]
+
+
+class Listed:
+    """A program for people."""
+
+    def __init__(self, program: Program, bound: Bound | None = None) -> None:
+        self.program, self.bound = program, bound
+
+    def __str__(self) -> str:
+        return listing(self.program, self.bound)
+
+    __repr__ = __str__
+
+    def __len__(self) -> int:
+        return len(self.program)
+
+    def tensors(self) -> list[Traced]:
+        """What the program keeps, as Tensors with a graph of its instructions: for mg.graph and mg.draw."""
+        return tensors_of(self.program)
+
+
+class Entry:
+    """One step for arguments of one kind: two recordings, then a bound program."""
+
+    def __init__(self, step: Callable[..., Any], fuse: tuple[str, ...], before: Entry | None) -> None:
+        self.step, self.fuse = step, fuse
+        self.runs = 0
+        # how often it was recorded in a row for hardly anything, and what had changed
+        self.stale: int = before.stale + 1 if before is not None and before.runs < MOST else 0
+        self.changed: str = before.changed if before is not None else ""
+        self.first: Program | None = None
+        self.bound: Bound | None = None
+        self.stages: dict[str, Program] = {}
+
+    @property
+    def ready(self) -> bool:
+        return self.bound is not None
+
+    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[Any, None]]:
+        """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
+        if self.stale >= MOST:
+            raise NotReplayable(
+                f"{getattr(self.step, '__name__', 'the step')} was recorded anew {MOST} times because {self.changed} "
+                "changes; pass what changes as an array, or keep it out of the step"
+            )
+        recorder = Recorder(rewriter(self.fuse))
+        given, texts = [], []
+        for name, x in _flat(args, named):
+            if _is_array(x):
+                array = _copied(x)
+                recorder.argument(array, name)
+                given.append(Tensor._leaf(array))
+            else:
+                given.append(x)
+            texts.append(name)
+        places = dict(zip(texts, given, strict=True))
+        with switched(lambda context: context._replace(recorder=recorder, lines=True)):
+            returned = self.step(*given[: len(args)], **{name: places[name] for name in named})
+            program = recorder.finish(returned)
+        if self.first is None:
+            self.first = program
+        else:
+            different = difference(self.first, program)
+            if different:
+                raise NotReplayable(
+                    f"two runs of {getattr(self.step, '__name__', 'the step')} were not the same program: {different}. "
+                    "What Python computes is computed once, at recording; pass what changes as an argument, an array"
+                )
+            self._bind(program, recorder)
+        return _owned(returned), recorder.modules
+
+    def _bind(self, program: Program, recorder: Recorder) -> None:
+        self.stages = {"recorded": program}
+        for name, change in PASSES.items():
+            program = self.stages[name] = change(program)
+        self.bound = Bound(program)
+        self._inputs = [self.bound.array_of(value) for value in program.inputs]
+        self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
+        self._watched = [(what, held, _ids(held), _items(held)) for what, held in _surroundings(self.step, recorder)]
+        self._gradients = [(leaf, self.bound.array_of(value)) for leaf, value in program.gradients.items()]
+        self._touched = list(program.emptied)
+
+    def holds(self) -> bool:
+        """Whether everything around the step is as it was when it was recorded."""
+        for tensor, array, needed in self._tensors:
+            if tensor._array is not array or tensor._needs is not needed:
+                self.changed = f"a tensor that it uses, {describe(tensor)},"
+                return False
+        for what, holder, ids, _ in self._watched:
+            if _ids(holder) != ids:
+                self.changed = what
+                return False
+        return True
+
+    def run(self, args: tuple[Any, ...], named: dict[str, Any], copy: bool) -> Any:
+        """The program on these arguments."""
+        bound = self.bound
+        assert bound is not None
+        self.runs += 1
+        for leaf in self._touched:
+            if getattr(leaf, "_grad", None) is not None:
+                raise NotReplayable(
+                    f"{describe(leaf)} has a gradient from before, which this step was recorded without and would add "
+                    "to; call zero_grad() inside the step"
+                )
+        arrays = iter(self._inputs)
+        for x in (*args, *named.values()):
+            if x.__class__ is np.ndarray:
+                np.copyto(next(arrays), x)
+            elif isinstance(x, Traced):
+                np.copyto(next(arrays), x._array)
+        try:
+            bound.run()
+        except BaseException:
+            for leaf, _ in self._gradients:
+                leaf._grad = None
+            raise
+        finally:
+            BatchNorm.forgotten()
+        for leaf, array in self._gradients:
+            leaf._grad = array  # looked at, it becomes a Tensor of its own
+        return substitute(bound.program.template, lambda v: _result(bound.array_of(v), copy))
+
+
+def _result(array: Array, copy: bool) -> Tensor:
+    tensor: Tensor = Tensor._leaf(array.copy() if copy else array)
+    return tensor
+
+
+def _owned(x: Any) -> Any:
+    """What a recorded step returned, without its graph and in memory of its own."""
+    if isinstance(x, Traced):
+        return Tensor._leaf(x._array.copy())
+    if isinstance(x, np.ndarray):
+        return Tensor._leaf(x.copy())
+    if isinstance(x, (tuple, list)):
+        parts = [_owned(part) for part in x]
+        return parts if isinstance(x, list) else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    return {key: _owned(part) for key, part in x.items()} if isinstance(x, dict) else x
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+def _flat(args: tuple[Any, ...], named: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for k, x in enumerate(args):
+        yield f"argument {k + 1}", x
+    yield from named.items()
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (Traced, np.ndarray))
+
+
+def _copied(x: Any) -> Array:
+    """An argument's values in an array of the step's own, axes in the order that they have."""
+    if isinstance(x, Traced):
+        if x._needs:
+            raise NotReplayable(
+                f"an argument of a replayed step is data, but {describe(x)} requires a gradient; let the step use it "
+                "from around it, as it does with parameters"
+            )
+        x = x._array
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"a step takes arrays of real numbers, got dtype {x.dtype}")
+    return np.array(x)
+
+
+def _signature(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    return tuple([_kind(x) for x in args]), tuple([(name, _kind(x)) for name, x in named.items()]) if named else ()
+
+
+def _kind(x: Any) -> Any:
+    if isinstance(x, Traced):
+        x = x._array
+    if x.__class__ is np.ndarray:
+        return x.shape, x.dtype, x.flags.c_contiguous
+    if x is None or isinstance(x, (bool, int, float, str)):
+        return type(x), x
+    if isinstance(x, (list, tuple, dict, np.generic, np.ndarray)):
+        raise TypeError(
+            f"a replayed step takes arrays, Tensors, numbers and texts, got {type(x).__name__}; "
+            "pass arrays one by one, and numbers that change as arrays of shape ()"
+        )
+    return type(x), id(x)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# What stands around a step
+
+
+def _surroundings(step: Any, recorder: Recorder) -> Iterator[tuple[str, Any]]:
+    """(in words, what holds it) for everything that may be replaced between calls."""
+    for module in recorder.modules:
+        name = type(module).__name__
+        yield f"an attribute of {name}", vars(module)
+        for attribute, value in vars(module).items():
+            if isinstance(value, (list, dict)):
+                yield f"{name}.{attribute}", value
+    function = getattr(step, "__func__", step)
+    if isinstance(function, types.FunctionType):
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            yield f"the variable {name}", cell
+        names = [name for name in function.__code__.co_names if name in function.__globals__]
+        yield "a global variable", _Globals(function.__globals__, names)
+
+
+class _Globals(NamedTuple):
+    """Some of the variables of a module."""
+
+    space: dict[str, Any]
+    names: list[str]
+
+
+def _items(holder: Any) -> list[Any]:
+    if isinstance(holder, _Globals):
+        return [holder.space.get(name) for name in holder.names]
+    if isinstance(holder, types.CellType):
+        return [holder.cell_contents]
+    return list(holder.values() if isinstance(holder, dict) else holder)
+
+
+def _ids(holder: Any) -> list[int]:
+    if holder.__class__ is dict:
+        return list(map(id, holder.values()))
+    return list(map(id, _items(holder)))
