@@ -19,6 +19,7 @@ from .fast import buffers
 from .guards import read_only
 from .reads import storage
 from .record import Primitive, Traced, describe, raw
+from .sums import total
 from .writing import refuse_stale
 
 _by_number = attrgetter("number")
@@ -145,11 +146,10 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
 
 def _sum(one: Any, other: Any, x: Traced, own: set[Traced]) -> Any:
     """The sum of two contributions to x, out of place: rules may hand one array to several inputs."""
-    total = buffers.empty(one.shape, one.dtype) if one.nbytes >= buffers.SMALLEST else None
-    total = np.add(one, other, total)
-    if type(total) is np.ndarray:  # and not a scalar, which NumPy makes of 0-d arrays
+    both = np.add(one, other, buffers.empty(one.shape, one.dtype) if one.nbytes >= buffers.SMALLEST else None)
+    if type(both) is np.ndarray:  # and not a scalar, which NumPy makes of 0-d arrays
         own.add(x)
-    return total
+    return both
 
 
 def _walk_observed(
@@ -261,7 +261,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any
         raise ValueError(f"the rule of {who} returned a gradient of shape {g.shape} for an input of shape {shape}")
     if not axes:
         return g if g.shape == shape else g.reshape(shape)
-    d = g.sum(axis=axes)
+    d = total(g, axes) if type(g) is np.ndarray else g.sum(axis=axes)
     return d if d.shape == shape else d.reshape(shape)
 
 

@@ -217,6 +217,8 @@ class Primitive:
         if not (args or params or self.required):
             return defaults
         bound = {**defaults, **params}
+        if not args and len(bound) == len(defaults) and _PLAIN.issuperset(map(type, bound.values())):
+            return bound
         if args:
             names = list(defaults)[: len(args)]
             if len(names) < len(args) or any(name in params for name in names):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ..calling import primitive
 from ..record import Array, raw
-from .elementwise import exp, sqrt, where
+from ..sums import Axis as Axis
+from ..sums import average, kept, total
+from ..sums import axes_of as axes_of
+from ..sums import count as count
+from .elementwise import exp, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import broadcast_to, expand_dims, flip, reshape, transpose
 
@@ -20,70 +23,29 @@ _multiply: Any = np.multiply.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 
-Axis: TypeAlias = int | tuple[int, ...] | None
+_SMALL = 4096  # elements up to which it is quicker to fill an array than to have it stretched
 
 
-@functools.lru_cache(maxsize=512)
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes named, as sorted non-negative numbers.
-
-    >>> axes_of((-1, 0), 3), axes_of(None, 2)
-    ((0, 2), (0, 1))
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    named = axis if isinstance(axis, tuple) else (axis,)
-    if any(not -ndim <= k < ndim for k in named) or len({k % ndim for k in named}) < len(named):
-        raise ValueError(f"axis={axis!r} must name different axes of an array with {ndim} dimensions")
-    return tuple(sorted(int(k) % ndim for k in named))
-
-
-@functools.lru_cache(maxsize=512)
-def count(shape: tuple[int, ...], axis: Axis) -> int:
-    """How many elements each result of a reduction over `axis` is made of."""
-    return math.prod([shape[k] for k in axes_of(axis, len(shape))])
-
-
-@functools.lru_cache(maxsize=512)
-def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
-    """The shape of a reduction over `axis` with keepdims=True."""
-    axes = axes_of(axis, len(shape))
-    return tuple([1 if k in axes else n for k, n in enumerate(shape)])
+def widened(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """The g of a reduction over `axis` of an array of `shape`, with the axes put back as ones."""
+    wide = kept(shape, axis)
+    return g if g.shape == wide else g.reshape(wide) if type(g) is np.ndarray else reshape(g, wide)
 
 
 def spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
     """The reverse of a sum over `axis`: every element of an array of `shape` gets the g of its result."""
-    if type(g) is np.ndarray and g.nbytes and math.prod(shape) <= _SMALL:
-        out = np.empty(shape, g.dtype)  # broadcast_to takes longer than to fill it
-        out[...] = g.reshape(kept(shape, axis))
+    g = widened(g, shape, axis)
+    if type(g) is np.ndarray and math.prod(shape) <= _SMALL:
+        out = np.empty(shape, g.dtype)
+        out[...] = g
         return out
-    return broadcast_to(reshape(g, kept(shape, axis)), shape)
-
-
-_SMALL = 4096  # elements
-BLOCK = 64  # rows that float32 sums in its own precision
-
-
-def _total(x: Array, axis: Axis, keepdims: bool, dtype: Any = None) -> Array:
-    """Sum over `axis`, with the digits kept where NumPy loses them.
-
-    NumPy adds the rows of a matrix one after the other, so float32 column sums are off by eps * rows. Adding blocks
-    of rows, and the blocks in float64, costs nothing and leaves the rounding of one block.
-    """
-    x = np.asarray(x)
-    long = x.ndim > 1 and len(x) >= 2 * BLOCK and x.itemsize < 8 and x.dtype.kind == "f"
-    if not long or axes_of(axis, x.ndim) != (0,):
-        return _add(x, axis, dtype, None, keepdims)
-    whole = len(x) // BLOCK * BLOCK
-    blocks = _add(x[:whole].reshape(-1, BLOCK, *x.shape[1:]), axis=1)
-    total = (_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)
-    return total[None] if keepdims else total
+    return broadcast_to(g, shape)
 
 
 @primitive(formula="sum of x over axis", local=("g",))
 def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """Sum over `axis`."""
-    return _total(x, axis, keepdims)
+    return total(np.asarray(x), axis, keepdims)
 
 
 sum.defvjp(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis))
@@ -92,31 +54,26 @@ sum.defvjp(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis))
 @primitive(formula="sum of x over axis / N", local=("g/N",))
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; of nothing it is NaN."""
-    x = np.asarray(x)
-    n = count(x.shape, axis)
-    total = _total(x, axis, keepdims, None if x.dtype.kind == "f" else float)
-    return total / n if n else np.full_like(total, np.nan)
+    return average(np.asarray(x), axis, keepdims)
 
 
 mean.defvjp(lambda g, out, x, axis, keepdims: spread(g / count(x.shape, axis), x.shape, axis))
 
 
 def _centred(x: Array, axis: Axis) -> Array:
-    return x - mean(x, axis=axis, keepdims=True)
+    return x - (average(x, axis, True) if isinstance(x, np.ndarray) else mean(x, axis=axis, keepdims=True))
 
 
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    centred = np.asarray(_centred(x, axis))
-    n = count(centred.shape, axis) - ddof
-    total = _total(np.multiply(centred, centred, centred), axis, keepdims)
-    return total / n if n > 0 else np.full_like(total, np.nan)
+    centred = np.asarray(_centred(np.asarray(x), axis))
+    return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
 
 
 def _var(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
     n = count(x.shape, axis) - ddof
-    return reshape(g, kept(x.shape, axis)) * (2.0 / n if n > 0 else math.nan) * _centred(x, axis)
+    return widened(g, x.shape, axis) * (2.0 / n if n > 0 else math.nan) * _centred(x, axis)
 
 
 var.defvjp(_var)
@@ -126,14 +83,14 @@ var.defvjp(_var)
 def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Standard deviation over `axis`. Where it is 0 (a constant) so is its slope."""
     # centred twice: 0.1 + 0.1 + 0.1 is not 3 * 0.1, and a constant must give 0, where the slope is 0, not 1e-17
-    return sqrt(var(_centred(x, axis), axis=axis, keepdims=keepdims, ddof=ddof))
+    return np.sqrt(var.op.kernel(_centred(np.asarray(x), axis), axis, keepdims, ddof))
 
 
 def _std(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
     n = count(x.shape, axis) - ddof
     flat = equal(out, 0)
     slope = where(flat, 0.0, g / where(flat, 1.0, out)) * (1.0 / n if n > 0 else math.nan)
-    return reshape(slope, kept(x.shape, axis)) * _centred(x, axis)
+    return widened(slope, x.shape, axis) * _centred(x, axis)
 
 
 std.defvjp(_std)
