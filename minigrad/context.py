@@ -184,7 +184,14 @@ def scope(name: str) -> switched:
     >>> y.scope
     ('outer', 'inner')
     """
-    return switched(lambda context: context._replace(scope=Scope(str(name), context.scope)))
+    name = str(name)
+
+    def change(context: Context) -> Context:
+        new = context._replace()
+        new.scope = Scope(name, context.scope)
+        return new
+
+    return switched(change)
 
 
 def record_lines() -> switched:

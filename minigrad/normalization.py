@@ -37,6 +37,7 @@ Nothing is ever divided by gamma, so gamma = 0 is an ordinary value. Sources: Io
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -67,26 +68,34 @@ def _prepared(
 ) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
     """x as floats, the reduced axes, and the shape in which per-channel values broadcast against x; all checked."""
     x = x if isinstance(x, Traced) else np.asarray(x)
-    dtype = raw(x).dtype
-    if dtype.kind not in "fiub":
-        raise TypeError(f"{who}: x must hold real numbers, got dtype {dtype}")
-    if dtype.kind != "f":
+    a = raw(x)
+    kind = a.dtype.kind
+    if kind != "f":
+        if kind not in "iub":
+            raise TypeError(f"{who}: x must hold real numbers, got dtype {a.dtype}")
         x = x.astype(float)
     if not 0 <= eps < np.inf:
         raise ValueError(f"{who}: eps={eps!r} must be a finite number >= 0; it is added to the variance")
-    if x.ndim == 0:
-        raise ValueError(f"{who}: x needs at least one axis, got a single number")
-    axes = axes_of(axis, x.ndim)
-    own = [k for k in range(x.ndim) if (k in axes) != shared_over_reduced]
-    wide = tuple([n if k in own else 1 for k, n in enumerate(x.shape)])
-    expected = tuple([x.shape[k] for k in own])
+    axes, wide, expected = _axes_and_shapes(who, a.shape, axis, shared_over_reduced)
     for name, value in affine.items():
-        if value is not None and np.shape(raw(value)) != expected:
-            raise ValueError(
-                f"{who}: {name} has shape {np.shape(raw(value))}, expected {expected} "
-                f"(x has shape {x.shape}, axis={axis!r} is reduced)"
-            )
+        if value is not None:
+            shape = value._array.shape if isinstance(value, Traced) else np.shape(value)
+            if shape != expected:
+                raise ValueError(
+                    f"{who}: {name} has shape {shape}, expected {expected} "
+                    f"(x has shape {a.shape}, axis={axis!r} is reduced)"
+                )
     return x, axes, wide
+
+
+@functools.lru_cache(maxsize=512)
+def _axes_and_shapes(who: str, shape: tuple[int, ...], axis: Axis, shared_over_reduced: bool) -> Any:
+    """The reduced axes of an array of `shape`, and the shape of per-channel values: against it, and of their own."""
+    if not shape:
+        raise ValueError(f"{who}: x needs at least one axis, got a single number")
+    axes = axes_of(axis, len(shape))
+    own = [k for k in range(len(shape)) if (k in axes) != shared_over_reduced]
+    return axes, tuple([n if k in own else 1 for k, n in enumerate(shape)]), tuple([shape[k] for k in own])
 
 
 def _leading(axes: tuple[int, ...], wide: tuple[int, ...]) -> bool:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import interop, ops
-from .backward import cotangent_for, owned, walk
-from .context import current, no_grad, recording
+from .backward import cotangent_for, deposit, owned, walk
+from .context import in_force, recording
+from .noting import noted, refuse_reading
 from .record import Traced, describe, raw
 from .writing import write
 
@@ -61,13 +62,16 @@ class Tensor(Traced):
     @property
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only view. To change a leaf, assign: `t.data = t.data - 0.1 * g`."""
-        if current.context.cause is not None:
+        context = in_force()
+        if context.cause is not None:
             raise TypeError(
-                f"the rule of {current.context.cause.op.name} reads .data or .numpy() where it is to be differentiated "
+                f"the rule of {context.cause.op.name} reads .data or .numpy() where it is to be differentiated "
                 "itself, and what is computed from that has no gradient; use minigrad's functions and operators"
             )
+        if context.recorder is not None:
+            refuse_reading(self, "the array")
         view = self._array.view()
-        view.flags.writeable = False
+        view.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
         return view
 
     @data.setter
@@ -84,7 +88,7 @@ class Tensor(Traced):
             raise ValueError(
                 "this tensor looks at memory that is read-only (it was detached from a broadcast); copy it"
             )
-        write(self, array)
+        noted(write, self, array, writes=(self,))
 
     def numpy(self) -> npt.NDArray[Any]:
         """The same read-only view as `.data`; `.numpy().copy()` is yours to write to."""
@@ -94,6 +98,7 @@ class Tensor(Traced):
         """The value of a tensor with one element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"item() needs a tensor with one element, this one has shape {self.shape}")
+        refuse_reading(self, "the number")
         return self._array.item()
 
     @property
@@ -138,7 +143,10 @@ class Tensor(Traced):
     @property
     def grad(self) -> Tensor | None:
         """What backward() has summed up here, a Tensor; None before the first."""
-        return getattr(self, "_grad", None)
+        grad = getattr(self, "_grad", None)
+        if grad.__class__ is np.ndarray:  # memory that the next replay of a step overwrites: copied when looked at
+            grad = self._grad = Tensor._leaf(grad.copy())
+        return grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -148,6 +156,8 @@ class Tensor(Traced):
             raise ValueError(
                 f"grad must be None or a Tensor of shape {self.shape} and dtype {self.dtype}, got {describe(value)}"
             )
+        if in_force().recorder is not None:
+            in_force().recorder.cleared(self)
         self._grad = value
 
     def retain_grad(self) -> Tensor:
@@ -164,20 +174,28 @@ class Tensor(Traced):
         Nothing is deposited unless the whole walk succeeds. With create_graph=True each `.grad` has a graph, which
         holds x, which holds its grad: a cycle that only the collector frees; `mg.grad` makes none.
         """
+        if in_force().recorder is not None:
+            in_force().recorder.backward(self, gradient, list(_retained.values()), create_graph)
+            return
         start = cotangent_for(self, gradient)
-        found = walk(self, start if create_graph else start._array, keep=list(_retained.values()), graph=create_graph)
-        xs = list(found)
-        with recording() if create_graph else no_grad():
-            for x, d in zip(xs, owned(found, xs, start, create_graph), strict=True):
-                before = getattr(x, "_grad", None)
-                x._grad = d if before is None else before + d
-        self._cotangent = start.detach()  # its values, for pictures; not start: that may be self
+        keep = list(_retained.values()) if _retained else ()
+        if create_graph:
+            found = walk(self, start, keep=keep, graph=True)
+            xs: list[Any] = list(found)
+            with recording():
+                for x, d in zip(xs, owned(found, xs, start, True), strict=True):
+                    before = x.grad
+                    x._grad = d if before is None else before + d
+        else:
+            deposit(walk(self, start._array, keep=keep))
+        # for pictures, its values alone: start may be self
+        self._cotangent = start if start.op is None and start is not self else Tensor._leaf(start._array)
 
     def detach(self) -> Tensor:
         """The same values without history or gradient; the memory is shared."""
-        if current.context.cause is not None:
+        if in_force().cause is not None:
             raise TypeError(
-                f"the rule of {current.context.cause.op.name} detaches a tensor where it is to be differentiated "
+                f"the rule of {in_force().cause.op.name} detaches a tensor where it is to be differentiated "
                 "itself, and what is computed from that has no gradient; use the tensor as it is"
             )
         return Tensor._leaf(self._array)
@@ -364,6 +382,7 @@ class Tensor(Traced):
         return (self[k] for k in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
+        refuse_reading(self, "the content")
         return bool((self._array == raw(value)).any())
 
     def __bool__(self) -> bool:
@@ -371,7 +390,7 @@ class Tensor(Traced):
             raise ValueError(
                 f"the truth of a tensor of shape {self.shape} is ambiguous; use (t > 0).data.any() or .all()"
             )
-        return bool(self._array.item())
+        return bool(self.item())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -383,6 +402,7 @@ class Tensor(Traced):
         return int(self.item())
 
     def __index__(self) -> int:
+        refuse_reading(self, "the number")
         return int(self._array.__index__())
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
