@@ -184,8 +184,10 @@ class Fragile(nn.Module):
         return risky.sum(axis=1)
 
 
-def test_a_loss_that_turns_nan_stops_with_step_node_and_line():
+@pytest.mark.parametrize("rng", [np.random.default_rng(1), np.random.RandomState(1)], ids=["Generator", "RandomState"])
+def test_a_loss_that_turns_nan_stops_with_step_node_and_line(rng: Any):
     net = Fragile()
+    net.drop.rng = rng
     optimizer = optim.SGD(net.parameters(), lr=0.5)
     states = []
 
@@ -203,10 +205,10 @@ def test_a_loss_that_turns_nan_stops_with_step_node_and_line():
     assert Path(file) == Path(__file__)
     assert "the line to be named" in Path(__file__).read_text().splitlines()[line - 1]
     assert error.step == len(error.history.loss) + 1 > 1
-    before, rng = states[-1]  # weights, statistics and generators are those before the step
+    before, drawn = states[-1]  # weights, statistics and generators are those before the step
     for name, array in net.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
-    assert state_of(net.drop.rng) == rng
+    assert state_of(net.drop.rng) == drawn
 
 
 def test_a_gradient_that_is_infinite_is_found_before_it_is_applied():
@@ -222,6 +224,23 @@ def test_a_gradient_that_is_infinite_is_found_before_it_is_applied():
     with pytest.raises(training.NonFiniteStep, match=r"a gradient is not finite.*the rule of sqrt made infinity"):
         fit(Root(), lambda out, y: out.mean(), optim.SGD([w], lr=1.0))
     np.testing.assert_array_equal(w.data, 0)
+
+
+def test_large_gradients_whose_squares_overflow_are_applied():
+    w = mg.zeros(2, requires_grad=True)
+
+    class Steep(nn.Module):
+        def __init__(self) -> None:
+            self.w = w
+
+        def forward(self, x: Any) -> Any:
+            return (x * self.w).sum(axis=1) * 1e200
+
+    rows = np.ones((4, 2))
+    training.fit(
+        Steep(), lambda out, y: out.mean(), optim.SGD([w], lr=1.0), (rows, rows[:, 0]), epochs=1, progress=False
+    )
+    np.testing.assert_array_equal(w.data, -1e200)
 
 
 def test_overflow_before_a_batch_norm_is_explained_by_what_overflowed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ..data import shuffled
 from ..files import PathLike
 from ..nn import BatchNorm1d, Module, NonFinite
 from ..optim import Optimizer, Schedule, clip_grad_norm
-from ..randomness import Generator, Source, generator, restore, state_of
+from ..randomness import Generator, Source, generator
 from ..record import raw
 from ..tensor import Tensor
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -215,7 +216,7 @@ class _Step:
 
     def take(self, x: Array, y: Array, step: int) -> float:
         """One update on the batch (x, y); returns its loss."""
-        before = [tensor._array.copy() for tensor in self.state], [state_of(rng) for rng in self.generators]
+        before = [tensor._array.copy() for tensor in self.state], [_state(rng) for rng in self.generators]
         with np.errstate(all="ignore"):  # what is not finite is found below, with its place
             try:
                 value = self._loss(x, y)
@@ -225,7 +226,7 @@ class _Step:
                 raise self._explained("the loss", x, y, step, before)
             self.optimizer.zero_grad()
             value.backward()
-            if not all(_finite(tensor.grad) for tensor in self.params):
+            if not _finite([tensor._grad._array for tensor in self.params if tensor.grad is not None]):
                 raise self._explained("a gradient", x, y, step, before)
             if self.clip_norm is not None:
                 clip_grad_norm(self.params, self.clip_norm)
@@ -242,7 +243,7 @@ class _Step:
         return value
 
     def _explained(
-        self, what: str, x: Array, y: Array, step: int, before: tuple[list[Array], list[str]]
+        self, what: str, x: Array, y: Array, step: int, before: tuple[list[Array], list[Any]]
     ) -> NonFiniteStep:
         """The step run again as it was, with source lines, and what that shows; then all is as before the step."""
         self._put_back(before)
@@ -255,20 +256,30 @@ class _Step:
             node,
         )
 
-    def _put_back(self, before: tuple[list[Array], list[str]]) -> None:
+    def _put_back(self, before: tuple[list[Array], list[Any]]) -> None:
         self.optimizer.zero_grad()
         for tensor, array in zip(self.state, before[0], strict=True):
             if not np.array_equal(tensor._array, array):
                 tensor.data = array
         for rng, state in zip(self.generators, before[1], strict=True):
-            restore(rng, state)
+            if isinstance(rng, np.random.Generator):
+                rng.bit_generator.state = state
+            else:
+                rng.set_state(state)
 
 
-def _finite(grad: Tensor | None) -> bool:
-    if grad is None:
-        return True
-    flat = grad._array.ravel()
-    return bool(np.isfinite(np.dot(flat, flat))) or bool(np.isfinite(flat).all())
+def _state(rng: Generator) -> Any:
+    """The state of a generator as it keeps it itself: as text, as checkpoints have it, it takes ten times as long."""
+    return rng.bit_generator.state if isinstance(rng, np.random.Generator) else rng.get_state(legacy=False)
+
+
+def _finite(slopes: list[Array]) -> bool:
+    # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
+    total = 0.0
+    for slope in slopes:
+        flat = slope.ravel()
+        total += float(np.dot(flat, flat))
+    return math.isfinite(total) or all(bool(np.isfinite(slope).all()) for slope in slopes)
 
 
 # --------------------------------------------------------------------------------------------------------------
