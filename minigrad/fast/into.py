@@ -52,7 +52,7 @@ UFUNCS: dict[str, Any] = {
 def into(name: str, inputs: tuple[Any, ...], params: dict[str, Any], out: Array) -> Run | None:
     """The primitive `name` of these inputs, written to `out` at each call; see the file's head."""
     if name in UFUNCS:
-        return partial(UFUNCS[name], *inputs, out)
+        return partial(UFUNCS[name], *inputs, out=out)
     make = _OTHERS.get(name)
     return None if make is None else make(*inputs, **params, out=out)
 
@@ -63,7 +63,7 @@ def elementwise(name: str) -> bool:
 
 
 def _relu(x: Array, out: Array) -> Run:
-    return partial(np.maximum, x, 0, out=out)
+    return partial(np.maximum, x, np.zeros_like(x), out=out)  # against a number it takes half as long again
 
 
 def _matmul(x: Array, y: Array, out: Array) -> Run | None:

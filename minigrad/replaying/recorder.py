@@ -16,6 +16,7 @@ import numpy as np
 from ..backward import _apply as pulled
 from ..backward import consumers_first, cotangent_for, unbroadcast
 from ..context import current, no_grad, source_line, switched
+from ..ops import astype
 from ..record import Primitive, Traced, describe, next_number, raw
 from ..writing import refuse_stale
 from .program import Array, Instruction, Program, Value
@@ -134,6 +135,7 @@ class Recorder:
 
     def saw(self, module: Any) -> None:
         """A module ran: what it holds is watched between replays."""
+        vars(module).setdefault("training", module.training)  # so that train() and eval() add no attribute
         self.modules[module] = None
 
     def cleared(self, leaf: Traced) -> None:
@@ -168,6 +170,9 @@ class Recorder:
         if create_graph:
             raise NotReplayable("a step with create_graph=True cannot be replayed: run it as it is")
         start = cotangent_for(y, gradient)
+        if isinstance(gradient, Traced) and start is not gradient:  # in another dtype: recorded, for it may change
+            with no_grad():
+                start = astype(gradient, dtype=y._array.dtype)
         renewed: dict[Traced, Traced] = {}
         if self._renewal is not None:
             renewed, pairs = self._renewal(y)
@@ -214,7 +219,7 @@ class Recorder:
         inputs = (g, node, *(node.saved or ()), *node.inputs)
         steps = pull.steps(*[raw(x) for x in inputs], **node.params)
         pull = replace(pull, given=tuple([k for k, _ in steps]))
-        arrays = [d for _, d in steps]
+        arrays = [np.asarray(d) for _, d in steps]
         given = {"op": op, "line": getattr(node, "_line", None)}
         self._write_down("rule", f"{op.name} backward", pull, inputs, node.params, arrays, **given)
         return [(k, node._leaf(a)) for k, a in zip(pull.given, arrays, strict=True)]

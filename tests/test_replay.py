@@ -1,0 +1,477 @@
+"""Replayed steps: the same bits as the step itself, whatever changes between calls; and what is refused."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.replaying import NotReplayable, Replayed
+
+from .helpers import leaves, registry
+from .table import ROWS
+from .test_random_graphs import KINKED, SMOOTH, expressions
+
+SLOPED = [row for row in ROWS if not row.flat]
+
+
+def same(a: Any, b: Any) -> None:
+    """Bit for bit, NaN and -0.0 too."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("row", SLOPED, ids=str)
+def test_every_primitive_and_rule_is_replayed_on_new_data(row, dtype):
+    """Recorded with one set of values, replayed with others: nothing of the first may have stuck."""
+
+    def arrays(seed):
+        found = row.arrays(np.random.default_rng(seed))
+        return [a.astype(dtype) if a is not None and a.dtype.kind == "f" else a for a in found]
+
+    xs = leaves(arrays(0))
+    wanted = [x for x in xs if isinstance(x, mg.Tensor) and x.requires_grad]
+
+    def step(c):
+        y = registry[row.op](*xs, **row.params)
+        return y, *mg.grad(y, wanted, gradient=c)
+
+    replayed = mg.replay(step)
+    for seed in range(4):
+        for x, a in zip(xs, arrays(seed), strict=True):
+            if isinstance(x, mg.Tensor) and x.requires_grad:
+                x.data = a
+        shape = registry[row.op](*xs, **row.params).shape
+        c = np.random.default_rng(seed).normal(size=shape).astype(dtype)
+        for ours, eager in zip(replayed(c), step(mg.tensor(c)), strict=True):
+            same(ours.data, eager.data)
+    assert replayed.replays == 2
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_random_graphs_are_replayed(data):
+    expression = data.draw(expressions(sorted(SMOOTH | KINKED)))
+    xs = [mg.tensor(np.zeros(shape), requires_grad=True) for shape in expression.shapes]
+
+    def step():
+        y = expression(xs, 0)
+        return y, *mg.grad(y, xs)
+
+    replayed = mg.replay(step)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        for x in xs:
+            x.data = rng.uniform(-1.5, 1.5, x.shape)
+        for ours, eager in zip(replayed(), step(), strict=True):
+            same(ours.data, eager.data)
+    assert replayed.replays == 2
+
+
+# Training steps -------------------------------------------------------------------------------------------------
+
+
+def training(sizes, optimizer=mg.optim.Adam, clip=None, loss=None, options=None, lr=0.01, **net_options):
+    net = mg.nn.MLP(sizes, rng=0, **net_options)
+    optimizer = optimizer(net.parameters(), lr=lr, **(options or {}))
+    loss = loss or (mg.cross_entropy if sizes[-1] > 1 else mg.binary_cross_entropy_with_logits)
+
+    def step(x, y):
+        value = loss(net(x), y)
+        optimizer.zero_grad()
+        value.backward()
+        if clip is not None:
+            mg.optim.clip_grad_norm(net.parameters(), clip)
+        optimizer.step()
+        return value
+
+    return net, optimizer, step
+
+
+def batch(sizes, rows, seed, dtype="float64"):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, max(sizes[-1], 2), rows)
+    return rng.normal(size=(rows, sizes[0])).astype(dtype), y if sizes[-1] > 1 else y[:, None].astype(dtype)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "batch norm": {"norm": "batch"},
+    "batch norm, float32": {"norm": "batch", "dtype": "float32"},
+    "composed batch norm": {"norm": "batch", "implementation": "composed"},
+    "keras convention": {"norm": "batch", "convention": "keras"},
+    "average of batches": {"norm": "batch", "convention": "paper"},
+    "layer norm": {"norm": "layer"},
+    "dropout": {"dropout": 0.4},
+    "tanh": {"activation": "tanh"},
+    "leaky relu, bias": {"activation": "leaky_relu", "norm": "batch", "bias": True},
+    "sgd": {"optimizer": mg.optim.SGD, "options": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}},
+    "rmsprop": {"optimizer": mg.optim.RMSprop, "options": {"momentum": 0.5}},
+    "adamw": {"optimizer": mg.optim.AdamW},
+    "clipped": {"clip": 0.05},
+    "composed loss": {"loss": mg.cross_entropy_composed},
+}
+
+
+@pytest.mark.parametrize("sizes", [(6, 8, 5, 3), (6, 7, 1)], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_a_training_step_replayed_is_the_step(case, sizes):
+    options = CASES[case]
+    if options.get("loss") is not None and sizes[-1] == 1:
+        options = {**options, "loss": mg.mse_loss}
+    net, optimizer, step = training(sizes, **options)
+    other, other_optimizer, other_step = training(sizes, **options)
+    replayed = mg.replay(other_step)
+    for k in range(7):
+        x, y = batch(sizes, 300 if k == 0 else 9, k, options.get("dtype", "float64"))
+        if k == 5:  # as a schedule does
+            optimizer.groups[0]["lr"] = other_optimizer.groups[0]["lr"] = 0.002
+        same(replayed(x, y).data, step(mg.tensor(x), y).data)
+        for (name, a), (_, b) in zip(net.named_tensors(), other.named_tensors(), strict=True):
+            same(a.data, b.data)
+            if a.requires_grad:
+                assert b.grad is not None, name
+                same(a.grad.data, b.grad.data)
+    for name, value in optimizer.state_dict().items():
+        same(value, other_optimizer.state_dict()[name])
+    assert replayed.replays == 4
+
+
+def test_other_shapes_dtypes_and_modes_are_recorded_anew_and_kept():
+    net, _, _ = training((4, 5, 3), norm="batch")
+    step = mg.replay(lambda x: net(x))
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    for value in (x, x[:5], x.astype(np.float32), np.asfortranarray(x)):
+        for k in range(3):
+            assert (step.replays, step(value).shape[0])[0] == step.replays - (k == 2)
+    recorded = step.recordings
+    assert recorded == 8
+    net.eval()
+    same(step(x).data, net(mg.tensor(x)).data)
+    for _ in range(2):
+        step(x)
+    assert step.recordings == recorded + 2
+    before = net.layers[1].running_mean.data.copy()
+    net.train()
+    step(x)
+    assert step.recordings == recorded + 2, "the program of the training mode is still there"
+    assert (net.layers[1].running_mean.data != before).any()
+
+
+def test_what_is_replaced_around_a_step_is_recorded_anew():
+    net, _, _ = training((4, 5, 3))
+    factor = 2.0
+    x = np.random.default_rng(0).normal(size=(6, 4))
+
+    def step(x):
+        return net(x) * factor
+
+    replayed = mg.replay(step)
+
+    def check(change):
+        before = replayed.recordings
+        same(replayed(x).data, step(mg.tensor(x)).data)
+        same(replayed(x).data, step(mg.tensor(x)).data)
+        same(replayed(x).data, step(mg.tensor(x)).data)
+        assert replayed.recordings == before + 2, change
+
+    check("nothing yet")
+    net.layers[0].weight = mg.tensor(np.ones((4, 5)), requires_grad=True)
+    check("a parameter")
+    net.layers[1] = mg.nn.Tanh()
+    check("a layer in a list")
+    factor = 3.0
+    check("a variable")
+    net = training((4, 6, 3))[0]
+    check("the network")
+    net.layers[0].weight.requires_grad = False
+    check("what requires a gradient")
+    before = replayed.recordings
+    net.layers[0].weight.data = np.zeros((4, 6))
+    same(replayed(x).data, step(mg.tensor(x)).data)
+    assert replayed.recordings == before, "values are read where they are"
+
+
+def test_two_optimizers_over_the_same_parameters():
+    def made():
+        w = mg.tensor(np.ones(3), requires_grad=True)
+        first, second = mg.optim.SGD([w], lr=0.1), mg.optim.Adam([w], lr=0.1)
+
+        def step(x):
+            for optimizer in (first, second):
+                loss = ((w - x) ** 2).sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            return loss
+
+        return w, step
+
+    (a, step), (b, other) = made(), made()
+    replayed = mg.replay(other)
+    for k in range(5):
+        x = np.full(3, float(k))
+        same(replayed(x).data, step(mg.tensor(x)).data)
+        same(a.data, b.data)
+    assert replayed.replays == 3
+
+
+def test_results_are_owned_and_inputs_untouched():
+    w = mg.tensor(np.arange(3.0), requires_grad=True)
+    x = np.ones(3)
+
+    def step(x):
+        y = w * x
+        w.grad = None
+        y.sum().backward()
+        return {"y": y, "both": (y, w), "text": "as it is", "number": 3}
+
+    replayed = mg.replay(step)
+    found = [replayed(x * k) for k in (1.0, 2.0, 3.0, 4.0)]
+    assert [f["y"].data[1] for f in found] == [1.0, 2.0, 3.0, 4.0]
+    assert found[3]["text"] == "as it is"
+    assert not np.shares_memory(found[3]["both"][1]._array, w._array)
+    assert not found[3]["y"].requires_grad
+    gradient = w.grad
+    replayed(x * 9.0)
+    assert gradient is not None
+    assert gradient.data[0] == 4.0, "a gradient that was looked at is kept"
+    assert w.grad is not None
+    assert w.grad.data[0] == 9.0
+    lent = mg.replay(step, copy=False)
+    outs = [lent(x * k) for k in (1.0, 2.0, 3.0, 4.0)]
+    assert np.shares_memory(outs[2]["y"]._array, outs[3]["y"]._array)
+    same(x, np.ones(3))
+
+
+@pytest.mark.skipif(mg.kernels()["batch_norm"] == "reference", reason="the readable code makes new arrays")
+def test_a_replay_allocates_almost_nothing():
+    _, _, step = training((64, 128, 128, 10), norm="batch")
+    replayed = mg.replay(step)
+    x, y = batch((64, 10), 256, 0)
+
+    def peak(run):
+        run()
+        gc.collect()
+        tracemalloc.start()
+        run()
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    for _ in range(3):
+        replayed(x, y)
+    eager = peak(lambda: step(mg.tensor(x), y))
+    assert peak(lambda: replayed(x, y)) < 0.1 * eager
+
+
+def test_checks_of_the_data_run_in_every_replay():
+    net, _, step = training((4, 5, 3), norm="batch")
+    replayed = mg.replay(step)
+    x, y = batch((4, 3), 6, 0)
+    for _ in range(3):
+        replayed(x, y)
+    before = net.state_dict()
+    with pytest.raises(ValueError, match="label 7 is not one of the 3 classes"):
+        replayed(x, np.full(6, 7))
+    weights = {name: a for name, a in net.state_dict().items() if "running" not in name and "updates" not in name}
+    for name in weights:
+        if "share" not in name:
+            same(weights[name], before[name])
+    running = net.state_dict()
+    with pytest.raises(ValueError, match="NaN or infinite values in 5 channel"):
+        replayed(np.full((6, 4), np.nan), y)
+    for name, a in net.state_dict().items():
+        same(a, running[name])
+    replayed(x, y)
+    assert replayed.replays == 4
+
+
+def test_replays_in_threads_have_memory_of_their_own():
+    w = mg.tensor(np.ones(1000), requires_grad=True)
+    replayed = mg.replay(lambda x: (mg.tanh(w * x) * x, mg.exp(x * w)))
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            x = rng.normal(size=1000)
+            a, b = replayed(x)
+            if not (np.array_equal(a.data, np.tanh(x) * x) and np.array_equal(b.data, np.exp(x))):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_replayed_step_inside_another_is_part_of_it():
+    w = mg.tensor(2.0, requires_grad=True)
+    inner = mg.replay(lambda x: w * x)
+    outer = mg.replay(lambda x: inner(x) + 1.0)
+    for k in range(4):
+        assert outer(np.array(float(k))).item() == 2.0 * k + 1.0
+    assert (outer.replays, inner.replays) == (2, 0)
+
+
+def test_anomalies_are_looked_for_in_the_step_itself():
+    w = mg.tensor([1.0, -1.0], requires_grad=True)
+    replayed = mg.replay(lambda: mg.log(w * 1.0))
+    with np.errstate(invalid="ignore"):
+        for _ in range(3):
+            replayed()
+        with mg.detect_anomalies(), pytest.raises(FloatingPointError, match="log made NaN"):
+            replayed()
+
+
+# What is refused ------------------------------------------------------------------------------------------------
+
+W = mg.tensor([1.0, 2.0], requires_grad=True)
+
+
+def carried(x):
+    loss = (W * x).sum()
+    loss.backward()
+    return loss
+
+
+def thrice(step, x):
+    for _ in range(3):
+        step(x)
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (lambda x: x * 2.0 if x.sum() > 0 else x, "the number of .* was read at line"),
+        (lambda x: x * x.sum().item(), "the number"),
+        (lambda x: x * float(x.max()), "the number"),
+        (lambda x: mg.tensor(np.sort(x.data)), "the array"),
+        (lambda x: 3.0 in x, "the content"),
+        (lambda x: x[int(x.argmax())], "the number"),
+        (lambda x: mg.grad((W * x).sum(), W, create_graph=True), "create_graph=True cannot be replayed"),
+        (lambda x: x * np.random.default_rng().normal(), "a constant that changed|, then"),
+        (lambda x: x * mg.tensor(np.random.default_rng().normal(size=2)), "a constant that changed"),
+        (carried, "gradient of .* that was there before"),
+        (lambda x: object(), "returns Tensors, numbers, or tuples"),
+    ],
+)
+def test_what_cannot_be_replayed_says_why(step, text):
+    W.grad = None
+    replayed = mg.replay(step)
+    with pytest.raises(NotReplayable, match=text):
+        thrice(replayed, np.array([1.0, 2.0]))
+    assert replayed.replays == 0
+
+
+def test_a_gradient_left_from_outside_is_refused_before_anything_runs():
+    w = mg.tensor([1.0], requires_grad=True)
+
+    def step(x):
+        (w * x).sum().backward()
+
+    replayed = mg.replay(step)
+    for k in range(3):
+        w.grad = None
+        replayed(np.array([float(k)]))
+    left = w.grad
+    assert left is not None
+    assert left.item() == 2.0
+    with pytest.raises(NotReplayable, match="has a gradient from before"):
+        replayed(np.array([5.0]))
+    assert w.grad is left
+
+
+def test_bad_arguments_are_refused():
+    replayed = mg.replay(lambda *xs: xs[0])
+    with pytest.raises(NotReplayable, match="requires a gradient"):
+        replayed(W)
+    with pytest.raises(TypeError, match="got list; pass arrays one by one"):
+        replayed([np.ones(2)])
+    with pytest.raises(TypeError, match="arrays of real numbers"):
+        replayed(np.array(["a"]))
+    with pytest.raises(TypeError, match="replay takes a function"):
+        mg.replay(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fuse='conv' must be among batch_norm, layer_norm, softmax_cross_entropy"):
+        mg.replay(lambda x: x, fuse=["conv"])
+    with pytest.raises(RuntimeError, match="nothing has been recorded yet"):
+        mg.replay(lambda x: x).program  # noqa: B018
+
+
+def test_what_changes_at_every_call_is_refused_after_a_while():
+    count = 0
+
+    def step(x):
+        return x * 2.0 if count >= 0 else x
+
+    replayed = mg.replay(step)
+
+    def count_and_replay():
+        nonlocal count
+        for count in range(100):  # noqa: B007
+            replayed(np.ones(2))
+
+    with pytest.raises(NotReplayable, match="recorded anew 16 times because the variable count changes"):
+        count_and_replay()
+
+
+# What it looks like ---------------------------------------------------------------------------------------------
+
+
+def test_the_program_prints_and_draws():
+    _, _, step = training((6, 8, 5, 3), norm="batch")
+    replayed = mg.replay(step)
+    for k in range(3):
+        replayed(*batch((6, 3), 9, k))
+    text = str(replayed.program)
+    assert "matmul(in0, w" in text
+    assert "in place" in text
+    assert "Adam.step(" in text
+    assert "gradients" in text
+    assert f"{len(replayed.program)} instructions" in text
+    names = [node.op for node in mg.graph(replayed.program.tensors()).nodes if node.op]
+    assert names.count("matmul") == 8
+    assert "Adam.step" in names
+    assert "batch_norm_ backward" in names or "batch_norm backward" in names
+    assert "digraph" in mg.draw(replayed.program.tensors()).dot
+
+
+def test_memory_is_used_again_only_when_nobody_needs_it():
+    """Overlapping memory of two values means that their lives do not overlap."""
+    _, _, step = training((6, 8, 8, 3), norm="batch")
+    replayed = mg.replay(step)
+    for k in range(3):
+        replayed(*batch((6, 3), 9, k))
+    bound = replayed._last.bound
+    values = list(bound.lives)
+    for k, a in enumerate(values):
+        for b in values[:k]:
+            if np.shares_memory(bound.array_of(a), bound.array_of(b)):
+                (_, last), (start, _) = sorted([bound.lives[a], bound.lives[b]])
+                assert start > last or (start == last and start in _in_place(bound)), (a, b)
+
+
+def _in_place(bound):
+    return {k for k, i in enumerate(bound.program.instructions) if i in bound.in_place}
+
+
+def test_replay_is_a_decorator_too():
+    @mg.replay(fuse=True)
+    def step(x):
+        """Twice x."""
+        return x * 2.0
+
+    assert isinstance(step, Replayed)
+    assert step.__doc__ == "Twice x."
+    assert step(np.array(2.0)).item() == 4.0
