@@ -8,6 +8,7 @@ through (x.detach(), say) may be gone by the time of the walk.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,18 @@ import numpy as np
 from .reads import read_by, storage
 from .record import Primitive, Traced, describe, next_number
 
+
+class Mark:
+    """When some memory was last written, as a creation number (0: never), and as which leaf."""
+
+    __slots__ = ("name", "number", "owner")
+
+    def __init__(self, owner: weakref.ref[np.ndarray]) -> None:
+        self.owner, self.number, self.name = owner, 0, ""
+
+
 _last_write = 0
-_writes: dict[int, tuple[weakref.ref[np.ndarray], int, str]] = {}  # by id of the memory's owner: it, when, what
+_writes: dict[int, Mark] = {}  # by id of the memory's owner, for as long as it lives
 
 
 def write(leaf: Traced, value: Any) -> None:
@@ -27,28 +38,36 @@ def write(leaf: Traced, value: Any) -> None:
 
 def stamp(*leaves: Traced) -> None:
     """Note that the storage of these leaves was just written."""
+    renew([marked(leaf) for leaf in leaves])
+
+
+def renew(marks: Iterable[Mark]) -> None:
+    """Note that what these marks stand for was just written: `stamp` for who keeps them."""
     global _last_write
     _last_write = number = next_number()
-    for leaf in leaves:
-        owner = storage(leaf._array)
-        key = id(owner)
-        before = _writes.get(key)
-        gone = before[0] if before is not None and before[0]() is owner else _watched(owner, key)
-        _writes[key] = (gone, number, getattr(leaf, "_name", ""))
+    for mark in marks:
+        mark.number = number
 
 
-def move(leaf: Traced, home: np.ndarray) -> None:
+def marked(leaf: Traced) -> Mark:
+    """The mark of the memory of a leaf, good for as long as its array is not replaced."""
+    owner = storage(leaf._array)
+    key = id(owner)
+    mark = _writes.get(key)
+    if mark is None or mark.owner() is not owner:
+        mark = _writes[key] = Mark(weakref.ref(owner, lambda _: _writes.pop(key, None)))
+    mark.name = getattr(leaf, "_name", "")
+    return mark
+
+
+def move(leaf: Traced, home: np.ndarray) -> Mark:
     """Let the values of a leaf live in `home`, memory of its shape, from now on; when they were written is kept."""
     before = _writes.get(id(storage(leaf._array)))
     home[...] = leaf._array
     leaf._array = home
-    if before is not None:
-        owner = storage(home)
-        _writes[id(owner)] = (_watched(owner, id(owner)), *before[1:])
-
-
-def _watched(owner: np.ndarray, key: int) -> weakref.ref[np.ndarray]:
-    return weakref.ref(owner, lambda _: _writes.pop(key, None))
+    mark = marked(leaf)
+    mark.number = 0 if before is None else before.number
+    return mark
 
 
 def refuse_stale(order: list[Traced], graph: bool) -> None:
@@ -60,9 +79,9 @@ def refuse_stale(order: list[Traced], graph: bool) -> None:
     if _last_write <= oldest:
         return
     late = {
-        key: (number, name)
-        for key, (owner, number, name) in list(_writes.items())
-        if number > oldest and owner() is not None
+        key: (mark.number, mark.name)
+        for key, mark in list(_writes.items())
+        if mark.number > oldest and mark.owner() is not None
     }
     if not late:
         return

@@ -85,7 +85,7 @@ class Optimizer:
         if recorder is not None:
             recorder.updated(self)
         for group, slab in self._grouped():
-            for start, stop in slab.runs([tensor.grad is not None for tensor in slab.params]):
+            for start, stop in slab.runs():
                 away = slab.fetch(start, stop)
                 for piece in slab.pieces(start, stop):
                     self._update(piece.value, slab.slope(piece), piece.state, slab.steps[start] + 1, group)
@@ -107,7 +107,7 @@ class Optimizer:
                 f"{[slab.value.shape for _, slab in grouped]}"
             )
         for (group, slab), slope in zip(grouped, slopes, strict=True):
-            for start, stop in slab.runs([True] * len(slab.params)):
+            for start, stop in slab.runs(everything=True):
                 away = slab.fetch(start, stop)
                 piece, part = slab.piece(start, stop), slope[slab.cuts[start] : slab.cuts[stop]]
                 self._update(piece.value, part, piece.state, slab.steps[start] + 1, group)

@@ -9,7 +9,6 @@ optimizer has moved since. Their values are copied in before an update and out a
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ import numpy as np
 
 from ..record import Traced
 from ..tensor import Tensor
-from ..writing import move, stamp
+from ..writing import Mark, move, renew, stamp
 
 Array = np.ndarray[Any, Any]
 
@@ -61,15 +60,14 @@ class Slab:
     def _move_in(self) -> None:
         self._slope = np.empty_like(self.value)
         self._pieces: dict[tuple[int, int], list[Piece]] = {}
-        self._homes: list[weakref.ref[Array] | None] = [None] * len(self.params)
+        self._homes: list[Mark | None] = [None] * len(self.params)  # of those that live here
         memory = self.value.data
         for k, tensor in enumerate(self.params):
             if _unseen(tensor):
                 # by frombuffer, for then no array stands behind it: each parameter is memory of its own to whoever
                 # asks what was written
                 home = np.frombuffer(memory, self.value.dtype, tensor.size, self.cuts[k] * self.value.itemsize)
-                move(tensor, home.reshape(tensor.shape))
-                self._homes[k] = weakref.ref(home)
+                self._homes[k] = move(tensor, home.reshape(tensor.shape))
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, whose parameters are others and move into a vector of their own."""
@@ -81,18 +79,16 @@ class Slab:
 
     def _at_home(self, k: int) -> bool:
         base, home = self.params[k]._array.base, self._homes[k]
-        return base is not None and home is not None and home() is base
+        return base is not None and home is not None and home.owner() is base
 
-    def runs(self, moving: Sequence[bool]) -> Iterator[tuple[int, int]]:
-        """Stretches of neighbours that are all to move and have the same count of steps: mostly one, the whole."""
-        start, n = 0, len(self.params)
-        while start < n:
-            stop = start
-            while stop < n and moving[stop] and self.steps[stop] == self.steps[start]:
-                stop += 1
-            if stop > start:
-                yield start, stop
-            start = max(stop, start + 1)
+    def runs(self, everything: bool = False) -> list[tuple[int, int]]:
+        """Stretches of neighbours that have a gradient (or everything) and the same count of steps."""
+        n, steps = len(self.params), self.steps
+        still = [] if everything else [k for k, tensor in enumerate(self.params) if tensor.grad is None]
+        if not still and steps.count(steps[0]) == n:
+            return [(0, n)]
+        cuts = {0, n, *still, *(k + 1 for k in still), *(k for k in range(1, n) if steps[k] != steps[k - 1])}
+        return [(start, stop) for start, stop in pairwise(sorted(cuts)) if start not in still]
 
     def pieces(self, start: int, stop: int) -> list[Piece]:
         """A run cut into what takes one call each: every large parameter, and all small ones together."""
@@ -123,13 +119,15 @@ class Slab:
         return away
 
     def deliver(self, start: int, stop: int, away: list[int]) -> None:
-        """After an update of params[start:stop]: write what lives elsewhere, count, and stamp."""
+        """After an update of a run, params[start:stop]: write what lives elsewhere, count, and stamp."""
         for k in away:
             array = self.params[k]._array
             array[...] = self.value[self.cuts[k] : self.cuts[k + 1]].reshape(array.shape)
-        for k in range(start, stop):
-            self.steps[k] += 1
-        stamp(*self.params[start:stop])
+        self.steps[start:stop] = [self.steps[start] + 1] * (stop - start)
+        if away:
+            stamp(*self.params[start:stop])
+        else:
+            renew([home for home in self._homes[start:stop] if home is not None])
 
 
 def blocks(*vectors: Array) -> Iterator[tuple[Array, ...]]:
