@@ -2,6 +2,6 @@
 
 from .fusion import fuse
 from .recorder import NotReplayable
-from .step import Replayed, replay
+from .step import Listed, Replayed, replay
 
-__all__ = ["NotReplayable", "Replayed", "fuse", "replay"]
+__all__ = ["Listed", "NotReplayable", "Replayed", "fuse", "replay"]

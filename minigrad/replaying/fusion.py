@@ -144,7 +144,7 @@ def _stretched(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
 
 def _cross_entropy(node: Traced) -> Match | None:
     """log_softmax(z)[each row, its label]; the sign stays where it is."""
-    if not _is(node, "getitem_") or not _is(node.inputs[0], "sub"):
+    if not _is(node, "getitem") or not _is(node.inputs[0], "sub"):
         return None
     log_p = node.inputs[0]
     shifted, log = log_p.inputs

@@ -76,4 +76,4 @@ def layout_of(program: Program) -> dict[Value, Value]:
     return roots
 
 
-VIEWS = frozenset(("broadcast_to", "expand_dims", "flip", "getitem_", "reshape", "squeeze", "swapaxes", "transpose"))
+VIEWS = frozenset(("broadcast_to", "expand_dims", "flip", "getitem", "reshape", "squeeze", "swapaxes", "transpose"))

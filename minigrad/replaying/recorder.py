@@ -85,7 +85,8 @@ class Recorder:
     def _write_down(
         self, kind: str, name: str, function: Any, inputs: Any, params: dict[str, Any], outputs: Any, **more: Any
     ) -> None:
-        taken = tuple([self._value(x) for x in inputs])
+        # what is noted gets a tensor as it is: to write to
+        taken = tuple([x if kind == "noted" and isinstance(x, Traced) else self._value(x) for x in inputs])
         named = {key: self._value(x) for key, x in params.items()}
         made = tuple([self._new("made", array) for array in outputs])
         scope = current.context.scope

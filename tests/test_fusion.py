@@ -1,0 +1,217 @@
+"""Composed graphs recognised as the fused primitive, and the passes that a recorded program goes through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.backward import consumers_first
+from minigrad.replaying.fusion import KINDS
+from minigrad.replaying.passes import without_dead_code, without_repeats
+
+from .test_replay import batch, training
+
+RNG = np.random.default_rng(0)
+
+
+def leaf(*shape: int) -> Any:
+    return mg.tensor(RNG.normal(1.0, 2.0, shape), requires_grad=True)
+
+
+X, G3, B3, G4 = leaf(5, 3), leaf(3), leaf(3), leaf(4)
+X3, W = leaf(2, 3, 4), leaf(3, 3)
+LABELS = np.array([0, 2, 1, 1, 0])
+
+
+def by_hand(x: Any, axis: Any = 0, eps: float = 1e-5, keepdims: bool = False) -> Any:
+    return (x - x.mean(axis, keepdims)) / mg.sqrt(x.var(axis, keepdims) + eps)
+
+
+def reciprocal(x: Any) -> Any:
+    centred = x - mg.mean(x, axis=0)
+    return centred * (1.0 / mg.sqrt(mg.mean(mg.square(centred), axis=0) + 0.1))
+
+
+FUSED: dict[str, tuple[str, Any]] = {
+    "batch norm": ("batch_norm", lambda: mg.batch_norm_composed(X, G3, B3)),
+    "staged": ("batch_norm", lambda: mg.batch_norm_composed(X, G3, B3, variance="staged")),
+    "no affine": ("batch_norm", lambda: mg.batch_norm_composed(X)),
+    "gamma alone": ("batch_norm", lambda: mg.batch_norm_composed(X, G3)),
+    "channels inside": ("batch_norm", lambda: mg.batch_norm_composed(X3, G3, B3, axis=(0, 2))),
+    "by hand": ("batch_norm", lambda: by_hand(X) * G3 + B3),
+    "other order": ("batch_norm", lambda: B3 + G3 * by_hand(X)),
+    "reciprocal": ("batch_norm", lambda: reciprocal(X)),
+    "keepdims": ("batch_norm", lambda: by_hand(X, 0, 0.0, True)),
+    "computed gamma": ("batch_norm", lambda: by_hand(X @ W) * mg.exp(G3) + B3),
+    "layer norm": ("layer_norm", lambda: mg.layer_norm_composed(X3, G4)),
+    "layer norm over two": ("layer_norm", lambda: mg.layer_norm_composed(X3, leaf(3, 4), leaf(3, 4), axis=(1, 2))),
+    "rows by hand": ("layer_norm", lambda: by_hand(X, -1, 1e-3, True) * G3 + B3),
+    "cross-entropy": ("softmax_cross_entropy", lambda: mg.cross_entropy_composed(X, LABELS)),
+    "none reduced": ("softmax_cross_entropy", lambda: mg.cross_entropy_composed(X, LABELS, reduction="none")),
+}
+
+
+def names(y: Any) -> list[str]:
+    return [node.op.name for node in consumers_first(y)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("case", FUSED)
+def test_a_composed_form_becomes_the_primitive(case):
+    primitive, make = FUSED[case]
+    y = make()
+    fused = mg.fuse(y)
+    assert primitive in names(fused)
+    assert not {"var", "sqrt", "exp", "getitem"} & set(names(fused)) - ({"exp"} if "computed" in case else set())
+    assert primitive not in names(y), "the graph that was given stays as it is"
+    np.testing.assert_allclose(fused.data, y.data, rtol=1e-12, atol=1e-13)
+    xs = [x for x in dict.fromkeys(z for n in consumers_first(y) for z in n.inputs if isinstance(z, mg.Tensor))
+          if x.op is None and x.requires_grad]  # fmt: skip
+    c = RNG.normal(size=y.shape)
+    for a, b in zip(mg.grad(y, xs, gradient=c), mg.grad(fused, xs, gradient=c), strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-10, atol=1e-12)
+
+
+LEFT: dict[str, Any] = {
+    "unbiased variance": lambda: (X - X.mean(0)) / mg.sqrt(X.var(0, ddof=1) + 1e-5),
+    "another axis for the variance": lambda: (X - X.mean(0)) / mg.sqrt(X.var(1, True) + 1e-5),
+    "the mean of something else": lambda: (X - (X * 2.0).mean(0)) / mg.sqrt(X.var(0) + 1e-5),
+    "subtracted the other way": lambda: (X.mean(0) - X) / mg.sqrt(X.var(0) + 1e-5),
+    "eps that learns": lambda: (X - X.mean(0)) / mg.sqrt(X.var(0) + G3 * G3),
+    "eps twice": lambda: (X - X.mean(0)) / (mg.sqrt(X.var(0)) + 1e-5),
+    "not broadcast by rows": lambda: (W - W.mean(1)) / mg.sqrt(W.var(1) + 1e-5),
+    "another base": lambda: mg.log_softmax(X)[np.arange(5)[::-1], LABELS],
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_what_is_not_one_stays(case):
+    y = LEFT[case]()
+    assert mg.fuse(y) is y
+
+
+def test_a_matrix_of_gammas_is_no_batch_norm():
+    fused = mg.fuse(by_hand(X) * leaf(5, 3))
+    assert names(fused)[0] == "mul"
+    assert "batch_norm" in names(fused), "x_hat is one all the same"
+
+
+def test_what_is_used_elsewhere_stays_computed():
+    x_hat = by_hand(X)
+    y = (x_hat * G3 + B3).sum() + mg.tanh(x_hat).sum()
+    fused = mg.fuse(y)
+    np.testing.assert_allclose(fused.item(), y.item(), rtol=1e-12)
+    a, b = (mg.grad(z, [X, G3]) for z in (y, fused))
+    for p, q in zip(a, b, strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-10, atol=1e-12)
+
+
+def test_only_what_was_asked_for_is_fused():
+    y = mg.batch_norm_composed(X, G3, B3)
+    assert mg.fuse(y, ["layer_norm"]) is y
+    assert names(mg.fuse(y, "batch_norm")) == ["batch_norm"]
+    with pytest.raises(ValueError, match="fuse='norm' must be among"):
+        mg.fuse(y, ["norm"])
+
+
+def test_a_replacement_that_is_not_equal_is_refused(monkeypatch):
+    right = KINDS["batch_norm"]
+
+    def wrong(node: Any) -> Any:
+        match = right(node)
+        if match is None:
+            return None
+        return type(match)(match.inputs, lambda *inputs: match.fused(*inputs) * 1.0001, match.gone)
+
+    monkeypatch.setitem(KINDS, "batch_norm", wrong)
+    with pytest.raises(ValueError, match="is not what the graph computes"):
+        mg.fuse(mg.batch_norm_composed(X, G3, B3))
+
+
+@pytest.mark.parametrize(
+    ("options", "fused", "gone"),
+    [
+        ({"norm": "batch", "implementation": "composed"}, "batch_norm", "div(v"),
+        ({"norm": "layer", "implementation": "composed"}, "layer_norm", "div(v"),
+        ({"loss": mg.cross_entropy_composed}, "softmax_cross_entropy", "getitem"),
+    ],
+)
+def test_a_fused_replay_trains_as_the_step_to_rounding(options, fused, gone):
+    net, _, step = training((6, 8, 5, 3), **options, lr=0.001)
+    other, _, other_step = training((6, 8, 5, 3), **options, lr=0.001)
+    replayed = mg.replay(other_step, fuse=True)
+    for k in range(6):
+        x, y = batch((6, 3), 9, k)
+        assert abs(replayed(x, y).item() - step(mg.tensor(x), y).item()) < 1e-9
+    for a, b in zip(net.parameters(), other.parameters(), strict=True):
+        np.testing.assert_allclose(a.data, b.data, atol=1e-9)
+    assert gone in str(mg.replaying.Listed(replayed.stages["recorded"]))
+    text = str(replayed.program)
+    assert fused in text
+    assert gone not in text
+    sizes = [len(program) for program in replayed.stages.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
+
+
+# Passes that keep every bit ---------------------------------------------------------------------------------------
+
+
+def recorded(step: Any, *args: Any) -> Any:
+    replayed = mg.replay(step)
+    for _ in range(3):
+        result = replayed(*args)
+    return replayed, result
+
+
+def test_dead_code_goes_and_nothing_else():
+    w = mg.tensor(2.0, requires_grad=True)
+    replayed, result = recorded(lambda x: (mg.exp(x * 3.0), x * w)[1], np.array(4.0))
+    assert [i.name for i in replayed.stages["recorded"].instructions] == ["mul", "exp", "mul"]
+    assert [i.name for i in replayed.stages["dead code"].instructions] == ["mul"]
+    assert result.item() == 8.0
+
+
+def test_common_subexpressions_are_computed_once():
+    w = mg.tensor(2.0, requires_grad=True)
+    replayed, result = recorded(lambda x: mg.exp(x * w) + mg.exp(x * w) * mg.exp(x * w), np.array(0.5))
+    assert [i.name for i in replayed.program.program.instructions] == ["mul", "exp", "mul", "add"]
+    assert result.item() == np.exp(1.0) + np.exp(1.0) * np.exp(1.0)
+
+
+def test_a_write_in_between_makes_another_value():
+    w = mg.tensor(2.0, requires_grad=True)
+
+    def step(x):
+        before = w * x
+        w.data = (w * x).detach()
+        return before, w * x
+
+    eager = mg.tensor(2.0)
+    replayed = mg.replay(step)
+    for k in range(4):
+        x = np.array(1.0 + k)
+        a, b = replayed(x)
+        assert a.item() == eager.item() * x
+        eager = mg.tensor(eager.item() * x)
+        assert b.item() == eager.item() * x
+
+
+def test_constants_of_other_signs_and_kinds_are_not_the_same():
+    _, (a, b, c) = recorded(lambda x: (x * 0.0, x * -0.0, mg.sum(x, axis=0)), np.ones(2))
+    assert not np.signbit(a.data).any()
+    assert np.signbit(b.data).all()
+    assert c.item() == 2.0
+
+
+def test_passes_are_plain_functions():
+    _, _, step = training((6, 8, 5, 3), norm="batch")
+    replayed = mg.replay(step)
+    for k in range(3):
+        replayed(*batch((6, 3), 9, k))
+    program = replayed.stages["recorded"]
+    smaller = without_repeats(without_dead_code(program))
+    assert len(without_repeats(without_dead_code(smaller))) == len(smaller), "nothing is left to do"
+    assert len(program) == len(replayed.stages["recorded"]), "a pass makes a new program"
