@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Protocol, overload
 import numpy as np
 
 from .context import in_force, source_line
-from .record import NO_PARAMS, Array, Primitive, Rule, Traced, array_of, constant, next_number, registry
+from .record import NO_PARAMS, PLAIN, Array, Primitive, Rule, Traced, array_of, constant, next_number, registry
 
 _ndarray = np.ndarray
 _new = object.__new__
@@ -90,6 +90,7 @@ def primitive_of(op: Primitive) -> Any:
         call = _call_one(op) if op.arity == 1 else _call_two(op) if op.arity == 2 else _call_general(op)
     else:
         alone = len(op.input_names) == 1 and not op.variadic and op.save is None
+        alone = alone and not any(name.startswith("_") for name in op.defaults)
         call = _call_one_with_params(op) if alone else _call_general(op)
     call.__code__ = call.__code__.replace()  # its own copy, which the interpreter can specialise for this kernel
     kernel = inspect.unwrap(op.kernel)
@@ -165,27 +166,50 @@ def _call_two(op: Primitive) -> Any:
     return call
 
 
+_ONE_WITH_PARAMS = """
+def call(_x=_missing, /, *_extra, {given}, **_unknown):
+    if _x is _missing:
+        raise _too_few(_op, ())
+    {filled}
+    if _extra or _unknown or not ({plain}):
+        _named = {{{named}, **_unknown}}
+        _params = _op.bind(_extra, {{name: value for name, value in _named.items() if value is not _missing}})
+        {listed}, = _params.values()
+    else:
+        _params = {{{named}}}
+    try:
+        if not isinstance(_x, _Traced):
+            return _kernel(_x, {passed})
+        _value = _kernel(_x._array, {passed})
+    except _REFUSED as _error:
+        raise _op.failed(_error, (_x,), _params) from _error
+    if type(_value) is not _ndarray:
+        _value = _array_of(_value, _op)
+    _needs = _x._needs and _differentiable and _value.dtype.kind == "f"  # x.astype(int) has no slope
+    return _node(type(_x), _value, _needs, _op, (_x,), _params, None)
+"""
+
+
 def _call_one_with_params(op: Primitive) -> Any:
-    kernel, differentiable, bind = op.kernel, op.differentiable, op.bind
+    """Written out with the names of the parameters: Python binds them faster than any code that loops over them.
 
-    def call(*inputs: Any, **params: Any) -> Any:
-        if not inputs:
-            raise _too_few(op, inputs)
-        x = inputs[0]
-        params = bind(inputs[1:], params)
-        traced = isinstance(x, Traced)
-        try:
-            value = kernel(x._array if traced else x, **params)
-        except _REFUSED as error:
-            raise op.failed(error, (x,), params) from error
-        if not traced:
-            return value
-        if type(value) is not _ndarray:
-            value = array_of(value, op)
-        needs = x._needs and differentiable and value.dtype.kind == "f"  # x.astype(int) has no slope
-        return _node(type(x), value, needs, op, (x,), params, None)
-
-    return call
+    Names of the engine's own begin with an underscore here, so that no parameter can hide them.
+    """
+    names = op.defaults
+    source = _ONE_WITH_PARAMS.format(
+        given=", ".join(f"{name}=_missing" for name in names),
+        filled="if not _extra:" + "".join(f"\n        if {k} is _missing: {k} = _default_{k}" for k in names),
+        plain=" and ".join(f"{name}.__class__ in _PLAIN" for name in names),
+        named=", ".join(f"{name!r}: {name}" for name in names),
+        listed=", ".join(names),
+        passed=", ".join(f"{name}={name}" for name in names),
+    )
+    known: dict[str, Any] = {"_op": op, "_kernel": op.kernel, "_differentiable": op.differentiable}
+    known.update((f"_default_{name}", value) for name, value in names.items())
+    known.update(_missing=object(), _PLAIN=PLAIN, _REFUSED=_REFUSED, _Traced=Traced, _ndarray=_ndarray)
+    known.update(_array_of=array_of, _node=_node, _too_few=_too_few)
+    exec(compile(source, f"{__file__}: {op.name}", "exec"), known)
+    return known["call"]
 
 
 def _call_general(op: Primitive) -> Any:

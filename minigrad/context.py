@@ -174,7 +174,7 @@ def _not_recording(context: Context) -> Context:
     return context._replace(recording=False)
 
 
-def scope(name: str) -> switched:
+class scope(switched):
     """Group the ops recorded inside under `name`, for pictures and reports; scopes nest.
 
     >>> import minigrad as mg
@@ -184,14 +184,17 @@ def scope(name: str) -> switched:
     >>> y.scope
     ('outer', 'inner')
     """
-    name = str(name)
 
-    def change(context: Context) -> Context:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = str(name)
+        self._change = self._entered
+
+    def _entered(self, context: Context) -> Context:
         new = context._replace()
-        new.scope = Scope(name, context.scope)
+        new.scope = Scope(self._name, context.scope)
         return new
-
-    return switched(change)
 
 
 def record_lines() -> switched:

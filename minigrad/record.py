@@ -217,7 +217,7 @@ class Primitive:
         if not (args or params or self.required):
             return defaults
         bound = {**defaults, **params}
-        if not args and len(bound) == len(defaults) and _PLAIN.issuperset(map(type, bound.values())):
+        if not args and len(bound) == len(defaults) and PLAIN.issuperset(map(type, bound.values())):
             return bound
         if args:
             names = list(defaults)[: len(args)]
@@ -228,7 +228,7 @@ class Primitive:
             name = next(name for name in bound if name not in defaults)
             raise TypeError(f"{self.name} has no parameter {name!r}; it takes {', '.join(defaults) or 'none'}")
         for name, value in bound.items():
-            if value.__class__ in _PLAIN:
+            if value.__class__ in PLAIN:
                 continue
             if value is _REQUIRED:
                 raise TypeError(f"{self.name} needs {name}=")
@@ -247,7 +247,7 @@ class Primitive:
         return kind(f"{self.name}({what}): {error}")
 
 
-_PLAIN = frozenset((int, float, bool, str, tuple, type(None)))  # needs neither a check nor a copy
+PLAIN = frozenset((int, float, bool, str, tuple, type(None)))  # needs neither a check nor a copy
 _REQUIRED: Any = type("required", (), {"__repr__": lambda self: "required"})()
 
 

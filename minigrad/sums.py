@@ -48,7 +48,8 @@ def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=512)
-def _number(n: float, dtype: Any) -> Array:
+def number(n: float, dtype: Any) -> Array:
+    """A number as an array of no axes; not to be written to."""
     return np.array(n, dtype)
 
 
@@ -71,4 +72,4 @@ def average(x: Array, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Arra
     """Sum over `axis` divided by the count less `ddof`; NaN where that is not positive."""
     n = count(x.shape, axis) - ddof
     found = total(x, axis, keepdims, None if x.dtype.kind == "f" else float)
-    return found / _number(n, found.dtype) if n > 0 else np.full_like(found, np.nan)
+    return found / number(n, found.dtype) if n > 0 else np.full_like(found, np.nan)

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..backward import unbroadcast
 from ..calling import primitive
 from ..fast import select
 from ..record import Array, raw
@@ -26,13 +27,13 @@ def add(x: Array, y: Array, /) -> Array:
 add.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: g)
 
 
-@primitive(formula="x - y")
+@primitive(formula="x - y", local=("g", "-g"))
 def sub(x: Array, y: Array, /) -> Array:
     """x - y."""
     return np.subtract(x, y)
 
 
-sub.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: -g)
+sub.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: -unbroadcast(g, y.shape, "sub"))
 
 
 @primitive(formula="x * y")
@@ -44,13 +45,14 @@ def mul(x: Array, y: Array, /) -> Array:
 mul.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 
 
-@primitive(formula="x / y")
+@primitive(formula="x / y", local=("g / y", "-g * out / y"))
 def div(x: Array, y: Array, /) -> Array:
     """x / y, elementwise."""
     return np.divide(x, y)
 
 
-div.defvjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+# where y was stretched it is cheaper to sum first, and divide what is left
+div.defvjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -unbroadcast(g * out, y.shape, "div") / y)
 
 
 @primitive(formula="-x")

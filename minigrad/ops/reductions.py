@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..calling import primitive
-from ..record import Array, raw
+from ..record import Array, Traced, raw
 from ..sums import Axis as Axis
-from ..sums import average, kept, total
+from ..sums import average, kept, number, total
 from ..sums import axes_of as axes_of
 from ..sums import count as count
-from .elementwise import exp, where
+from .elementwise import exp, sqrt, square, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import broadcast_to, expand_dims, flip, reshape, transpose
 
@@ -57,7 +57,13 @@ def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     return average(np.asarray(x), axis, keepdims)
 
 
-mean.defvjp(lambda g, out, x, axis, keepdims: spread(g / count(x.shape, axis), x.shape, axis))
+mean.defvjp(lambda g, out, x, axis, keepdims: spread(g / _count_of(g, x.shape, axis), x.shape, axis))
+
+
+def _count_of(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """The count as an array for a bare g, which divides faster than a number."""
+    n = count(shape, axis)
+    return number(n, g.dtype) if type(g) is np.ndarray else n
 
 
 def _centred(x: Array, axis: Axis) -> Array:
@@ -67,8 +73,12 @@ def _centred(x: Array, axis: Axis) -> Array:
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    centred = np.asarray(_centred(np.asarray(x), axis))
-    return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
+    if not isinstance(x, Traced):
+        centred = np.asarray(_centred(np.asarray(x), axis))
+        return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
+    n = count(raw(x).shape, axis) - ddof  # the same in minigrad's own functions: what it is made of can be looked at
+    squares = sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims)
+    return squares / (n if n > 0 else math.nan)
 
 
 def _var(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
@@ -83,7 +93,7 @@ var.defvjp(_var)
 def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Standard deviation over `axis`. Where it is 0 (a constant) so is its slope."""
     # centred twice: 0.1 + 0.1 + 0.1 is not 3 * 0.1, and a constant must give 0, where the slope is 0, not 1e-17
-    return np.sqrt(var.op.kernel(_centred(np.asarray(x), axis), axis, keepdims, ddof))
+    return sqrt(var(_centred(x, axis), axis=axis, keepdims=keepdims, ddof=ddof))
 
 
 def _std(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
