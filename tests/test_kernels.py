@@ -64,6 +64,30 @@ def test_batch_norm_equals_the_readable_code(name, dtype, shape, affine):
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_matrix_far_beyond_the_cache(name, dtype):
+    """Large results take another way to memory where kernels are compiled; a length that fills no last block."""
+    fast = IMPLEMENTATIONS[name][0]
+    rng = np.random.default_rng(3)
+    x, g = (rng.normal(size=(41_943, 101)).astype(dtype) for _ in range(2))
+    assert x.nbytes > 1 << 24
+    gamma, beta = (rng.normal(size=101).astype(dtype) for _ in range(2))
+    options: Any = {"axis": (0,), "wide": (1, 101), "eps": 1e-5}
+    saved = normalization._save(x, gamma, beta, **options)
+    y, kept = fast.forward(x, gamma, beta, 1e-5)
+    same(y, normalization._affine(saved[0], gamma, beta, options["wide"]), dtype)
+    for one, two in zip(kept, saved, strict=True):
+        same(one, two, dtype)
+    exact = normalization._batch_norm_rule(g.astype(float), y, saved, x, gamma, beta, **options)
+    for one, two in zip(fast.backward(g, gamma, *saved), exact, strict=True):
+        same(one, two.astype(dtype), dtype)
+    unaligned = np.empty(x.size + 1, x.dtype)[1:].reshape(x.shape)
+    again, _ = fast.forward(x, gamma, beta, 1e-5, into=(unaligned, *kept))
+    assert again is unaligned
+    assert again.tobytes() == y.tobytes()
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("rows", [7, 5000])
 def test_a_constant_column_gives_exactly_beta(name, dtype, rows):
     fast = IMPLEMENTATIONS[name][0]

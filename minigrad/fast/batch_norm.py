@@ -83,11 +83,11 @@ def _blocks(n: int, d: int, itemsize: int) -> tuple[tuple[slice, int], ...]:
     return (*blocks, *([(slice(whole, n), 1)] if whole < n else []))
 
 
-def _repeated(*vectors: Array | None) -> Callable[[int], list[Array | None]]:
+def _repeated(*vectors: Array | None) -> Callable[[int], list[Any]]:
     """For a number k: each vector k times in a row."""
-    made: dict[int, list[Array | None]] = {1: list(vectors)}
+    made: dict[int, list[Any]] = {1: list(vectors)}
 
-    def times(k: int) -> list[Array | None]:
+    def times(k: int) -> list[Any]:
         if k not in made:
             made[k] = [None if v is None else np.tile(v, k) for v in vectors]
         return made[k]
