@@ -69,7 +69,7 @@ def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool
 class Replayed:
     """A step that replays itself. `replays` counts, `program` is what ran last, `print(step.program)` shows it."""
 
-    def __init__(self, step: Callable[..., Any], fuse: Sequence[str] | bool, copy: bool) -> None:
+    def __init__(self, step: Callable[..., Any], fuse: Sequence[str] | bool = (), copy: bool = True) -> None:
         if not callable(step):
             raise TypeError(f"replay takes a function, got {type(step).__name__}")
         self._step, self._copy, self._fuse = step, copy, chosen(fuse)
@@ -319,12 +319,31 @@ def _surroundings(step: Any, recorder: Recorder) -> Iterator[tuple[str, Any]]:
         for attribute, value in vars(module).items():
             if isinstance(value, (list, dict)):
                 yield f"{name}.{attribute}", value
-    function = getattr(step, "__func__", step)
-    if isinstance(function, types.FunctionType):
+    for function in _functions(step):
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             yield f"the variable {name}", cell
         names = [name for name in function.__code__.co_names if name in function.__globals__]
-        yield "a global variable", _Globals(function.__globals__, names)
+        if names and not function.__module__.startswith(_HOME):
+            yield "a global variable", _Globals(function.__globals__, names)
+
+
+def _functions(step: Any) -> list[types.FunctionType]:
+    """The step's function, and those that it can reach by name: around it, in its module, or held by its object."""
+    found: dict[types.FunctionType, None] = {}
+    stack = [step, *vars(getattr(step, "__self__", types.SimpleNamespace())).values()]
+    while stack:
+        function = stack.pop()
+        function = getattr(function, "__func__", function)
+        if not isinstance(function, types.FunctionType) or function in found:
+            continue
+        found[function] = None
+        if not function.__module__.startswith(_HOME):
+            stack += [cell.cell_contents for cell in function.__closure__ or ()]
+            stack += [function.__globals__.get(name) for name in function.__code__.co_names]
+    return list(found)
+
+
+_HOME = __name__.partition(".")[0] + "."
 
 
 class _Globals(NamedTuple):

@@ -16,9 +16,11 @@ from ..context import no_grad
 from ..data import shuffled
 from ..files import PathLike
 from ..nn import BatchNorm1d, Module, NonFinite
+from ..noting import noted
 from ..optim import Optimizer, Schedule, clip_grad_norm
 from ..randomness import Generator, Source, generator
 from ..record import raw
+from ..replaying import Replayed
 from ..tensor import Tensor
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .history import History
@@ -103,6 +105,7 @@ def fit(
     checkpoint: PathLike | None = None,
     resume: bool = True,
     restore_best: bool = False,
+    replay: bool = False,
     progress: bool = True,
 ) -> History:
     """Train `model` on `train` = (x, y): for every batch loss(model(x), y), backward, one step of `optimizer`.
@@ -115,6 +118,8 @@ def fit(
     callbacks  called with the `Run` after every step and every epoch
     checkpoint an .npz written after every epoch; with resume=True a run that was killed goes on from there and ends
                with the same bytes
+    replay     record the step once and run it again without building Tensors (`mg.replay`): faster, the same bits.
+               `loss` then gets the targets as a Tensor. NotReplayable where model or loss cannot be recorded
     progress   a bar on a terminal, plain lines elsewhere
 
     A loss or gradient that is NaN or infinite raises NonFiniteStep, which names the step, the first node that made
@@ -153,7 +158,7 @@ def fit(
         elif not Path(checkpoint).absolute().parent.is_dir():
             raise FileNotFoundError(f"cannot write the checkpoint {checkpoint}: its folder does not exist")
     state = Run(model, optimizer, history, epochs, epoch=len(history.epochs), step=len(history.loss))
-    taken = _Step(model, loss, optimizer, clip_norm)
+    taken = _Step(model, loss, optimizer, clip_norm, replay)
     monitor, sign = (f"val_{next(iter(named))}", 1.0) if named else ("val_loss", -1.0)
 
     with Progress(epochs, "epoch", shown=progress, done=state.epoch) as bar:
@@ -208,33 +213,40 @@ def _tell(callbacks: Sequence[Callable[[Run], None]], state: Run, event: str) ->
 class _Step:
     """Forward, backward, update; or a NonFiniteStep, with nothing applied."""
 
-    def __init__(self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None) -> None:
+    def __init__(
+        self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None, replayed: bool
+    ) -> None:
         self.model, self.loss, self.optimizer, self.clip_norm = model, loss, optimizer, clip_norm
         self.params = [tensor for group in optimizer.groups for tensor in group["params"]]
         self.state = [tensor for _, tensor in model.named_tensors() if not tensor.requires_grad]
         self.generators = model.generators()
+        self._run: Callable[[Any, Any], Any] = Replayed(self._whole) if replayed else self._whole
 
     def take(self, x: Array, y: Array, step: int) -> float:
         """One update on the batch (x, y); returns its loss."""
         before = [tensor._array.copy() for tensor in self.state], [_state(rng) for rng in self.generators]
         with np.errstate(all="ignore"):  # what is not finite is found below, with its place
             try:
-                value = self._loss(x, y)
+                value = self._run(x, y)
             except NonFinite as error:
                 raise self._explained("the input of a layer", x, y, step, before) from error
-            if not np.isfinite(value._array):
-                raise self._explained("the loss", x, y, step, before)
-            self.optimizer.zero_grad()
-            value.backward()
-            if not _finite([tensor._grad._array for tensor in self.params if tensor.grad is not None]):
-                raise self._explained("a gradient", x, y, step, before)
-            if self.clip_norm is not None:
-                clip_grad_norm(self.params, self.clip_norm)
-            self.optimizer.step()
+            except _Strange as error:
+                raise self._explained(str(error), x, y, step, before) from error
         return float(value._array)
 
-    def _loss(self, x: Array, y: Array) -> Tensor:
-        value = self.loss(self.model(Tensor._leaf(x)), y)
+    def _whole(self, x: Any, y: Any) -> Tensor:
+        value = self._loss(x, y)
+        noted(_look_at_loss, value._array)
+        self.optimizer.zero_grad()
+        value.backward()
+        noted(_look_at_slopes, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
+        if self.clip_norm is not None:
+            clip_grad_norm(self.params, self.clip_norm)
+        self.optimizer.step()
+        return value
+
+    def _loss(self, x: Any, y: Any) -> Tensor:
+        value = self.loss(self.model(x if isinstance(x, Tensor) else Tensor._leaf(x)), y)
         if not isinstance(value, Tensor) or value.size != 1:
             got = f"a Tensor of shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(f"loss(outputs, targets) must return a Tensor with a single number, got {got}")
@@ -273,13 +285,23 @@ def _state(rng: Generator) -> Any:
     return rng.bit_generator.state if isinstance(rng, np.random.Generator) else rng.get_state(legacy=False)
 
 
-def _finite(slopes: list[Array]) -> bool:
+class _Strange(ValueError):
+    """What is not finite, in words."""
+
+
+def _look_at_loss(loss: Array) -> None:
+    if not np.isfinite(loss):
+        raise _Strange("the loss")
+
+
+def _look_at_slopes(*slopes: Array) -> None:
     # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
     total = 0.0
     for slope in slopes:
         flat = slope.ravel()
         total += float(np.dot(flat, flat))
-    return math.isfinite(total) or all(bool(np.isfinite(slope).all()) for slope in slopes)
+    if not math.isfinite(total) and not all(bool(np.isfinite(slope).all()) for slope in slopes):
+        raise _Strange("a gradient")
 
 
 # --------------------------------------------------------------------------------------------------------------
