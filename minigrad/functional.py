@@ -36,8 +36,9 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 
 def _largest(values: Any, axis: int) -> Any:
-    top = values.max(axis=axis, keepdims=True)
-    return np.where(np.isfinite(top), top, values.dtype.type(0))
+    top = np.maximum.reduce(values, axis=axis, keepdims=True)
+    finite = np.isfinite(top)
+    return top if finite.all() else np.where(finite, top, values.dtype.type(0))
 
 
 def softmax(x: Any, axis: int = -1) -> Any:

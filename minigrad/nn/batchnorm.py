@@ -131,26 +131,27 @@ class BatchNorm1d(Module):
     def forward(self, x: Any) -> Any:
         """Batch norm of x, (N, C) or (N, C, L); in training the running statistics move once."""
         x = floats("BatchNorm1d", x)
-        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+        values: Array = raw(x)
+        if values.ndim not in (2, 3) or values.shape[1] != self.num_features:
             raise ValueError(
                 f"BatchNorm1d({self.num_features}): x must be (N, {self.num_features}) or (N, {self.num_features}, L), "
-                f"got shape {x.shape}"
+                f"got shape {values.shape}"
             )
-        axis = 0 if x.ndim == 2 else (0, 2)
+        axis = 0 if values.ndim == 2 else (0, 2)
         if not self.training:
             given_mean, given_var = self._inference_statistics()
             infer = batch_norm_inference if self.implementation == "fused" else batch_norm_inference_composed
             return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
         if not self._looked_for_bias:
             self._warn_of_bias(x)
-        count = x.size // self.num_features
+        count = values.size // self.num_features
         if count < 2:
             raise ValueError(
                 f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
-                f"{x.shape}; use a larger batch, or .eval() for single samples"
+                f"{values.shape}; use a larger batch, or .eval() for single samples"
             )
         try:
-            mean, var = noted(self._batch_statistics, raw(x), axis)
+            mean, var = noted(self._batch_statistics, values, axis)
             normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
             y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
         finally:
@@ -270,15 +271,14 @@ def _move(
     momentum_keeps: bool,
 ) -> None:
     """One move of the running statistics, in place, towards a batch with this mean and `scale` times this variance."""
-    updates += 1
+    n = int(updates) + 1
     if momentum is None:  # every batch counts the same
-        n = int(updates)
         keep, take = (n - 1) / n, 1 / n
     else:
         keep, take = (momentum, 1 - momentum) if momentum_keeps else (1 - momentum, momentum)
     running_mean[...] = keep * running_mean + take * mean
-    running_var[...] = keep * running_var + take * (var if scale == 1.0 else scale * var)
-    start_share *= keep
+    running_var[...] = keep * running_var + (take * scale) * var
+    updates[...], start_share[...] = n, keep * float(start_share)  # as Python numbers: a tenth of the time
 
 
 def average_statistics(model: Module, batches: Iterable[Any]) -> None:
