@@ -30,7 +30,7 @@ from .cases import Case, all_cases, bound, error, reference
 from .worker import PEERS
 
 BASE = "torch"
-MODULES = {"numpy by hand": "numpy", "minigrad fast": "numba"}
+MODULES = {"numpy by hand": "numpy", "minigrad fast": "numba", "minigrad fast replay": "numba"}
 SLICE = 0.03  # seconds that one slice of one peer is meant to take
 
 
@@ -43,7 +43,7 @@ class Peer:
         for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[key] = str(threads)
         environment["XLA_FLAGS"] = "" if threads > 1 else "--xla_cpu_multi_thread_eigen=false"
-        environment["MINIGRAD_KERNELS"] = "numba" if name == "minigrad fast" else "numpy"
+        environment["MINIGRAD_KERNELS"] = "numba" if name.startswith("minigrad fast") else "numpy"
         if coretype:
             environment["OPENBLAS_CORETYPE"] = coretype
         command = [sys.executable, "-m", "benchmarks.peers.worker", name]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import minigrad as mg
 
 from .cases import ADAM_EPS, BETAS, EPS, LR, NETS, OPS, Case, Results, chain_inputs, net_inputs, norm_inputs
 
 
-def build(case: Case) -> Callable[[], Results]:
-    """A function that does the case once."""
-    return {"chain": _chain, "fused": _norm, "composed": _norm, "mlp": _net}[case.kind](case)
+def build(case: Case, replayed: bool = False) -> Callable[[], Results] | None:
+    """A function that does the case once; None where there is nothing to replay: a step is what is replayed."""
+    if replayed:
+        return _net(case, replayed) if case.kind == "mlp" else None
+    return _net(case) if case.kind == "mlp" else {"chain": _chain, "fused": _norm, "composed": _norm}[case.kind](case)
 
 
 def _chain(case: Case) -> Callable[[], Results]:
@@ -48,7 +51,7 @@ def _norm(case: Case) -> Callable[[], Results]:
     return run
 
 
-def _net(case: Case) -> Callable[[], Results]:
+def _net(case: Case, replayed: bool = False) -> Callable[[], Results]:
     sizes, _, norm = NETS[case.net]
     params, batch, targets = net_inputs(case)
     net = mg.nn.MLP(sizes, norm="batch" if norm else "none", rng=0, dtype=case.dtype)
@@ -56,13 +59,16 @@ def _net(case: Case) -> Callable[[], Results]:
         tensor.data = array
     adam = mg.optim.Adam(net.parameters(), lr=LR, betas=BETAS, eps=ADAM_EPS)
     loss = mg.cross_entropy if sizes[-1] > 1 else mg.binary_cross_entropy_with_logits
-    x = mg.tensor(batch)
 
-    def step() -> Results:
-        value = loss(net(x), targets)
+    def step(x: Any, y: Any) -> mg.Tensor:
+        value: mg.Tensor = loss(net(x), y)
         adam.zero_grad()
         value.backward()
         adam.step()
-        return {"loss": value.data}
+        return value
 
-    return step
+    if replayed:
+        again = mg.replay(step)
+        return lambda: {"loss": again(batch, targets).data}
+    x = mg.tensor(batch)
+    return lambda: {"loss": step(x, targets).data}

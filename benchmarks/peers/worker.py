@@ -26,7 +26,9 @@ from .cases import Case, Results
 PEERS = (
     "numpy by hand",
     "minigrad",
+    "minigrad replay",
     "minigrad fast",
+    "minigrad fast replay",
     "torch",
     "torch fused adam",
     "torch compile",
@@ -43,7 +45,7 @@ def build(peer: str, case: Case) -> Callable[[], Results] | None:
     if peer.startswith("minigrad"):
         from . import ours
 
-        return ours.build(case)
+        return ours.build(case, replayed=peer.endswith("replay"))
     if peer.startswith("torch"):
         from . import theirs_torch
 
