@@ -19,6 +19,7 @@ from .fast import buffers
 from .guards import read_only
 from .reads import storage
 from .record import Primitive, Traced, describe, raw
+from .reuse import LARGE, Reusing, plain, reusing
 from .sums import total
 from .writing import refuse_stale
 
@@ -95,6 +96,8 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
             kept[node] = g
         op: Any = node.op
         try:
+            if op.reuses and g.nbytes >= LARGE:
+                g = reusing(g)
             if op.pulled == 2:
                 x, y = node.inputs
                 rule_x, rule_y = op.rules
@@ -105,7 +108,7 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                 if isinstance(y, Traced):
                     b, y_needs = y._array, y._needs
                 if x_needs:
-                    d = rule_x(g, node._array, a, b)
+                    d = plain(rule_x(g, node._array, a, b)) if type(g) is Reusing else rule_x(g, node._array, a, b)
                     if d.shape != a.shape or d.dtype is not a.dtype:
                         d = _fitted(d, x, node)
                     if x not in grads:
@@ -115,7 +118,7 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                     else:
                         grads[x] = _sum(grads[x], d, x, own)
                 if y_needs:
-                    d = rule_y(g, node._array, a, b)
+                    d = plain(rule_y(g, node._array, a, b)) if type(g) is Reusing else rule_y(g, node._array, a, b)
                     if d.shape != b.shape or d.dtype is not b.dtype:
                         d = _fitted(d, y, node)
                     if y not in grads:
@@ -127,7 +130,7 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                 continue
             if op.pulled == 1:
                 (x,) = node.inputs
-                steps = [(0, op.rules[0](g, node._array, x._array, **node.params))] if x._needs else []
+                steps = [(0, plain(op.rules[0](g, node._array, x._array, **node.params)))] if x._needs else []
             else:
                 steps = _contributions(node, g, graph=False)
             for position, d in steps:
@@ -261,7 +264,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any
         raise ValueError(f"the rule of {who} returned a gradient of shape {g.shape} for an input of shape {shape}")
     if not axes:
         return g if g.shape == shape else g.reshape(shape)
-    d = total(g, axes) if type(g) is np.ndarray else g.sum(axis=axes)
+    d = total(plain(g), axes) if isinstance(g, np.ndarray) else g.sum(axis=axes)
     return d if d.shape == shape else d.reshape(shape)
 
 

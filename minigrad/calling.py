@@ -15,6 +15,7 @@ import numpy as np
 
 from .context import in_force, source_line
 from .record import NO_PARAMS, PLAIN, Array, Primitive, Rule, Traced, array_of, constant, next_number, registry
+from .reuse import LARGE, plain, reusing
 
 _ndarray = np.ndarray
 _new = object.__new__
@@ -110,7 +111,8 @@ def _call_one(op: Primitive) -> Any:
         if not isinstance(x, Traced):
             return kernel(x)
         try:
-            value = kernel(x._array)
+            a = x._array
+            value = plain(kernel(reusing(a))) if op.reuses and a.nbytes >= LARGE else kernel(a)
         except _REFUSED as error:
             raise op.failed(error, (x,), {}) from error
         # `_node`, written out here and below: a call less for each op
@@ -133,6 +135,7 @@ def _call_two(op: Primitive) -> Any:
     kernel, differentiable = op.kernel, op.differentiable
 
     def call(x: Array, y: Array, /) -> Any:
+        reuses = op.reuses
         if isinstance(x, Traced):
             cls, a, needs = type(x), x._array, x._needs
             if isinstance(y, Traced):
@@ -141,10 +144,11 @@ def _call_two(op: Primitive) -> Any:
                 b = y
         elif isinstance(y, Traced):
             cls, a, b, needs = type(y), x, y._array, y._needs
+            reuses = False
         else:
             return kernel(x, y)
         try:
-            value = kernel(a, b)
+            value = plain(kernel(reusing(a), b)) if reuses and a.nbytes >= LARGE else kernel(a, b)
             if b is y:
                 y = constant(y)
             elif a is x:

@@ -167,6 +167,7 @@ class Primitive:
         self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
         self.fast: Any = None  # forward and backward of a kernel for bare arrays; see fast/
         self.fast_for: Rule | None = None  # the joint rule that it stands for: where another is put in, it stands back
+        self.reuses = False  # its kernel and rules are arithmetic, which on large arrays fills memory used before
         self.pulled = 0  # the same for the walk: how many inputs, each with a rule of its own, or 0
 
     def __repr__(self) -> str:

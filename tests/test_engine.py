@@ -355,6 +355,30 @@ def test_unbroadcast_sums_what_was_stretched_and_refuses_what_was_not():
             unbroadcast(np.ones((3, 1)), shape, "it")
 
 
+def test_large_arrays_fill_memory_used_before_and_nothing_that_is_held(rng):
+    def f(x, y, row):
+        return mg.sqrt(mg.exp(-x / y) * row + mg.square(x - row)) * 2.0 + mg.log(y)
+
+    x, y = (leaf(rng.uniform(1.0, 2.0, (256, 256))) for _ in range(2))  # 512 KiB each
+    row, g = leaf(rng.uniform(1.0, 2.0, 256)), rng.normal(size=(256, 256))
+    out = f(x, y, row)
+    once = [out, *mg.grad(out, (x, y, row), gradient=g)]
+    before = [t.data.copy() for t in once]
+    for _ in range(3):  # what is held stays as it is while memory goes round
+        again = f(x, y, row)
+        mg.grad(again, (x, y, row), gradient=g)
+    for t, values in zip(once, before, strict=True):
+        assert type(t._array) is np.ndarray
+        np.testing.assert_array_equal(t.data, values)
+    for k in range(0, 256, 16):  # rows that are small by themselves have the same bits
+        rows = slice(k, k + 16)
+        a, b = leaf(x.data[rows]), leaf(y.data[rows])
+        part = f(a, b, row)
+        np.testing.assert_array_equal(part.data, out.data[rows])
+        for d, whole in zip(mg.grad(part, (a, b), gradient=g[rows]), once[1:3], strict=True):
+            np.testing.assert_array_equal(d.data, whole.data[rows])
+
+
 def test_the_engine_needs_no_tensor_class():
     class Plain(record.Traced):
         __slots__ = ()

@@ -147,6 +147,10 @@ def abs(x: Array, /) -> Array:
 abs.defvjp(lambda g, out, x: g * sign(x))
 
 
+for _arithmetic in (add, sub, mul, div, neg, exp, log, log1p, expm1, sqrt, square):
+    _arithmetic.op.reuses = True
+
+
 @primitive(formula="sin(x)")
 def sin(x: Array, /) -> Array:
     """Sine; x in radians."""
