@@ -7,6 +7,7 @@ first-graph          docs/first-graph.md: one neuron, a loss, and what comes bac
 batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
 batch-norm-fused     docs/batch-norm.md: the same as one op
 blamed               docs/fused-primitives.md: a wrong rule, found and marked in its graph
+replayed-step        docs/replay.md: a training step as the program that replays it
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import minigrad as mg
 from minigrad import chapter
@@ -69,11 +72,30 @@ def blamed(**options: Any) -> Any:
     return mg.draw(loss, marks=mg.check.blame(loss), **options)
 
 
+def replayed_step(**options: Any) -> Any:
+    """One layer, its loss, its gradient and its update, in the order in which they run."""
+    w = mg.tensor([[1.0, -0.5], [0.2, 0.8]], requires_grad=True, name="w")
+    sgd = mg.optim.SGD([w], lr=0.1)
+
+    @mg.replay
+    def step(x: Any, y: Any) -> Any:
+        loss = mg.mse_loss(mg.tanh(x @ w), y)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    for _ in range(2):
+        step(np.array([[0.5, -1.0], [2.0, 0.3]]), np.eye(2))
+    return mg.draw(step.program.tensors(), **options)
+
+
 PICTURES: dict[str, Callable[..., Any]] = {
     "first-graph": first_graph,
     "batch-norm-staged": batch_norm_staged,
     "batch-norm-fused": batch_norm_fused,
     "blamed": blamed,
+    "replayed-step": replayed_step,
 }
 THEMES = {"light": "", "dark": "-dark"}
 

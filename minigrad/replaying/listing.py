@@ -47,7 +47,9 @@ def _text(x: Any) -> str:
         return f"{x.array.item():.4g}"
     if isinstance(x, tuple):
         return "(" + ", ".join(map(_text, x)) + ("," if len(x) == 1 else "") + ")"
-    return f"{x:.4g}" if isinstance(x, float) else repr(x) if len(repr(x)) <= 24 else type(x).__name__
+    if isinstance(x, (float, str)):
+        return f"{x:.4g}" if isinstance(x, float) else repr(_cut(x, 16))
+    return repr(x) if len(repr(x)) <= 24 else type(x).__name__
 
 
 def _shape(v: Value) -> str:
@@ -68,9 +70,7 @@ def tensors_of(program: Program) -> list[Traced]:
             return x
         if x not in made:
             leaf = made[x] = Tensor._leaf(x.array)
-            name = x.name or (f"in{x.number}" if x.kind == "input" else None)
-            if name:
-                leaf._name = name
+            leaf._name = x.name if x.name and x.kind == "tensor" else repr(x)
         return made[x]
 
     for i in program.instructions:
@@ -79,14 +79,14 @@ def tensors_of(program: Program) -> list[Traced]:
         params = {name: x for name, x in i.params.items() if not any(True for _ in values_in(x))}
         for k, value in enumerate(i.outputs):
             node = Tensor._leaf(value.array)
-            node._needs, node.inputs, node.params, node.saved = True, inputs, params, None
+            node._needs, node.inputs, node.params, node.saved = False, inputs, params, None
             node.op = _shown(i, k)
-            node.number = next_number()
+            node.number, node._name = next_number(), repr(value)  # as in the listing
             node.context = _context(i, scopes)
             made[value] = node
         if not i.outputs and i.kind == "update":
             node = Tensor._leaf(np.zeros(()))
-            node._needs, node.inputs, node.params, node.saved = True, inputs, {}, None
+            node._needs, node.inputs, node.params, node.saved = False, inputs, {}, None
             node.op, node.number, node.context = _shown(i, 0), next_number(), _context(i, scopes)
             made[Value(-1, "made", node._array)] = node
     last = [node for value, node in made.items() if value.number == -1]

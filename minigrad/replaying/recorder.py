@@ -109,7 +109,7 @@ class Recorder:
             result = function(*args)
         several = isinstance(result, tuple)
         outputs = [] if result is None else [np.asarray(r) for r in (result if several else (result,))]
-        name = getattr(function, "__name__", type(function).__name__).lstrip("_")
+        name = getattr(function, "__qualname__", type(function).__name__).replace("._", ".").lstrip("_")
         self._write_down("noted", name, function, args, {}, outputs, writes=writes, line=source_line())
         return None if result is None else tuple(outputs) if several else outputs[0]
 
