@@ -409,6 +409,34 @@ def test_bad_arguments_are_refused():
         mg.replay(lambda x: x).program  # noqa: B018
 
 
+def test_gradients_of_a_step_that_failed_while_it_was_recorded_share_no_memory():
+    a, b = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, 4.0], requires_grad=True)
+
+    def step():
+        (a + b).sum().backward()
+        raise KeyError("on purpose")
+
+    with pytest.raises(KeyError):
+        mg.replay(step)()
+    assert not np.shares_memory(a.grad._array, b.grad._array)  # type: ignore[union-attr]
+
+
+def test_methods_and_objects_as_arguments():
+    class Trainer:
+        def __init__(self, factor: float) -> None:
+            self.w = mg.tensor([factor], requires_grad=True)
+
+        @mg.replay
+        def step(self, x: Any) -> Any:
+            return self.w * x
+
+    one, two = Trainer(2.0), Trainer(3.0)
+    for k in range(4):
+        x = np.array([float(k)])
+        assert (one.step(x).item(), two.step(x).item()) == (2.0 * k, 3.0 * k)
+    assert Trainer.step.replays == 4
+
+
 def test_what_changes_at_every_call_is_refused_after_a_while():
     count = 0
 

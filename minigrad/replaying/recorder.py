@@ -116,7 +116,7 @@ class Recorder:
     def updated(self, optimizer: Any) -> None:
         """An optimizer is about to take a step along the gradients as they stand."""
         params = [p for group in optimizer.groups for p in group["params"]]
-        given = [p for p in params if getattr(p, "_grad", None) is not None]
+        given = [p for p in params if p.grad is not None]
         slopes = []
         for p in given:
             self._own(p, "the optimizer's step uses")
@@ -149,7 +149,7 @@ class Recorder:
     def backward(self, y: Any, gradient: Any, keep: Iterable[Traced], create_graph: bool) -> None:
         """`Tensor.backward` while a step is recorded."""
         for leaf, d in self.walk(y, gradient, keep, create_graph).items():
-            before = getattr(leaf, "_grad", None)
+            before = leaf.grad  # type: ignore[attr-defined]
             if before is None:
                 if leaf not in self._cleared:
                     self._emptied.add(leaf)
@@ -245,15 +245,18 @@ class Recorder:
     # the end ------------------------------------------------------------------------------------------------
 
     def finish(self, returned: Any) -> Program:
-        """The program; gradients left behind become arrays of their own, as after any backward()."""
-        gradients = {}
-        for leaf in self._touched:
-            left = getattr(leaf, "_grad", None)
-            if left is not None:
-                gradients[leaf] = self._value(left)
-                leaf._grad = leaf._leaf(left._array.copy())
+        """The program of what was recorded, and of what the step returned and left behind."""
+        left = {leaf: leaf.grad for leaf in self._touched}  # type: ignore[attr-defined]
+        gradients = {leaf: self._value(grad) for leaf, grad in left.items() if grad is not None}
         template = self._value_of_result(returned)
         return Program(self.instructions, self.inputs, template, gradients, self._emptied, self._replaced)
+
+    def settle(self) -> None:
+        """Gradients left behind become arrays of their own, as after any backward()."""
+        for leaf in self._touched:
+            left = leaf.grad  # type: ignore[attr-defined]
+            if left is not None:
+                leaf._grad = leaf._leaf(left._array.copy())
 
     def _value_of_result(self, x: Any) -> Any:
         if isinstance(x, (Traced, np.ndarray)):

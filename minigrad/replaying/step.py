@@ -103,6 +103,10 @@ class Replayed:
             self._entries.pop(next(iter(self._entries)))
         return result
 
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method of a class: the instance is the first argument."""
+        return self if instance is None else types.MethodType(self, instance)
+
     def _modes(self) -> tuple[bool, ...]:
         """Training or not, of every module that ran: a program for each."""
         return tuple([module.training for module in self._modules])
@@ -175,9 +179,12 @@ class Entry:
                 given.append(x)
             texts.append(name)
         places = dict(zip(texts, given, strict=True))
-        with switched(lambda context: context._replace(recorder=recorder, lines=True)):
-            returned = self.step(*given[: len(args)], **{name: places[name] for name in named})
-            program = recorder.finish(returned)
+        try:
+            with switched(lambda context: context._replace(recorder=recorder, lines=True)):
+                returned = self.step(*given[: len(args)], **{name: places[name] for name in named})
+                program = recorder.finish(returned)
+        finally:
+            recorder.settle()
         if self.first is None:
             self.first = program
         else:
@@ -188,6 +195,7 @@ class Entry:
                     "What Python computes is computed once, at recording; pass what changes as an argument, an array"
                 )
             self._bind(program, recorder)
+            self.first = None
         return _owned(returned), recorder.modules
 
     def _bind(self, program: Program, recorder: Recorder) -> None:
@@ -338,7 +346,7 @@ def _functions(step: Any) -> list[types.FunctionType]:
             continue
         found[function] = None
         if not function.__module__.startswith(_HOME):
-            stack += [cell.cell_contents for cell in function.__closure__ or ()]
+            stack += [value for cell in function.__closure__ or () for value in _items(cell)]
             stack += [function.__globals__.get(name) for name in function.__code__.co_names]
     return list(found)
 
@@ -357,7 +365,10 @@ def _items(holder: Any) -> list[Any]:
     if isinstance(holder, _Globals):
         return [holder.space.get(name) for name in holder.names]
     if isinstance(holder, types.CellType):
-        return [holder.cell_contents]
+        try:
+            return [holder.cell_contents]
+        except ValueError:  # a variable that has no value yet
+            return []
     return list(holder.values() if isinstance(holder, dict) else holder)
 
 
