@@ -1,21 +1,26 @@
-"""Sums of bare arrays over axes, in few calls and with the digits kept where NumPy loses them. Knows NumPy alone.
+"""Sums of bare arrays over axes, in few calls and with the digits kept where NumPy loses them.
 
-Small arrays cost calls: axes and counts are worked out once per shape, and numbers that divide an array are arrays
-themselves, because NumPy takes as long to convert a Python number as to divide by it.
+Knows NumPy and the pool of large arrays alone. Small arrays cost calls: axes and counts are worked out once per shape,
+and numbers that divide an array are arrays themselves, because NumPy takes as long to convert a Python number as to
+divide by it. Large ones cost passes over memory: a sum of something takes it block by block.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from .fast import buffers
 
 Array: TypeAlias = Any
 Axis: TypeAlias = int | tuple[int, ...] | None
 
 BLOCK = 64  # rows that float32 sums in its own precision
+SCRATCH = 1 << 18  # bytes of a few blocks that stay in the second-level cache
 _add: Any = np.add.reduce  # NumPy's stubs do not know that `axis` may be a tuple
 
 
@@ -66,6 +71,46 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     blocks = _add(x[:whole].reshape(-1, BLOCK, *x.shape[1:]), axis=1)
     found = (_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)
     return found[None] if keepdims else found
+
+
+def in_blocks(x: Array) -> bool:
+    """Whether `total_of` takes the column sums of arrays like x: large float32 matrices."""
+    return bool(x.ndim == 2 and len(x) >= 2 * BLOCK and x.nbytes >= SCRATCH and x.dtype.char == "f")
+
+
+def total_of(fill: Callable[[slice, Array], None], x: Array) -> Array:
+    """Column sums of a matrix like x that never exists as a whole, with the digits and the bits of `total`.
+
+    `fill(rows, out)` writes rows of it; a few at a time, so that they are still in the cache when they are added.
+    """
+    n, d = x.shape
+    whole = n // BLOCK * BLOCK
+    step = max(SCRATCH // (BLOCK * d * x.itemsize), 1) * BLOCK
+    scratch = buffers.empty((min(step, whole), d), x.dtype)
+    blocks = np.empty((whole // BLOCK, d), x.dtype)
+    for start in range(0, whole, step):
+        stop = min(start + step, whole)
+        part = scratch[: stop - start]
+        fill(slice(start, stop), part)
+        _add(part.reshape(-1, BLOCK, d), 1, None, blocks[start // BLOCK : stop // BLOCK])
+    rest = scratch[: n - whole]
+    fill(slice(whole, n), rest)
+    return (_add(blocks, axis=0, dtype=float) + _add(rest, axis=0)).astype(x.dtype)
+
+
+def squares_about(x: Array, mean: Array) -> Array:
+    """Column sums of (x - mean)**2."""
+
+    def fill(rows: slice, out: Array) -> None:
+        np.subtract(x[rows], mean, out)
+        np.multiply(out, out, out)
+
+    return total_of(fill, x)
+
+
+def products(x: Array, y: Array) -> Array:
+    """Column sums of x * y."""
+    return total_of(lambda rows, out: np.multiply(x[rows], y[rows], out), x)
 
 
 def average(x: Array, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Array:

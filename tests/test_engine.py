@@ -11,6 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import record
 from minigrad.backward import consumers_first, unbroadcast, walk
+from minigrad.sums import in_blocks, products, squares_about, total
 
 
 def leaf(data, **kwargs):
@@ -377,6 +378,21 @@ def test_large_arrays_fill_memory_used_before_and_nothing_that_is_held(rng):
         np.testing.assert_array_equal(part.data, out.data[rows])
         for d, whole in zip(mg.grad(part, (a, b), gradient=g[rows]), once[1:3], strict=True):
             np.testing.assert_array_equal(d.data, whole.data[rows])
+
+
+@pytest.mark.parametrize("rows", [256, 300, 1029])
+def test_sums_taken_block_by_block_have_the_bits_of_the_whole(rows, rng):
+    x, g = (rng.normal(3.0, 1.0, (rows, 500)).astype(np.float32) for _ in range(2))
+    assert in_blocks(x)
+    np.testing.assert_array_equal(products(x, g), total(x * g, (0,)))
+    mean = total(x, (0,)) / np.float32(rows)
+    np.testing.assert_array_equal(squares_about(x, mean), total(np.square(x - mean), (0,)))
+    # and the rules that use them say the same on Tensors, which run them as they stand
+    a, b, c = (mg.tensor(v, requires_grad=True) for v in (x, x[0] + 3.0, x[1]))
+    y = mg.var(a, axis=0) * c + mg.sum(a / b * c, axis=0)
+    plain = mg.grad(y, (a, b, c), gradient=x[2])
+    for d, other in zip(plain, mg.grad(y, (a, b, c), gradient=x[2], create_graph=True), strict=True):
+        np.testing.assert_array_equal(d.data, other.data)
 
 
 def test_the_engine_needs_no_tensor_class():

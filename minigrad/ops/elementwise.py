@@ -15,6 +15,8 @@ from ..backward import unbroadcast
 from ..calling import primitive
 from ..fast import select
 from ..record import Array, raw
+from ..reuse import plain
+from ..sums import in_blocks, products
 from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
 
 
@@ -36,13 +38,22 @@ def sub(x: Array, y: Array, /) -> Array:
 sub.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: -unbroadcast(g, y.shape, "sub"))
 
 
-@primitive(formula="x * y")
+@primitive(formula="x * y", local=("g * y", "g * x"))
 def mul(x: Array, y: Array, /) -> Array:
     """x * y, elementwise."""
     return np.multiply(x, y)
 
 
-mul.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+mul.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: _summed(g, x, y.shape))
+
+
+def _summed(g: Array, x: Array, shape: tuple[int, ...]) -> Array:
+    """g * x; where an array of `shape` was stretched over the rows of a large matrix, summed down as it is made."""
+    if g.ndim > len(shape) and isinstance(g, np.ndarray) and in_blocks(g) and g.shape[1:] == shape:
+        alike = isinstance(x, np.ndarray) and x.shape == g.shape and x.dtype == g.dtype
+        if alike:
+            return products(plain(g), x)
+    return g * x
 
 
 @primitive(formula="x / y", local=("g / y", "-g * out / y"))
@@ -52,7 +63,7 @@ def div(x: Array, y: Array, /) -> Array:
 
 
 # where y was stretched it is cheaper to sum first, and divide what is left
-div.defvjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -unbroadcast(g * out, y.shape, "div") / y)
+div.defvjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -unbroadcast(_summed(g, out, y.shape), y.shape, "div") / y)
 
 
 @primitive(formula="-x")

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..calling import primitive
 from ..record import Array, Traced, raw
+from ..reuse import plain, reusing
 from ..sums import Axis as Axis
-from ..sums import average, kept, number, total
+from ..sums import average, in_blocks, kept, number, squares_about, total
 from ..sums import axes_of as axes_of
 from ..sums import count as count
 from .elementwise import exp, sqrt, square, where
@@ -67,14 +68,21 @@ def _count_of(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
 
 
 def _centred(x: Array, axis: Axis) -> Array:
-    return x - (average(x, axis, True) if isinstance(x, np.ndarray) else mean(x, axis=axis, keepdims=True))
+    if isinstance(x, Traced):
+        return x - mean(x, axis=axis, keepdims=True)
+    return plain(reusing(x) - average(x, axis, True))
 
 
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
     if not isinstance(x, Traced):
-        centred = np.asarray(_centred(np.asarray(x), axis))
+        x = np.asarray(x)
+        n = count(x.shape, axis) - ddof
+        if in_blocks(x) and n > 0 and axes_of(axis, 2) == (0,):
+            found = squares_about(x, average(x, 0)) / number(n, x.dtype)
+            return found[None] if keepdims else found
+        centred = np.asarray(_centred(x, axis))
         return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
     n = count(raw(x).shape, axis) - ddof  # the same in minigrad's own functions: what it is made of can be looked at
     squares = sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims)
@@ -83,7 +91,9 @@ def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -
 
 def _var(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
     n = count(x.shape, axis) - ddof
-    return widened(g, x.shape, axis) * (2.0 / n if n > 0 else math.nan) * _centred(x, axis)
+    slope = widened(g, x.shape, axis) * (2.0 / n if n > 0 else math.nan)
+    centred = _centred(x, axis)
+    return np.multiply(slope, centred, centred) if type(centred) is np.ndarray else slope * centred
 
 
 var.defvjp(_var)
