@@ -12,6 +12,7 @@ import numpy as np
 
 from .calling import primitive
 from .context import scope
+from .fast.fused import SoftmaxCrossEntropy
 from .functional import floats, log_softmax
 from .noting import noted
 from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
@@ -88,6 +89,7 @@ def _softmax_cross_entropy_rule(g: Array, out: Array, saved: Any, logits: Array,
 
 
 softmax_cross_entropy.defvjp_joint(_softmax_cross_entropy_rule)
+softmax_cross_entropy.op.accelerate(SoftmaxCrossEntropy)
 
 
 def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:

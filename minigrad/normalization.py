@@ -45,7 +45,7 @@ import numpy as np
 from .backward import unbroadcast
 from .calling import primitive
 from .context import scope
-from .fast.fused import BatchNorm
+from .fast.fused import BatchNorm, LayerNorm
 from .ops import add, div, mean, mul, reshape, sqrt, square, sub, var
 from .ops.reductions import Axis, axes_of, count
 from .ops.reductions import sum as sum_
@@ -319,6 +319,7 @@ def _layer_norm_rule(
 
 
 layer_norm_.defvjp_joint(_layer_norm_rule)
+layer_norm_.op.accelerate(LayerNorm)
 
 
 def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = -1, eps: float = 1e-5) -> Any:

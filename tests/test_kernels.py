@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import normalization
+from minigrad import losses, normalization
 from minigrad.fast import adam as numpy_adam
 from minigrad.fast import batch_norm as numpy_batch_norm
 from minigrad.fast import buffers, chosen, fused, select
@@ -130,10 +130,26 @@ def test_adam_equals_its_formula(name, dtype, size):
 def test_what_a_kernel_does_not_fit_is_left_to_the_readable_code():
     x = np.ones((4, 3))
     assert numpy_batch_norm.fits(x, x[0].copy(), None)
-    for other in (x.T, x[:, ::-1], x.astype(np.float16), np.ones((2, 3, 4)), np.ones((0, 3))):
+    for other in (x.T, x[:, ::-1], x.astype(np.float16), x.astype(">f8"), np.ones((2, 3, 4)), np.ones((0, 3))):
         assert not numpy_batch_norm.fits(other)
     assert not numpy_batch_norm.fits(x, np.ones(3, np.float32))
     assert fused.BatchNorm.forward(x, None, None, axis=(1,), wide=(4, 1), eps=0.0) is None
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "layer_norm", "softmax_cross_entropy"])
+def test_a_gradient_in_any_layout_takes_the_same_way(name):
+    """One number seen many times, as a sum sends it, gives the bits that an array of it gives."""
+    if mg.kernels()[name] == "reference":
+        pytest.skip("no kernel")
+    rng = np.random.default_rng(0)
+    x, gamma = mg.tensor(rng.normal(size=(30, 7)), requires_grad=True), mg.tensor(rng.normal(size=7))
+    if name == "softmax_cross_entropy":
+        y = losses.softmax_cross_entropy(x, labels=rng.integers(0, 7, 30))
+    else:
+        y = getattr(mg, name)(x, gamma)
+    whole = np.full(y.shape, 0.3)
+    for g in (np.broadcast_to(0.3, y.shape), np.asfortranarray(whole), np.repeat(whole, 2, axis=-1)[..., ::2]):
+        assert mg.grad(y, x, g).data.tobytes() == mg.grad(y, x, whole).data.tobytes()
 
 
 def test_moments_are_used_once_and_for_their_own_array_alone():
@@ -176,6 +192,112 @@ def test_batch_norm_fills_arrays_with_the_same_bits(dtype, shape, affine):
     assert bytes_of(into) == bytes_of(slopes)
     wanted = (None, *into[1:])  # x may need no gradient
     assert fused.BatchNorm.backward(g, y, saved, x, gamma, beta, into=wanted, **options)[0] is None
+
+
+# compiled kernels beside them; a test runs them whatever was chosen ---------------------------------------------
+
+compiled_only = pytest.mark.skipif("numba" not in IMPLEMENTATIONS, reason="needs numba")
+LAYERS = {(1, 1): (1,), (1, 3): (1,), (7, 3): (1,), (5, 129): (1,), (4, 2, 35): (1, 2), (3, 4, 32): (2,), (6,): (0,)}
+
+
+@pytest.fixture
+def always_compiled(monkeypatch):
+    monkeypatch.setattr(fused, "kernel", lambda name: getattr(compiled, name))
+
+
+def check_both_ways(fast, dtype, forward, backward, read):
+    """`fast` against the readable (value, saved) and slopes; with arrays given, the same bits."""
+    inputs, options, g = read
+    y, kept = fast.forward(*inputs, **options)
+    value, saved = forward
+    for one, two in zip((y, *kept), (value, *saved), strict=True):
+        same(one, two, dtype)
+    into = filled_with_nan((y, *kept))
+    again, filled = fast.forward(*inputs, into=into, **options)
+    assert all(a is b for a, b in zip((again, *filled), into, strict=True))
+    assert bytes_of(into) == bytes_of((y, *kept))
+    slopes = fast.backward(g, y, saved, *inputs, **options)
+    for one, two in zip(slopes, backward, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None:
+            assert one.shape == two.shape
+            assert one.dtype == dtype
+            scale = float(np.abs(g).max() * max(np.abs(saved[-1]).max(), 1.0) * 4)
+            assert float(np.abs(one - two).max()) <= TOLERANCE[dtype] * max(scale, float(np.abs(two).max()))
+    into = filled_with_nan(slopes)
+    given = fast.backward(g, y, saved, *inputs, into=into, **options)
+    assert all(a is b for a, b in zip(given, into, strict=True))
+    assert bytes_of(into) == bytes_of(slopes)
+
+
+@compiled_only
+@pytest.mark.usefixtures("always_compiled")
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", LAYERS, ids=str)
+@pytest.mark.parametrize("affine", ["both", "gamma", "beta", "none"])
+def test_layer_norm_equals_the_readable_code(dtype, shape, affine):
+    rng = np.random.default_rng(2)
+    axis = LAYERS[shape]
+    own = tuple(shape[k] for k in axis)
+    x, g = ((rng.normal(size=shape) * 3 + offset).astype(dtype) for offset in (1, 0))
+    gamma = rng.normal(size=own).astype(dtype) if affine in ("both", "gamma") else None
+    beta = rng.normal(size=own).astype(dtype) if affine in ("both", "beta") else None
+    wide = tuple(n if k in axis else 1 for k, n in enumerate(shape))
+    options: Any = {"axis": axis, "wide": wide, "eps": 1e-5}
+    saved = normalization._save(x, gamma, beta, **options)
+    y = normalization._affine(saved[0], gamma, beta, wide)
+    exact = normalization._layer_norm_rule(g, y, saved, x, gamma, beta, **options)
+    check_both_ways(fused.LayerNorm, dtype, (y, saved), exact, ((x, gamma, beta), options, g))
+
+
+@compiled_only
+@pytest.mark.usefixtures("always_compiled")
+def test_layer_norm_of_other_axes_or_layouts_is_left_to_the_readable_code():
+    x = np.ones((4, 3))
+    for other, axis in ((x, (0,)), (x.T, (1,)), (x.astype(np.float16), (1,)), (np.ones((0, 3)), (1,))):
+        assert fused.LayerNorm.forward(other, None, None, axis=axis, wide=(1, 1), eps=0.0) is None
+    constant = np.full((3, 50), 1e7 + 0.1)
+    y, _ = fused.LayerNorm.forward(constant, None, None, axis=(1,), wide=(1, 50), eps=1e-5)
+    np.testing.assert_array_equal(y, 0.0)
+    constant[1, 40] = np.nan
+    y, _ = fused.LayerNorm.forward(constant, None, None, axis=(1,), wide=(1, 50), eps=1e-5)
+    np.testing.assert_array_equal(np.isnan(y).any(axis=1), [False, True, False])
+
+
+@compiled_only
+@pytest.mark.usefixtures("always_compiled")
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (50, 10), (300, 3)], ids=str)
+def test_cross_entropy_equals_the_readable_code(dtype, shape):
+    rng = np.random.default_rng(4)
+    x, g = (rng.normal(size=shape) * 5).astype(dtype), rng.normal(size=shape[0]).astype(dtype)
+    labels = rng.integers(0, shape[1], shape[0])
+    saved = losses._save(x, labels=labels)
+    loss = -saved[0][np.arange(shape[0]), labels]
+    exact = losses._softmax_cross_entropy_rule(g, loss, saved, x, labels=labels)
+    check_both_ways(fused.SoftmaxCrossEntropy, dtype, (loss, saved), exact, ((x,), {"labels": labels}, g))
+
+
+@compiled_only
+@pytest.mark.usefixtures("always_compiled")
+def test_cross_entropy_of_what_is_not_finite_and_of_labels_that_are_no_class():
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    x[0, 1], x[1, 2], x[2, 3], x[3], x[4, 0] = np.nan, np.inf, -np.inf, -np.inf, 1e4
+    labels = np.array([0, 1, 3, 0, 1, 2])
+    with np.errstate(all="ignore"):
+        (expected,) = losses._save(x, labels=labels)
+    loss, (found,) = fused.SoftmaxCrossEntropy.forward(x, labels=labels)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    np.testing.assert_allclose(loss, -expected[np.arange(6), labels], rtol=1e-13)
+    for wrong in (
+        labels - 1,
+        labels + 1,
+        labels[:5],
+        labels.astype(np.int32),
+        labels.tolist(),
+        np.repeat(labels, 2)[::2],
+    ):
+        assert fused.SoftmaxCrossEntropy.forward(x, labels=wrong) is None
 
 
 # memory ---------------------------------------------------------------------------------------------------------
@@ -240,7 +362,8 @@ def test_the_environment_chooses(choice):
     code = "import sys, numpy, minigrad as mg; mg.batch_norm(numpy.ones((3, 2)));"
     code += "print(mg.kernels(), 'numba' in sys.modules)"
     out, err = run(code, choice)
-    assert out == f"{dict.fromkeys(('adam', 'batch_norm'), choice)} False", err
+    told = {"adam": choice, "batch_norm": choice, "layer_norm": "reference", "softmax_cross_entropy": "reference"}
+    assert out == f"{told} False", err
 
 
 def test_an_unknown_choice_is_refused():
@@ -254,7 +377,10 @@ def test_importing_does_not_import_numba():
 
 
 def test_what_runs_is_told():
-    assert set(mg.kernels().values()) == {chosen()}
+    assert mg.kernels()["batch_norm"] == chosen()
+    assert {mg.kernels()[name] for name in ("layer_norm", "softmax_cross_entropy")} == {
+        "numba" if chosen() == "numba" else "reference"
+    }
 
 
 # x where a condition holds --------------------------------------------------------------------------------------

@@ -33,20 +33,29 @@ def chosen() -> str:
     return asked or ("numba" if installed else "numpy")
 
 
+COMPUTATIONS = {  # what has a kernel, and whether one in NumPy pays
+    "adam": True,
+    "batch_norm": True,
+    "layer_norm": False,
+    "softmax_cross_entropy": False,
+}
+
+
 @functools.cache
 def kernel(name: str) -> Any:
-    """The module or function that does `name`, "batch_norm" or "adam"; None where the readable code does."""
-    if chosen() == "reference":
+    """The class or function that does `name`, one of COMPUTATIONS; None where the readable code does."""
+    who = kernels()[name]
+    if who == "reference":
         return None
-    if chosen() == "numba":
-        return getattr(importlib.import_module(f"{__name__}.compiled"), name)
-    return getattr(importlib.import_module(f"{__name__}.{name}"), name)
+    module = f"{__name__}.compiled" if who == "numba" else f"{__name__}.{name}"
+    return getattr(importlib.import_module(module), name)
 
 
 def kernels() -> dict[str, str]:
     """What runs for each computation that has a kernel: "reference", "numpy" or "numba".
 
     >>> sorted(kernels())
-    ['adam', 'batch_norm']
+    ['adam', 'batch_norm', 'layer_norm', 'softmax_cross_entropy']
     """
-    return dict.fromkeys(("adam", "batch_norm"), chosen())
+    choice = chosen()
+    return {name: choice if plain or choice != "numpy" else "reference" for name, plain in COMPUTATIONS.items()}

@@ -40,7 +40,7 @@ def fits(*arrays: Any) -> bool:
     """Whether the kernels take these: C-ordered float32 or float64 matrices with a row, one dtype, or None."""
     x = arrays[0]
     dtype = x.dtype
-    if x.ndim != 2 or not x.size or dtype.char not in "fd" or not x.flags.c_contiguous:
+    if x.ndim != 2 or not x.size or dtype.char not in "fd" or not (dtype.isnative and x.flags.c_contiguous):
         return False
     for a in arrays[1:]:
         if a is not None and (a.__class__ is not np.ndarray or a.dtype is not dtype or not a.flags.c_contiguous):

@@ -191,7 +191,7 @@ def _backward(
 
 
 @functools.lru_cache(maxsize=64)
-def _constant(value: float, d: int, dtype: Any) -> Array:
+def constant(value: float, d: int, dtype: Any) -> Array:
     """What stands for a missing gamma or beta."""
     return np.full(d, value, dtype)
 
@@ -214,8 +214,8 @@ class batch_norm:
     ) -> tuple[Array, tuple[Array, Array]]:
         """(1) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
         shape, dtype = x.shape, x.dtype
-        gamma = _constant(1.0, shape[1], dtype) if gamma is None else gamma
-        beta = _constant(0.0, shape[1], dtype) if beta is None else beta
+        gamma = constant(1.0, shape[1], dtype) if gamma is None else gamma
+        beta = constant(0.0, shape[1], dtype) if beta is None else beta
         if into is None:
             into = buffers.empty(shape, dtype), buffers.empty(shape, dtype), np.empty((1, shape[1]), dtype)
         y, x_hat, inv_std = into
@@ -229,7 +229,7 @@ class batch_norm:
     def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
         """(6) to (9'): dx, d_gamma, d_beta; `into`: these three, to be filled where they are no None."""
         shape, dtype = g.shape, g.dtype
-        gamma = _constant(1.0, shape[1], dtype) if gamma is None else gamma
+        gamma = constant(1.0, shape[1], dtype) if gamma is None else gamma
         dx, d_gamma, d_beta = into or (None, None, None)
         dx = buffers.empty(shape, dtype) if dx is None else dx
         d_gamma = np.empty(shape[1], dtype) if d_gamma is None else d_gamma
