@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -128,13 +128,18 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                     else:
                         grads[y] = _sum(grads[y], d, y, own)
                 continue
+            steps: Iterable[tuple[Any, Any]]
             if op.pulled == 1:
                 (x,) = node.inputs
-                steps = [(0, plain(op.rules[0](g, node._array, x._array, **node.params)))] if x._needs else []
+                steps = ((x, plain(op.rules[0](g, node._array, x._array, **node.params))),) if x._needs else ()
+            elif op.joint is not None and op.own:
+                arrays = [x._array if isinstance(x, Traced) else x for x in node.inputs]
+                steps = zip(node.inputs, _joint(op, g, node._array, arrays, node.saved, node.params), strict=True)
             else:
-                steps = _contributions(node, g, graph=False)
-            for position, d in steps:
-                x = node.inputs[position]
+                steps = [(node.inputs[k], d) for k, d in _contributions(node, g, graph=False)]
+            for x, d in steps:
+                if not isinstance(x, Traced) or not x._needs or (d is None and op.joint is not None):
+                    continue
                 d = _fitted(d, x, node)
                 if x not in grads:
                     grads[x] = d
@@ -220,18 +225,25 @@ def _apply(
     if not op.own:
         g, out, inputs, saved = read_only((g, out, inputs, saved))
     if op.joint is not None:
-        fast = None if op.fast_for is not op.joint or isinstance(out, Traced) else op.fast
-        ds = None if fast is None else fast.backward(g, out, saved, *inputs, **params)
-        if ds is None:
-            ds = op.joint(g, out, saved, *inputs, **params)
-        if not isinstance(ds, tuple) or len(ds) != len(inputs):
-            raise TypeError(f"the joint rule of {op.name} must return a tuple of {len(inputs)} gradients, got {ds!r}")
+        ds = _joint(op, g, out, inputs, saved, params)
         return [(k, ds[k]) for k in wanted if ds[k] is not None]
     if op.variadic:
         rule: Any = op.rules[0]
         return [(k, rule(g, out, *inputs, position=k, **params)) for k in wanted]
     pairs = [(k, op.rules[k]) for k in wanted]
     return [(k, rule(g, out, *inputs, **params)) for k, rule in pairs if rule is not None]
+
+
+def _joint(op: Any, g: Any, out: Any, inputs: Sequence[Any], saved: Any, params: dict[str, Any]) -> tuple[Any, ...]:
+    """The gradients of all inputs by a joint rule, or by the kernel that stands for it on arrays."""
+    ds = None
+    if op.fast is not None and op.fast_for is op.joint and not isinstance(out, Traced):
+        ds = op.fast.backward(g, out, saved, *inputs, **params)
+    if ds is None:
+        ds = op.joint(g, out, saved, *inputs, **params)
+    if not isinstance(ds, tuple) or len(ds) != len(inputs):
+        raise TypeError(f"the joint rule of {op.name} must return a tuple of {len(inputs)} gradients, got {ds!r}")
+    return ds
 
 
 def _fitted(d: Any, x: Traced, node: Traced) -> Any:
@@ -339,8 +351,11 @@ def deposit(found: dict[Any, Any]) -> None:
             alone, d = [d], None
             mine = alone[0].nbytes >= buffers.SMALLEST and buffers.sole(alone, 0)
             d = alone[0]
-        before = x.grad
-        x._grad = x._leaf((d if mine else np.array(d)) if before is None else before._array + d)
+        if getattr(x, "_grad", None) is not None:
+            d = x.grad._array + d
+        elif not mine:
+            d = np.array(d)
+        x._grad = x._leaf(d)
 
 
 def _taken(found: dict[Any, Any]) -> tuple[Any, Any, int]:
