@@ -24,6 +24,7 @@ _LINE = 64  # bytes of a cache line: where views begin
 class _Pool(threading.local):
     def __init__(self) -> None:
         self.buffers: dict[int, list[Array]] = {}  # by size in bytes
+        self.starts: dict[int, int] = {}  # by identity: where the first line of a buffer begins
         self.held = 0
 
 
@@ -46,23 +47,23 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     kept = _pool.buffers.setdefault(size, [])
     for k in range(len(kept)):
         if _holders(kept, k) == _ALONE:
-            return _view(kept[k], shape, dtype)
+            return np.ndarray(shape, dtype, kept[k], _pool.starts[id(kept[k])])
     buffer = np.empty(size + _LINE, np.uint8)
+    start = -buffer.ctypes.data % _LINE
     if _pool.held + size > LARGEST:
         _drop_unused()
     if _pool.held + size <= LARGEST:
         kept.append(buffer)
+        _pool.starts[id(buffer)] = start
         _pool.held += size
-    return _view(buffer, shape, dtype)
-
-
-def _view(buffer: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    return np.ndarray(shape, dtype, buffer, -buffer.ctypes.data % _LINE)
+    return np.ndarray(shape, dtype, buffer, start)
 
 
 def _drop_unused() -> None:
     for kept in _pool.buffers.values():
         kept[:] = [kept[k] for k in range(len(kept)) if _holders(kept, k) > _ALONE]
+    alive = {id(buffer) for kept in _pool.buffers.values() for buffer in kept}
+    _pool.starts = {key: start for key, start in _pool.starts.items() if key in alive}
     _pool.held = sum(size * len(kept) for size, kept in _pool.buffers.items())
 
 

@@ -11,7 +11,7 @@ from .memory import compiled
 
 Array = np.ndarray[Any, Any]
 
-LARGEST = 1 << 13  # elements from which NumPy's exp, of many numbers at a time, is worth its calls
+LARGEST = 1 << 12  # elements from which NumPy's exp, of many numbers at a time, is worth its calls
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
