@@ -21,7 +21,7 @@ pytest.importorskip("matplotlib")
     [
         ["--norm", "batch", "--convention", "keras", "--bias-correction"],
         ["--norm", "layer", "--optimizer", "adamw", "--weight-decay", "0.1"],
-        ["--norm", "none", "--dropout", "0.1", "--clip-norm", "1", "--dtype", "float64"],
+        ["--norm", "none", "--dropout", "0.1", "--clip-norm", "1", "--dtype", "float64", "--replay"],
     ],
 )
 @pytest.mark.parametrize("name", ["blobs", "digits"])

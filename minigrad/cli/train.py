@@ -46,6 +46,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(adam)")
     parser.add_argument("--weight-decay", type=float, default=0.0, help="of weights; gamma, beta, biases go free (0)")
     parser.add_argument("--clip-norm", type=float, metavar="NORM", help="limit the norm of all gradients")
+    parser.add_argument("--replay", action="store_true", help="record the step once and replay it: faster, same bits")
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and batches (0)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(float32)")
     parser.add_argument("--plot", metavar="FILE", help="draw the history: .png, .svg or .pdf")
@@ -107,6 +108,7 @@ def _run(args: argparse.Namespace) -> int:
         seed=args.seed,
         clip_norm=args.clip_norm,
         checkpoint=args.checkpoint,
+        replay=args.replay,
         restore_best=True,
     )
     last, best = history.epochs[-1], history.best or history.epochs[-1]
