@@ -262,3 +262,17 @@ def test_a_weight_that_is_used_twice_is_one_parameter():
     (w @ w).sum().backward()
     optimizer.step()
     np.testing.assert_allclose(w.data, np.eye(2) - 0.1 * 2.0)
+
+
+@pytest.mark.parametrize("size", [3, LARGE, BLOCK + 1])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_a_gradient_in_the_parameters_own_memory_is_read_before_it_is_written(
+    name: str, options: dict[str, Any], size: int
+):
+    w, twin = (mg.tensor(np.linspace(-1.0, 1.0, size), requires_grad=True) for _ in range(2))
+    mine, other = getattr(optim, name)([w], **options), getattr(optim, name)([twin], **options)
+    for _ in range(2):
+        w.grad, twin.grad = w.detach(), mg.tensor(twin.data)
+        mine.step()
+        other.step()
+    np.testing.assert_array_equal(w.data, twin.data)
