@@ -65,11 +65,15 @@ class Context:
 
     def _replace(self, **changes: Any) -> Context:
         """The same but for `changes`."""
+        new = self._copied()
+        for name, value in changes.items():
+            setattr(new, name, value)
+        return new
+
+    def _copied(self) -> Context:
         new = _new(Context)
         new.recording, new.lines, new.scope, new.cause = self.recording, self.lines, self.scope, self.cause
         new.watch, new.recorder, new.frozen, new.before = self.watch, self.recorder, self.frozen, self.before
-        for name, value in changes.items():
-            setattr(new, name, value)
         return new
 
 
@@ -192,7 +196,7 @@ class scope(switched):
         self._change = self._entered
 
     def _entered(self, context: Context) -> Context:
-        new = context._replace()
+        new = context._copied()
         new.scope = Scope(self._name, context.scope)
         return new
 

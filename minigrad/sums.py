@@ -75,7 +75,7 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
 
 def in_blocks(x: Array) -> bool:
     """Whether `total_of` takes the column sums of arrays like x: large float32 matrices."""
-    return bool(x.ndim == 2 and len(x) >= 2 * BLOCK and x.nbytes >= SCRATCH and x.dtype.char == "f")
+    return bool(x.nbytes >= SCRATCH and x.ndim == 2 and len(x) >= 2 * BLOCK and x.dtype.char == "f")
 
 
 def total_of(fill: Callable[[slice, Array], None], x: Array) -> Array:

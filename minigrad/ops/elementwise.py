@@ -131,13 +131,13 @@ def expm1(x: Array, /) -> Array:
 expm1.defvjp(lambda g, out, x: g * (out + 1.0))
 
 
-@primitive(formula="sqrt(x)")
+@primitive(formula="sqrt(x)", local=("g / (2.0 * out)",))
 def sqrt(x: Array, /) -> Array:
     """Square root. The slope at 0 is inf."""
     return np.sqrt(x)
 
 
-sqrt.defvjp(lambda g, out, x: g / (2.0 * out))
+sqrt.defvjp(lambda g, out, x: g / (out + out))  # a number to multiply by would cost more than the product
 
 
 @primitive(formula="x**2")

@@ -78,8 +78,7 @@ def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
     if not isinstance(x, Traced):
         x = np.asarray(x)
-        n = count(x.shape, axis) - ddof
-        if in_blocks(x) and n > 0 and axes_of(axis, 2) == (0,):
+        if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
             found = squares_about(x, average(x, 0)) / number(n, x.dtype)
             return found[None] if keepdims else found
         centred = np.asarray(_centred(x, axis))
@@ -91,7 +90,8 @@ def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -
 
 def _var(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
     n = count(x.shape, axis) - ddof
-    slope = widened(g, x.shape, axis) * (2.0 / n if n > 0 else math.nan)
+    factor = 2.0 / n if n > 0 else math.nan
+    slope = widened(g, x.shape, axis) * (number(factor, g.dtype) if type(g) is np.ndarray else factor)
     centred = _centred(x, axis)
     return np.multiply(slope, centred, centred) if type(centred) is np.ndarray else slope * centred
 
