@@ -107,9 +107,11 @@ class Slab:
         return Piece(start, stop, self.value[part], self._slope[part], state)
 
     def slope(self, piece: Piece) -> Array:
-        """The gradients of a piece as one vector, not to be written to: where one of them is alone, it itself."""
+        """The gradients of a piece as one vector, not to be written to: where there is one alone, it itself."""
         flat = [tensor._grad._array.ravel() for tensor in self.params[piece.start : piece.stop]]
-        return flat[0] if len(flat) == 1 else np.concatenate(flat, out=piece.slope)
+        # a gradient can be the parameter itself, w.grad = w.detach(): then it is copied as well
+        alone = len(flat) == 1 and not np.may_share_memory(flat[0], piece.value)
+        return flat[0] if alone else np.concatenate(flat, out=piece.slope)
 
     def fetch(self, start: int, stop: int) -> list[int]:
         """Copy into the vector what lives elsewhere; says which of params[start:stop] that are."""
