@@ -14,7 +14,7 @@ from .memory import aligned, compiled, pour, pours
 Array = np.ndarray[Any, Any]
 
 LONG = 1024  # elements of an inner loop: what comes before it, such as looking whether arrays overlap, costs as much
-BLOCK = 1 << 15  # elements of a block that is centred on its own mean
+BLOCK = 1 << 16  # elements of a block that is centred on its own mean
 STRIP = 16  # wide rows that are walked forwards where the strips are walked backwards: whole lines, whatever a row is
 
 # A matrix is walked as one vector, in steps of a wide row: as many rows side by side as make it LONG. The vectors that
