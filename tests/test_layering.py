@@ -14,7 +14,8 @@ HOME = Path(minigrad.__file__).parent
 # Each unit (a file, or a folder as one) may import those before it. "minigrad" is the package's own front.
 FLOORS = (
     "extras files randomness notebook fast sums reuse",
-    "context guards record calling noting reads writing backward ops interop operators tensor creation derivatives anomalies",
+    "context guards record calling noting reads writing backward ops",
+    "interop operators tensor creation derivatives anomalies",
     "functional losses normalization chapter",
     "check replaying",
     "nn optim data training",

@@ -33,11 +33,12 @@ def chosen() -> str:
     return asked or ("numba" if installed else "numpy")
 
 
-COMPUTATIONS = {  # what has a kernel, and whether one in NumPy pays
-    "adam": True,
-    "batch_norm": True,
-    "layer_norm": False,
-    "softmax_cross_entropy": False,
+COMPUTATIONS = {  # what has a kernel, and of which kinds
+    "adam": ("numpy", "numba"),
+    "batch_norm": ("numpy", "numba"),
+    "layer_norm": ("numba",),
+    "running_statistics": ("numba",),
+    "softmax_cross_entropy": ("numpy",),
 }
 
 
@@ -55,7 +56,9 @@ def kernels() -> dict[str, str]:
     """What runs for each computation that has a kernel: "reference", "numpy" or "numba".
 
     >>> sorted(kernels())
-    ['adam', 'batch_norm', 'layer_norm', 'softmax_cross_entropy']
+    ['adam', 'batch_norm', 'layer_norm', 'running_statistics', 'softmax_cross_entropy']
     """
     choice = chosen()
-    return {name: choice if plain or choice != "numpy" else "reference" for name, plain in COMPUTATIONS.items()}
+    # who wants compiled kernels wants NumPy's where there are no others
+    wanted = {"reference": (), "numpy": ("numpy",), "numba": ("numba", "numpy")}[choice]
+    return {name: next((kind for kind in wanted if kind in kinds), "reference") for name, kinds in COMPUTATIONS.items()}

@@ -172,9 +172,9 @@ class batch_norm:
 
     @staticmethod
     def forward(
-        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments | None = None, into: Any = None
-    ) -> tuple[Array, tuple[Array, Array]]:
-        """(1) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
+        x: Array, gamma: Any, beta: Any, eps: float, into: Any = None
+    ) -> tuple[Array, tuple[Array, Array], Moments]:
+        """(1) to (5): y, (x_hat, inv_std) for backward, and the moments; `into`: the first three, to be filled."""
         n, d = x.shape
         if into is None:
             into = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype), np.empty((1, d), x.dtype)
@@ -184,14 +184,10 @@ class batch_norm:
             width, spread = _spread(x)
             h, out = (x_hat, y) if width == d else (x_hat.reshape(-1, width), y.reshape(-1, width))
             np.subtract(x if width == d else x.reshape(-1, width), spread(x[0]), h)
-            if moments is None:
-                offset = _mean(x_hat)  # (1)
-                h -= spread(offset)
-                np.multiply(h, h, out)
-                var = _mean(y)  # (2)
-            else:
-                h -= spread(moments.offset)
-                var = moments.var
+            offset = _mean(x_hat)  # (1)
+            h -= spread(offset)
+            np.multiply(h, h, out)
+            var = _mean(y)  # (2)
             _inverted(var, eps, inv_std)  # (3)
             h *= spread(inv_std)  # (4)
             if gamma is None:
@@ -200,8 +196,8 @@ class batch_norm:
                 np.multiply(h, spread(gamma), out)
             if beta is not None:
                 out += spread(beta)  # (5)
-            return y, (x_hat, kept)
-        first, offset, var = batch_norm.moments(x) if moments is None else moments
+            return y, (x_hat, kept), Moments(x[0], offset, var)
+        first, offset, var = batch_norm.moments(x)
         _inverted(var, eps, inv_std)  # (3)
         vectors = _repeated(first, offset, inv_std, gamma, beta)
         for rows, side in reversed(_blocks(n, d, x.itemsize)):  # what was read last is still in a cache
@@ -216,7 +212,7 @@ class batch_norm:
                 np.multiply(h, slope, out)
             if level is not None:
                 out += level  # (5)
-        return y, (x_hat, kept)
+        return y, (x_hat, kept), Moments(first, offset, var)
 
     @staticmethod
     def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:

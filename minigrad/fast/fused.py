@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from .batch_norm import Moments, fits
 Array = np.ndarray[Any, Any]
 
 
-class _Known(threading.local):
-    """Moments of a matrix that were just taken, for the forward that follows: (matrix, moments)."""
+class _Latest(threading.local):
+    """The matrix that was normalized last, if it still lives; mean and variance of x - first row."""
 
-    entry: tuple[Array, Moments] | None = None
+    entry: tuple[weakref.ref[Array], Array, Array] | None = None
 
 
-_known = _Known()
+_latest = _Latest()
 
 
 class BatchNorm:
@@ -28,18 +29,16 @@ class BatchNorm:
 
     @staticmethod
     def moments(x: Array) -> Moments | None:
-        """Statistics of the columns, remembered until `forgotten` for the forward of the very same array."""
-        fast = kernel("batch_norm")
-        if fast is None or not fast.fits(x):
-            return None
-        moments: Moments = fast.moments(x)
-        _known.entry = x, moments
-        return moments
+        """Statistics of the columns of a matrix, or None: those of the forward, if x is what it normalized last.
 
-    @staticmethod
-    def forgotten() -> None:
-        """The array of `moments` may change from here on."""
-        _known.entry = None
+        To be asked right after that forward, once: x may change from here on.
+        """
+        entry, _latest.entry = _latest.entry, None
+        if entry is not None and entry[0]() is x:
+            return Moments(x[0], *entry[1:])
+        fast = kernel("batch_norm")
+        moments: Moments | None = None if fast is None or not fast.fits(x) else fast.moments(x)
+        return moments
 
     @staticmethod
     def forward(
@@ -49,9 +48,9 @@ class BatchNorm:
         fast = kernel("batch_norm")
         if fast is None or axis != (0,) or not fast.fits(x, gamma, beta):
             return None
-        entry = _known.entry
-        moments = entry[1] if entry is not None and entry[0] is x else None
-        return fast.forward(x, gamma, beta, eps, moments, into)
+        y, saved, moments = fast.forward(x, gamma, beta, eps, into)
+        _latest.entry = weakref.ref(x), moments.offset, moments.var  # not the first row, which would keep x alive
+        return y, saved
 
     @staticmethod
     def backward(

@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from ..context import current, frozen, no_grad
+from ..context import frozen, in_force, no_grad
 from ..creation import ones, zeros
+from ..fast import kernel
 from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
 from ..normalization import (
@@ -150,47 +151,59 @@ class BatchNorm1d(Module):
                 f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
                 f"{values.shape}; use a larger batch, or .eval() for single samples"
             )
-        try:
-            mean, var = noted(self._batch_statistics, values, axis)
-            normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
-            y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
-        finally:
-            kernels.forgotten()
-        if not current.context.frozen:
-            moved = (self.running_mean, self.running_var, self.updates, self.start_share)
-            noted(self._update, mean, var, count, writes=moved)
-        return y
+        if self.implementation == "fused":
+            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found below, by channel
+                y = batch_norm(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+            self._observe(values, axis, count)  # right after: the forward's moments need not be taken again
+            return y
+        self._observe(values, axis, count)
+        return batch_norm_composed(x, self.gamma, self.beta, axis=axis, eps=self.eps)
 
     # statistics ---------------------------------------------------------------------------------------------
 
-    def _batch_statistics(self, values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-        """Mean and biased variance of each channel; what is not finite is refused."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            known = kernels.moments(values)  # the forward of the fused form will find them taken
-            if known is not None:
-                mean, var = known.first + known.offset, known.var
-            else:
-                first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
-                shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
-                offset = ops.mean(shifted, axis=axis, keepdims=True)
-                var = ops.mean(np.square(shifted - offset), axis=axis)
-                mean = (first + offset).reshape(self.num_features)
-        # a NaN or infinity anywhere in a channel is in its sums
-        if not np.isfinite(var).all():
-            bad = np.flatnonzero(~np.isfinite(var))
-            what = "values whose square overflows" if np.isfinite(values).all() else "NaN or infinite values"
-            raise NonFinite(
-                f"BatchNorm1d({self.num_features}): the batch of shape {values.shape} has {what} in "
-                f"{bad.size} channel(s), first in channel {bad[0]}; running statistics are unchanged"
-            )
-        return mean, var
+    def _observe(self, values: Array, axis: int | tuple[int, ...], count: int) -> None:
+        """Move the running statistics towards a batch of `count` values a channel; NonFinite before they move."""
+        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
+        noted(self._move, values, axis, count, in_force().frozen, writes=moved)
 
-    def _update(self, mean: Array, var: Array, count: int) -> None:
-        rules = CONVENTIONS[self.convention]
-        averages, share = (self.running_mean._array, self.running_var._array), self.start_share._array
+    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool) -> None:
+        rules, n = CONVENTIONS[self.convention], int(self.updates._array) + 1
+        keep, take = (1.0, 0.0) if frozen else self._shares(n)
         scale = count / (count - 1) if rules.unbiased else 1.0
-        _move(*averages, self.updates._array, share, mean, var, scale, self.momentum, rules.momentum_keeps)
-        stamp(self.running_mean, self.running_var, self.updates, self.start_share)
+        running_mean, running_var = self.running_mean._array, self.running_var._array
+        with np.errstate(invalid="ignore", over="ignore"):
+            known = kernels.moments(values)
+            compiled = None if frozen or running_mean.dtype != values.dtype else kernel("running_statistics")
+            if compiled is not None and known is not None:
+                if not compiled(running_mean, running_var, known, keep, take, scale):
+                    self._refuse(values, known.var)
+            else:
+                mean, var = _statistics(values, axis) if known is None else (known.first + known.offset, known.var)
+                # a NaN or infinity anywhere in a channel is in its sums
+                if not np.isfinite(var).all():
+                    self._refuse(values, var)
+                if not frozen:
+                    running_mean[...] = keep * running_mean + take * mean
+                    running_var[...] = keep * running_var + (take * scale) * var
+        if not frozen:
+            # as Python numbers: a tenth of the time
+            self.updates._array[...], self.start_share._array[...] = n, keep * float(self.start_share._array)
+            stamp(self.running_mean, self.running_var, self.updates, self.start_share)
+
+    def _shares(self, n: int) -> tuple[float, float]:
+        """(share of the old value, share of the batch) in update number n, counted from 1."""
+        if self.momentum is None:
+            return (n - 1) / n, 1 / n
+        m = self.momentum
+        return (m, 1 - m) if CONVENTIONS[self.convention].momentum_keeps else (1 - m, m)
+
+    def _refuse(self, values: Array, var: Array) -> None:
+        bad = np.flatnonzero(~np.isfinite(var))
+        what = "values whose square overflows" if np.isfinite(values).all() else "NaN or infinite values"
+        raise NonFinite(
+            f"BatchNorm1d({self.num_features}): the batch of shape {values.shape} has {what} in "
+            f"{bad.size} channel(s), first in channel {bad[0]}; running statistics are unchanged"
+        )
 
     def _inference_statistics(self) -> tuple[Tensor, Tensor]:
         if not self.bias_correction:
@@ -259,26 +272,12 @@ class BatchNorm1d(Module):
         )
 
 
-def _move(
-    running_mean: Array,
-    running_var: Array,
-    updates: Array,
-    start_share: Array,
-    mean: Array,
-    var: Array,
-    scale: float,
-    momentum: float | None,
-    momentum_keeps: bool,
-) -> None:
-    """One move of the running statistics, in place, towards a batch with this mean and `scale` times this variance."""
-    n = int(updates) + 1
-    if momentum is None:  # every batch counts the same
-        keep, take = (n - 1) / n, 1 / n
-    else:
-        keep, take = (momentum, 1 - momentum) if momentum_keeps else (1 - momentum, momentum)
-    running_mean[...] = keep * running_mean + take * mean
-    running_var[...] = keep * running_var + (take * scale) * var
-    updates[...], start_share[...] = n, keep * float(start_share)  # as Python numbers: a tenth of the time
+def _statistics(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean and biased variance of each channel."""
+    first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
+    shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
+    offset = ops.mean(shifted, axis=axis, keepdims=True)
+    return (first + offset).reshape(-1), ops.mean(np.square(shifted - offset), axis=axis)
 
 
 def average_statistics(model: Module, batches: Iterable[Any]) -> None:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..context import current, switched
-from ..fast.fused import BatchNorm
 from ..record import Traced, describe
 from ..tensor import Tensor
 from .binding import Bound
@@ -244,8 +243,6 @@ class Entry:
             for leaf, _ in self._gradients:
                 leaf._grad = None
             raise
-        finally:
-            BatchNorm.forgotten()
         for leaf, array in self._gradients:
             leaf._grad = array  # looked at, it becomes a Tensor of its own
         return substitute(bound.program.template, lambda v: _result(bound.array_of(v), copy))

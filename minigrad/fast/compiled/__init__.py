@@ -11,5 +11,5 @@ dtype of the arrays.
 
 from .adam import adam as adam
 from .batch_norm import batch_norm as batch_norm
+from .batch_norm import running_statistics as running_statistics
 from .layer_norm import layer_norm as layer_norm
-from .softmax_cross_entropy import softmax_cross_entropy as softmax_cross_entropy

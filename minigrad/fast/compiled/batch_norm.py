@@ -138,11 +138,10 @@ def _normalize(
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
 def _forward(
-    x: Any, gamma: Any, beta: Any, eps: float, y: Any, x_hat: Any, inv_std: Any
+    x: Any, gamma: Any, beta: Any, eps: float, y: Any, x_hat: Any, inv_std: Any, moments: Any
 ) -> None:  # pragma: no cover - compiled
-    offset, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    _moments(x, offset, var)
-    _normalize(x, gamma, beta, eps, offset, var, y, x_hat, inv_std)
+    _moments(x, moments[0], moments[1])
+    _normalize(x, gamma, beta, eps, moments[0], moments[1], y, x_hat, inv_std)
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
@@ -190,6 +189,27 @@ def _backward(
             pour(flat_dx[start:stop], strip)
 
 
+@compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _move(
+    running_mean: Any, running_var: Any, first: Any, offset: Any, var: Any, keep: Any, take: Any, take_var: Any
+) -> bool:  # pragma: no cover - compiled
+    for j in range(var.size):
+        if not np.isfinite(var[j]):
+            return False
+    for j in range(var.size):
+        running_mean[j] = keep * running_mean[j] + take * (first[j] + offset[j])
+        running_var[j] = keep * running_var[j] + take_var * var[j]
+    return True
+
+
+def running_statistics(
+    running_mean: Array, running_var: Array, moments: Moments, keep: float, take: float, scale: float
+) -> bool:
+    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
+    real = running_mean.dtype.type
+    return bool(_move(running_mean, running_var, *moments, real(keep), real(take), real(take * scale)))
+
+
 @functools.lru_cache(maxsize=64)
 def constant(value: float, d: int, dtype: Any) -> Array:
     """What stands for a missing gamma or beta."""
@@ -210,20 +230,18 @@ class batch_norm:
 
     @staticmethod
     def forward(
-        x: Array, gamma: Any, beta: Any, eps: float, moments: Moments | None = None, into: Any = None
-    ) -> tuple[Array, tuple[Array, Array]]:
-        """(1) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
+        x: Array, gamma: Any, beta: Any, eps: float, into: Any = None
+    ) -> tuple[Array, tuple[Array, Array], Moments]:
+        """(1) to (5): y, (x_hat, inv_std) for backward, and the moments; `into`: the first three, to be filled."""
         shape, dtype = x.shape, x.dtype
         gamma = constant(1.0, shape[1], dtype) if gamma is None else gamma
         beta = constant(0.0, shape[1], dtype) if beta is None else beta
         if into is None:
             into = buffers.empty(shape, dtype), buffers.empty(shape, dtype), np.empty((1, shape[1]), dtype)
         y, x_hat, inv_std = into
-        if moments is None:
-            _forward(x, gamma, beta, eps, y, x_hat, inv_std)
-        else:
-            _normalize(x, gamma, beta, eps, moments.offset, moments.var, y, x_hat, inv_std)
-        return y, (x_hat, inv_std)
+        moments = np.empty((2, shape[1]), dtype)
+        _forward(x, gamma, beta, eps, y, x_hat, inv_std, moments)
+        return y, (x_hat, inv_std), Moments(x[0], moments[0], moments[1])
 
     @staticmethod
     def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
