@@ -80,7 +80,7 @@ def refuse_stale(order: list[Traced], graph: bool) -> None:
         return
     late = {
         key: (mark.number, mark.name)
-        for key, mark in list(_writes.items())
+        for key, mark in _writes.copy().items()  # whole at once: the collector may take some away at any time
         if mark.number > oldest and mark.owner() is not None
     }
     if not late:

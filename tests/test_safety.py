@@ -1,5 +1,6 @@
 """Never silently wrong: aliasing, writes between forward and backward, no_grad, threads."""
 
+import gc
 import threading
 
 import numpy as np
@@ -309,3 +310,27 @@ def test_one_no_grad_object_serves_several_threads():
             assert (x * 2.0).requires_grad
 
     in_threads(work, 2)
+
+
+def test_memory_that_the_collector_frees_during_a_walk_is_no_trouble():
+    """What was written may die in a cycle, and the collector may run at any allocation: also in the walk's own."""
+    w = leaf([1.0, 2.0])
+    thresholds = gc.get_threshold()
+    gc.disable()
+    try:
+        for later in range(80):
+            gc.collect()
+            y = (w * w).sum()
+            ring: list = [leaf(np.zeros(2)) for _ in range(20)]
+            for tensor in ring:
+                write(tensor, 1.0)
+            ring.append(ring)
+            del ring, tensor
+            gc.set_threshold(gc.get_count()[0] + later)  # so many allocations from here
+            gc.enable()
+            y.backward()
+            gc.disable()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
+    np.testing.assert_array_equal(w.grad.data, 80 * 2 * w.data)
