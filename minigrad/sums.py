@@ -67,6 +67,9 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     long = x.ndim > 1 and len(x) >= 2 * BLOCK and x.itemsize < 8 and x.dtype.kind == "f"
     if not long or axes_of(axis, x.ndim) != (0,):
         return _add(x, axis, dtype, None, keepdims)
+    if x.size == len(x):  # one column: NumPy sums in pairs along it, which keeps the digits by itself
+        found = np.asarray(_add(x.reshape(-1), 0, dtype)).reshape(x.shape[1:])
+        return found[None] if keepdims else found
     whole = len(x) // BLOCK * BLOCK
     blocks = _add(x[:whole].reshape(-1, BLOCK, *x.shape[1:]), axis=1)
     found = (_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)

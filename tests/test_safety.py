@@ -321,9 +321,9 @@ def test_memory_that_the_collector_frees_during_a_walk_is_no_trouble():
         for later in range(80):
             gc.collect()
             y = (w * w).sum()
-            ring: list = [leaf(np.zeros(2)) for _ in range(20)]
+            ring: list[object] = [leaf(np.zeros(2)) for _ in range(20)]
             for tensor in ring:
-                write(tensor, 1.0)
+                write(tensor, 1.0)  # type: ignore[arg-type]
             ring.append(ring)
             del ring, tensor
             gc.set_threshold(gc.get_count()[0] + later)  # so many allocations from here

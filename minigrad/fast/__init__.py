@@ -37,6 +37,7 @@ COMPUTATIONS = {  # what has a kernel, and of which kinds
     "adam": ("numpy", "numba"),
     "batch_norm": ("numpy", "numba"),
     "layer_norm": ("numba",),
+    "masked": ("numpy", "numba"),
     "running_statistics": ("numba",),
     "softmax_cross_entropy": ("numpy",),
 }
@@ -56,7 +57,7 @@ def kernels() -> dict[str, str]:
     """What runs for each computation that has a kernel: "reference", "numpy" or "numba".
 
     >>> sorted(kernels())
-    ['adam', 'batch_norm', 'layer_norm', 'running_statistics', 'softmax_cross_entropy']
+    ['adam', 'batch_norm', 'layer_norm', 'masked', 'running_statistics', 'softmax_cross_entropy']
     """
     choice = chosen()
     # who wants compiled kernels wants NumPy's where there are no others

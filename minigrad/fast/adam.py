@@ -24,20 +24,24 @@ def adam(
     beta1, beta2 = betas
     root = math.sqrt(1 - beta2**step)
     rate, eps = lr * root / (1 - beta1**step), eps * root
+    # as arrays of no axes: NumPy takes as long to convert a Python number as to multiply a few hundred by it
+    keep1, rest1, keep2, rest2, rate_, eps_ = np.array(
+        (beta1, 1 - beta1, beta2, 1 - beta2, rate, eps), value.dtype
+    ).reshape(6, 1)
     scratch = np.empty(min(BLOCK, value.size), value.dtype)
     for start in range(0, value.size, BLOCK):
         block = slice(start, start + BLOCK)
-        g, m_, v_ = slope[block], m[block], v[block]
+        g, m_, v_, w = slope[block], m[block], v[block], value[block]
         work = scratch[: g.size]
-        np.multiply(g, 1 - beta1, work)
-        m_ *= beta1
-        m_ += work
+        np.multiply(g, rest1, work)
+        np.multiply(m_, keep1, m_)
+        np.add(m_, work, m_)
         np.multiply(g, g, work)
-        work *= 1 - beta2
-        v_ *= beta2
-        v_ += work
+        np.multiply(work, rest2, work)
+        np.multiply(v_, keep2, v_)
+        np.add(v_, work, v_)
         np.sqrt(v_, work)
-        work += eps
+        np.add(work, eps_, work)
         np.divide(m_, work, work)
-        work *= rate
-        value[block] -= work
+        np.multiply(work, rate_, work)
+        np.subtract(w, work, w)

@@ -171,13 +171,13 @@ class BatchNorm1d(Module):
         keep, take = (1.0, 0.0) if frozen else self._shares(n)
         scale = count / (count - 1) if rules.unbiased else 1.0
         running_mean, running_var = self.running_mean._array, self.running_var._array
-        with np.errstate(invalid="ignore", over="ignore"):
-            known = kernels.moments(values)
-            compiled = None if frozen or running_mean.dtype != values.dtype else kernel("running_statistics")
-            if compiled is not None and known is not None:
-                if not compiled(running_mean, running_var, known, keep, take, scale):
-                    self._refuse(values, known.var)
-            else:
+        known = kernels.moments(values)
+        compiled = None if frozen or running_mean.dtype != values.dtype else kernel("running_statistics")
+        if compiled is not None and known is not None:
+            if not compiled(running_mean, running_var, known, keep, take, scale):
+                self._refuse(values, known.var)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
                 mean, var = _statistics(values, axis) if known is None else (known.first + known.offset, known.var)
                 # a NaN or infinity anywhere in a channel is in its sums
                 if not np.isfinite(var).all():

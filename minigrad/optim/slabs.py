@@ -59,7 +59,7 @@ class Slab:
 
     def _move_in(self) -> None:
         self._slope = np.empty_like(self.value)
-        self._pieces: dict[tuple[int, int], list[Piece]] = {}
+        self._pieces: dict[tuple[int, int], Piece] = {}
         self._homes: list[Mark | None] = [None] * len(self.params)  # of those that live here
         memory = self.value.data
         for k, tensor in enumerate(self.params):
@@ -92,19 +92,18 @@ class Slab:
 
     def pieces(self, start: int, stop: int) -> list[Piece]:
         """A run cut into what takes one call each: every large parameter, and all small ones together."""
-        found = self._pieces.get((start, stop))
-        if found is None:
-            large = next((k for k in range(start, stop) if self.params[k].size < LARGE), stop)
-            marks = [*range(start, large), *([large] if large < stop else []), stop]
-            found = [self.piece(a, b) for a, b in pairwise(marks)]
-            self._pieces[start, stop] = found
-        return found
+        large = next((k for k in range(start, stop) if self.params[k].size < LARGE), stop)
+        marks = [*range(start, large), *([large] if large < stop else []), stop]
+        return [self.piece(a, b) for a, b in pairwise(marks)]
 
     def piece(self, start: int, stop: int) -> Piece:
         """params[start:stop] as one."""
-        part = slice(self.cuts[start], self.cuts[stop])
-        state = {name: vector[part] for name, vector in self.state.items()}
-        return Piece(start, stop, self.value[part], self._slope[part], state)
+        found = self._pieces.get((start, stop))
+        if found is None:
+            part = slice(self.cuts[start], self.cuts[stop])
+            state = {name: vector[part] for name, vector in self.state.items()}
+            found = self._pieces[start, stop] = Piece(start, stop, self.value[part], self._slope[part], state)
+        return found
 
     def slope(self, piece: Piece) -> Array:
         """The gradients of a piece as one vector, not to be written to: where there is one alone, it itself."""

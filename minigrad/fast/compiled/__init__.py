@@ -13,3 +13,4 @@ from .adam import adam as adam
 from .batch_norm import batch_norm as batch_norm
 from .batch_norm import running_statistics as running_statistics
 from .layer_norm import layer_norm as layer_norm
+from .masked import masked as masked
