@@ -39,12 +39,11 @@ class Bound:
         self._slopes = self._flat_gradients()
         for value in program.inputs:
             self._arrays[value] = np.empty_like(value.array)
-        runs = [self._bind(k, instruction) for k, instruction in enumerate(program.instructions)]
+        bound = [(i, self._bind(k, i)) for k, i in enumerate(program.instructions)]
+        self._calls = [(instruction, run) for instruction, run in bound if run is not None]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
         self._parts: list[tuple[bool, list[Run]]] = []
-        for instruction, run in zip(program.instructions, runs, strict=True):
-            if run is None:
-                continue
+        for instruction, run in self._calls:
             if not self._parts or self._parts[-1][0] != instruction.backward:
                 self._parts.append((instruction.backward, []))
             self._parts[-1][1].append(run)
@@ -59,6 +58,10 @@ class Bound:
             else:
                 for run in runs:
                     run()
+
+    def calls(self) -> list[tuple[Instruction, Run]]:
+        """What `run` calls, in order."""
+        return self._calls
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""

@@ -17,9 +17,6 @@ def listing(program: Program, bound: Bound | None) -> str:
     """One line an instruction: number, what it computes, shape, where that lies, and from when to when it lives."""
     rows = [("", "instruction", "shape", "memory", "lives", "")]
     for k, i in enumerate(program.instructions):
-        outs = ", ".join(map(repr, i.outputs))
-        texts = [_text(x) for x in i.inputs] + [f"{name}={_text(x)}" for name, x in i.params.items()]
-        call = f"{i.name}({', '.join(texts)})"
         shapes = ", ".join(_shape(v) for v in i.outputs)
         places = lives = notes = ""
         if bound is not None:
@@ -30,7 +27,7 @@ def listing(program: Program, bound: Bound | None) -> str:
             said = ["in place"] if i in bound.in_place else []
             said += ["allocates"] if i in bound.allocates and i.outputs else []
             notes = ", ".join(said)
-        rows.append((str(k), f"{outs} = {call}" if outs else call, shapes, places, lives, notes))
+        rows.append((str(k), line_of(i), shapes, places, lives, notes))
     widths = [min(max(len(row[c]) for row in rows), 64 if c == 1 else 40) for c in range(6)]
     lines = ["  ".join(_cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     names = [f"{v!r} {v.name} {_shape(v)}" for v in (*program.inputs, *program.tensors()) if v.name]
@@ -40,6 +37,14 @@ def listing(program: Program, bound: Bound | None) -> str:
         made = sum(v.array.nbytes for i in program.instructions for v in i.outputs if v not in bound.roots)
         lines.append(f"{len(program)} instructions; {bound.nbytes:,} bytes of buffers for {made:,} bytes of results")
     return "\n".join(lines)
+
+
+def line_of(i: Instruction) -> str:
+    """ "v3 = matmul(in0, w2)"."""
+    outs = ", ".join(map(repr, i.outputs))
+    texts = [_text(x) for x in i.inputs] + [f"{name}={_text(x)}" for name, x in i.params.items()]
+    call = f"{i.name}({', '.join(texts)})"
+    return f"{outs} = {call}" if outs else call
 
 
 def _text(x: Any) -> str:

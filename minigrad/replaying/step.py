@@ -14,7 +14,7 @@ from ..record import Traced, describe
 from ..tensor import Tensor
 from .binding import Bound
 from .fusion import chosen, rewriter, with_fusions
-from .listing import listing, tensors_of
+from .listing import line_of, listing, tensors_of
 from .passes import without_dead_code, without_repeats
 from .program import Array, Program, difference, substitute
 from .recorder import NotReplayable, Recorder
@@ -137,6 +137,10 @@ class Listed:
 
     def __len__(self) -> int:
         return len(self.program)
+
+    def calls(self) -> list[tuple[str, Callable[[], Any]]]:
+        """(in words, the call that it became) of every instruction but views, which are made once."""
+        return [] if self.bound is None else [(line_of(i), run) for i, run in self.bound.calls()]
 
     def tensors(self) -> list[Traced]:
         """What the program keeps, as Tensors with a graph of its instructions: for mg.graph and mg.draw."""
