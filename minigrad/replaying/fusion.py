@@ -201,7 +201,7 @@ def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
     >>> y = mg.batch_norm_composed(x)
     >>> fused = mg.fuse(y)
     >>> y.op.name, fused.op.name, bool(abs(y.data - fused.data).max() < 1e-14)
-    ('div', 'batch_norm_', True)
+    ('div', 'batch_norm', True)
     """
     renewed = renewal(y, chosen(names))[0]
     return renewed.get(y, y)
