@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .listing import line_of, listing, tensors_of
 from .passes import without_dead_code, without_repeats
 from .program import Array, Program, difference, substitute
 from .recorder import NotReplayable, Recorder
+from .surroundings import ids, items, surroundings
 
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
 PASSES = {
@@ -208,7 +209,7 @@ class Entry:
         self.bound = Bound(program)
         self._inputs = [self.bound.array_of(value) for value in program.inputs]
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
-        self._watched = [(what, held, _ids(held), _items(held)) for what, held in _surroundings(self.step, recorder)]
+        self._watched = [(what, held, ids(held), items(held)) for what, held in surroundings(self.step, recorder)]
         self._gradients = [(leaf, self.bound.array_of(value)) for leaf, value in program.gradients.items()]
         self._touched = list(program.emptied)
 
@@ -218,8 +219,8 @@ class Entry:
             if tensor._array is not array or tensor._needs is not needed:
                 self.changed = f"a tensor that it uses, {describe(tensor)},"
                 return False
-        for what, holder, ids, _ in self._watched:
-            if _ids(holder) != ids:
+        for what, holder, before, _ in self._watched:
+            if ids(holder) != before:
                 self.changed = what
                 return False
         return True
@@ -314,66 +315,3 @@ def _kind(x: Any) -> Any:
             "pass arrays one by one, and numbers that change as arrays of shape ()"
         )
     return type(x), id(x)
-
-
-# --------------------------------------------------------------------------------------------------------------
-# What stands around a step
-
-
-def _surroundings(step: Any, recorder: Recorder) -> Iterator[tuple[str, Any]]:
-    """(in words, what holds it) for everything that may be replaced between calls."""
-    for module in recorder.modules:
-        name = type(module).__name__
-        yield f"an attribute of {name}", vars(module)
-        for attribute, value in vars(module).items():
-            if isinstance(value, (list, dict)):
-                yield f"{name}.{attribute}", value
-    for function in _functions(step):
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            yield f"the variable {name}", cell
-        names = [name for name in function.__code__.co_names if name in function.__globals__]
-        if names and not function.__module__.startswith(_HOME):
-            yield "a global variable", _Globals(function.__globals__, names)
-
-
-def _functions(step: Any) -> list[types.FunctionType]:
-    """The step's function, and those that it can reach by name: around it, in its module, or held by its object."""
-    found: dict[types.FunctionType, None] = {}
-    stack = [step, *vars(getattr(step, "__self__", types.SimpleNamespace())).values()]
-    while stack:
-        function = stack.pop()
-        function = getattr(function, "__func__", function)
-        if not isinstance(function, types.FunctionType) or function in found:
-            continue
-        found[function] = None
-        if not function.__module__.startswith(_HOME):
-            stack += [value for cell in function.__closure__ or () for value in _items(cell)]
-            stack += [function.__globals__.get(name) for name in function.__code__.co_names]
-    return list(found)
-
-
-_HOME = __name__.partition(".")[0] + "."
-
-
-class _Globals(NamedTuple):
-    """Some of the variables of a module."""
-
-    space: dict[str, Any]
-    names: list[str]
-
-
-def _items(holder: Any) -> list[Any]:
-    if isinstance(holder, _Globals):
-        return [holder.space.get(name) for name in holder.names]
-    if isinstance(holder, types.CellType):
-        try:
-            return [holder.cell_contents]
-        except ValueError:  # a variable that has no value yet
-            return []
-    return list(holder.values() if isinstance(holder, dict) else holder)
-
-
-def _ids(holder: Any) -> list[int]:
-    if holder.__class__ is dict:
-        return list(map(id, holder.values()))
-    return list(map(id, _items(holder)))
