@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import tracemalloc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -253,6 +254,30 @@ def test_results_are_owned_and_inputs_untouched():
 
 
 @pytest.mark.skipif(mg.kernels()["batch_norm"] == "reference", reason="the readable code makes new arrays")
+def test_large_arguments_are_read_where_they_are_and_let_go():
+    w = mg.tensor(np.full((300, 3), 0.5), requires_grad=True)
+
+    def step(x, scale):
+        y = (x.T.reshape(300, -1) * scale).T @ w
+        return y, mg.grad(y.sum(), w), x
+
+    replayed = mg.replay(step)
+    for k in range(5):
+        x = np.random.default_rng(k).normal(size=(200, 300))
+        seen = x.copy()
+        scale = np.array(float(k))
+        found = replayed(x, scale)
+        for ours, eager in zip(found, step(mg.tensor(x), mg.tensor(scale)), strict=True):
+            same(ours.data, eager.data)
+        same(x, seen)
+        assert not np.shares_memory(found[2]._array, x)
+    gone = weakref.ref(x)
+    del x
+    gc.collect()
+    assert gone() is None
+    assert replayed.replays == 3
+
+
 def test_a_replay_allocates_almost_nothing():
     _, _, step = training((64, 128, 128, 10), norm="batch")
     replayed = mg.replay(step)

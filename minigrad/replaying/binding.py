@@ -19,6 +19,7 @@ from .passes import layout_of
 from .program import Array, Instruction, Program, Value, substitute, values_in
 
 _LINE = 64  # bytes of a cache line: where buffers begin
+LENT = 1 << 16  # bytes from which an argument is read where it is: to copy it would cost more than to bind calls anew
 Run = Callable[[], Any]
 
 
@@ -37,8 +38,10 @@ class Bound:
         self.in_place: dict[Instruction, Value] = {}
         self.allocates: set[Instruction] = set()
         self._slopes = self._flat_gradients()
+        self._lent = {v for v in program.inputs if v.array.nbytes >= LENT and v.array.flags.c_contiguous}
+        self._borrowed = [*self._lent, *(v for v, root in self.roots.items() if root in self._lent)]
         for value in program.inputs:
-            self._arrays[value] = np.empty_like(value.array)
+            self._arrays[value] = value.array if value in self._lent else np.empty_like(value.array)
         bound = [(i, self._bind(k, i)) for k, i in enumerate(program.instructions)]
         self._calls = [(instruction, run) for instruction, run in bound if run is not None]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
@@ -58,6 +61,18 @@ class Bound:
             else:
                 for run in runs:
                     run()
+
+    def give(self, value: Value, array: Array) -> None:
+        """The argument that an input has in the next run."""
+        if value in self._lent:
+            self._arrays[value] = array
+        else:
+            np.copyto(self._arrays[value], array)
+
+    def take_back(self) -> None:
+        """Forget arguments that were lent, and views of them."""
+        for value in self._borrowed:
+            self._arrays[value] = value.array
 
     def calls(self) -> list[tuple[Instruction, Run]]:
         """What `run` calls, in order."""
@@ -128,9 +143,10 @@ class Bound:
         made = instruction.outputs
         inputs = substitute(instruction.inputs, self.array_of)
         params = substitute(instruction.params, self.array_of)
+        late = any(self.roots.get(v, v) in self._lent for v in instruction.used())
         if made and made[0] in self.roots:  # a view of memory that is there: made now, once and for all
             self._arrays[made[0]] = instruction.function(*inputs, **params)
-            return None
+            return self._late(instruction, None) if late else None
         taken = self._taken_over(k, instruction)
         for value in made:
             if taken is not None:
@@ -140,7 +156,21 @@ class Bound:
             else:
                 self._arrays[value] = self._allot(value, k)
         self._release(k, instruction)
-        return self._call(instruction, inputs, params, [self._arrays[value] for value in made])
+        outs = [self._arrays[value] for value in made]
+        return self._late(instruction, outs) if late else self._call(instruction, inputs, params, outs)
+
+    def _late(self, instruction: Instruction, outs: list[Array] | None) -> Run:
+        """The call of an instruction that reads an argument where it is: bound to it in each run."""
+
+        def run() -> None:
+            inputs = substitute(instruction.inputs, self.array_of)
+            params = substitute(instruction.params, self.array_of)
+            if outs is None:
+                self._arrays[instruction.outputs[0]] = instruction.function(*inputs, **params)
+            else:
+                self._call(instruction, inputs, params, outs)()
+
+        return run
 
     def _taken_over(self, k: int, instruction: Instruction) -> Value | None:
         """The input that dies here and whose memory the result may have, if there is one."""

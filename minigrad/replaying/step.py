@@ -207,7 +207,6 @@ class Entry:
         for name, change in PASSES.items():
             program = self.stages[name] = change(program)
         self.bound = Bound(program)
-        self._inputs = [self.bound.array_of(value) for value in program.inputs]
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
         self._watched = [(what, held, ids(held), items(held)) for what, held in surroundings(self.step, recorder)]
         self._gradients = [(leaf, self.bound.array_of(value)) for leaf, value in program.gradients.items()]
@@ -236,21 +235,23 @@ class Entry:
                     f"{describe(leaf)} has a gradient from before, which this step was recorded without and would add "
                     "to; call zero_grad() inside the step"
                 )
-        arrays = iter(self._inputs)
+        inputs = iter(bound.program.inputs)
         for x in (*args, *named.values()):
             if x.__class__ is np.ndarray:
-                np.copyto(next(arrays), x)
+                bound.give(next(inputs), x)
             elif isinstance(x, Traced):
-                np.copyto(next(arrays), x._array)
+                bound.give(next(inputs), x._array)
         try:
             bound.run()
+            for leaf, array in self._gradients:
+                leaf._grad = array  # looked at, it becomes a Tensor of its own
+            return substitute(bound.program.template, lambda v: _result(bound.array_of(v), copy))
         except BaseException:
             for leaf, _ in self._gradients:
                 leaf._grad = None
             raise
-        for leaf, array in self._gradients:
-            leaf._grad = array  # looked at, it becomes a Tensor of its own
-        return substitute(bound.program.template, lambda v: _result(bound.array_of(v), copy))
+        finally:
+            bound.take_back()
 
 
 def _result(array: Array, copy: bool) -> Tensor:
