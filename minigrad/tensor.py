@@ -44,7 +44,12 @@ class Tensor(Operators):
             raise TypeError("a list of Tensors is joined with mg.stack or mg.concatenate, which keep their gradients")
         if hasattr(data, "filled"):  # asking for np.ma.MaskedArray would import np.ma
             raise TypeError("a Tensor has no mask, and dropping it would be silent: pass data.filled(value)")
-        array = np.array(raw(data), dtype=dtype)
+        array = raw(data)
+        recorder = in_force().recorder
+        if recorder is not None and recorder.knows(array):
+            array = noted(np.array, array, dtype)
+        else:
+            array = np.array(array, dtype=dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds real numbers; got dtype {array.dtype}")
         self: Tensor = cls._leaf(array)

@@ -35,6 +35,10 @@ def reciprocal(x: Any) -> Any:
     return centred * (1.0 / mg.sqrt(mg.mean(mg.square(centred), axis=0) + 0.1))
 
 
+def _log_softmax_of(s: Any) -> Any:
+    return s - mg.log(mg.exp(s).sum(1, True))
+
+
 FUSED: dict[str, tuple[str, Any]] = {
     "batch norm": ("batch_norm", lambda: mg.batch_norm_composed(X, G3, B3)),
     "staged": ("batch_norm", lambda: mg.batch_norm_composed(X, G3, B3, variance="staged")),
@@ -82,6 +86,10 @@ LEFT: dict[str, Any] = {
     "eps that learns": lambda: (X - X.mean(0)) / mg.sqrt(X.var(0) + G3 * G3),
     "eps twice": lambda: (X - X.mean(0)) / (mg.sqrt(X.var(0)) + 1e-5),
     "not broadcast by rows": lambda: (W - W.mean(1)) / mg.sqrt(W.var(1) + 1e-5),
+    "no axes": lambda: (X.mean() - X.mean().mean()) / mg.sqrt(X.mean().var() + 1e-5),
+    "a shift that learns": lambda: _log_softmax_of(X - G3)[np.arange(5), LABELS],
+    "a shift a column": lambda: _log_softmax_of(X - np.array([0.1, 2.0, 3.0]))[np.arange(5), LABELS],
+    "sums that are no column": lambda: (W - 1.0 - mg.log(mg.exp(W - 1.0).sum(1)))[np.arange(3), np.arange(3)],
     "another base": lambda: mg.log_softmax(X)[np.arange(5)[::-1], LABELS],
 }
 
@@ -90,6 +98,13 @@ LEFT: dict[str, Any] = {
 def test_what_is_not_one_stays(case):
     y = LEFT[case]()
     assert mg.fuse(y) is y
+
+
+def test_one_parameter_as_gamma_and_beta_is_left_alone():
+    y = by_hand(X) * G3 + G3
+    fused = mg.fuse(y)
+    np.testing.assert_allclose(fused.data, y.data, rtol=1e-12)
+    np.testing.assert_allclose(mg.grad(fused.sum(), G3).data, mg.grad(y.sum(), G3).data, rtol=1e-10, atol=1e-12)
 
 
 def test_a_matrix_of_gammas_is_no_batch_norm():
@@ -126,8 +141,51 @@ def test_a_replacement_that_is_not_equal_is_refused(monkeypatch):
         return type(match)(match.inputs, lambda *inputs: match.fused(*inputs) * 1.0001, match.gone)
 
     monkeypatch.setitem(KINDS, "batch_norm", wrong)
-    with pytest.raises(ValueError, match="is not what the graph computes"):
-        mg.fuse(mg.batch_norm_composed(X, G3, B3))
+    y = mg.batch_norm_composed(X, G3, B3)
+    with pytest.warns(UserWarning, match=r"looks like a form that can be fused, but is left as it is"):
+        assert mg.fuse(y) is y
+
+
+def test_what_is_kept_inside_a_form_stays():
+    w, g, b = leaf(3, 4), leaf(4), leaf(4)
+
+    def step(x):
+        c = x @ w
+        h = (c - c.mean(0)) / mg.sqrt(c.var(0) + 1e-5)
+        loss = mg.square(h * g + b).sum()
+        return loss, *mg.grad(loss, [h, w, g])
+
+    replayed = mg.replay(step, fuse=True)
+    for k in range(4):
+        x = np.random.default_rng(k).normal(size=(6, 3))
+        for ours, eager in zip(replayed(x), step(mg.tensor(x)), strict=True):
+            np.testing.assert_allclose(ours.data, eager.data, rtol=1e-9, atol=1e-11)
+
+
+def test_cross_entropy_is_fused_for_every_label_and_only_for_its_own_rows():
+    w = leaf(4, 3)
+
+    def step(x, rows, labels):
+        z = x @ w
+        shifted = z - 1.0
+        log_p = shifted - mg.log(mg.exp(shifted).sum(1, keepdims=True))
+        loss = -log_p[rows, labels].mean()
+        return loss, mg.grad(loss, w)
+
+    rows = np.arange(5)
+    fixed = mg.replay(lambda x, labels: step(x, rows, labels), fuse=True)
+    given = mg.replay(step, fuse=True)
+    for k in range(5):
+        x = np.random.default_rng(k).normal(size=(5, 4))
+        labels = np.array([0, 2, 1, 1, 0]) - (3 if k > 2 else 0)  # from the end, as an index may have them
+        order = rows if k < 2 else rows[::-1].copy()
+        one, other = fixed(x, labels), given(x, order, labels)
+        for ours, eager in zip(one, step(mg.tensor(x), rows, mg.tensor(labels)), strict=True):
+            np.testing.assert_allclose(ours.data, eager.data, rtol=1e-9, atol=1e-12)
+        for ours, eager in zip(other, step(mg.tensor(x), mg.tensor(order), mg.tensor(labels)), strict=True):
+            np.testing.assert_allclose(ours.data, eager.data, rtol=1e-9, atol=1e-12)
+    assert "softmax_cross_entropy" in str(fixed.program)
+    assert "softmax_cross_entropy" not in str(given.program)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 import tracemalloc
@@ -420,7 +421,7 @@ def test_a_gradient_left_from_outside_is_refused_before_anything_runs():
 
 def test_bad_arguments_are_refused():
     replayed = mg.replay(lambda *xs: xs[0])
-    with pytest.raises(NotReplayable, match="requires a gradient"):
+    with pytest.raises(TypeError, match="requires a gradient"):
         replayed(W)
     with pytest.raises(TypeError, match="got list; pass arrays one by one"):
         replayed([np.ones(2)])
@@ -477,6 +478,253 @@ def test_what_changes_at_every_call_is_refused_after_a_while():
 
     with pytest.raises(NotReplayable, match="recorded anew 16 times because the variable count changes"):
         count_and_replay()
+
+
+def test_a_refusal_is_remembered_and_the_step_is_not_taken_again():
+    w = mg.tensor([1.0], requires_grad=True)
+    sgd = mg.optim.SGD([w], lr=0.5)
+
+    def step(x):
+        loss = (w * x).sum()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss.item()
+
+    replayed = mg.replay(step)
+    with pytest.raises(NotReplayable, match="the number"):
+        replayed(np.ones(1))
+    after = w.data.copy()
+    with pytest.raises(NotReplayable, match=r"found in an earlier call; this one did nothing"):
+        replayed(np.ones(1))
+    same(w.data, after)
+
+
+# What changes around a step, found by somebody who tried -----------------------------------------------------------
+
+
+def always_as_eager(step, change, x, times=3):
+    """Replay `step` until it runs, change something, and compare with the step itself from then on."""
+    replayed = mg.replay(step)
+    for _ in range(times):
+        replayed(x)
+    assert replayed.replays
+    change()
+    for _ in range(3):
+        same(replayed(x).data, step(mg.tensor(x)).data)
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.w = mg.tensor([2.0, 3.0], requires_grad=True)
+        self.k = 1.0
+        self.deep: dict[str, Any] = {"k": 1.0, "more": [1.0]}
+        self.mask = np.ones(2)
+
+    def step(self, x: Any) -> Any:
+        return self.w * x * self.k * self.deep["k"] * self.deep["more"][0] * self.mask
+
+    def __call__(self, x: Any) -> Any:
+        return self.step(x)
+
+
+CHANGES: dict[str, Any] = {
+    "a parameter": lambda h: setattr(h, "w", mg.tensor([5.0, 7.0], requires_grad=True)),
+    "a number": lambda h: setattr(h, "k", 4.0),
+    "in a dict": lambda h: h.deep.update(k=5.0),
+    "in a list in a dict": lambda h: h.deep["more"].__setitem__(0, 6.0),
+    "an array": lambda h: setattr(h, "mask", np.array([0.0, 1.0])),
+    "written in place": lambda h: h.mask.__setitem__(0, 0.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("way", ["method", "object", "closure", "partial", "argument's default"])
+def test_objects_around_a_step_are_watched(way, change):
+    holder = Holder()
+    x = np.array([1.0, 2.0])
+
+    def with_default(x, h=holder):
+        return h.step(x)
+
+    steps = {
+        "method": holder.step,
+        "object": holder,
+        "closure": lambda x: holder.step(x),
+        "partial": functools.partial(Holder.step, holder),
+        "argument's default": with_default,
+    }
+    always_as_eager(steps[way], lambda: CHANGES[change](holder), x)
+
+
+def test_forward_of_a_module_and_its_helpers_are_watched():
+    settings = {"k": 2.0}
+
+    class Scaled(mg.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * settings["k"]
+
+    always_as_eager(Scaled(), lambda: settings.update(k=3.0), np.ones(2))
+
+
+def test_objects_that_come_after_one_another_are_told_apart():
+    class Trainer:
+        def __init__(self, start: float) -> None:
+            self.w = mg.tensor([start], requires_grad=True)
+            self.sgd = mg.optim.SGD([self.w], lr=0.1)
+
+        @mg.replay
+        def step(self, x: Any) -> Any:
+            loss = mg.mean((self.w - x) ** 2)
+            self.sgd.zero_grad()
+            loss.backward()
+            self.sgd.step()
+            return loss
+
+    for start in (1.0, 5.0, 9.0):
+        trainer = Trainer(start)
+        losses = [trainer.step(np.zeros(1)).item() for _ in range(4)]
+        np.testing.assert_allclose(losses, [(start * 0.8**k) ** 2 for k in range(4)])
+        del trainer
+        gc.collect()
+
+
+def test_a_view_is_read_anew_after_a_write():
+    def made():
+        w = mg.tensor([[1.0, 2.0]], requires_grad=True)
+        sgd = mg.optim.SGD([w], lr=0.1)
+
+        def step(x):
+            v = w[0]
+            before = mg.sum(v * 2.0)
+            loss = mg.sum((w - x) ** 2)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            return before, mg.sum(v * 2.0)
+
+        return step
+
+    step, replayed = made(), mg.replay(made())
+    for _ in range(5):
+        for ours, eager in zip(replayed(np.zeros(2)), step(mg.tensor(np.zeros(2))), strict=True):
+            same(ours.data, eager.data)
+
+
+def test_a_gradient_that_is_an_argument():
+    w = mg.tensor(np.zeros((200, 100)), requires_grad=True)
+
+    @mg.replay
+    def step(x):
+        y = w.T + 1.0
+        w.grad = None
+        y.backward(x)
+
+    for k in range(5):
+        x = np.full((100, 200), float(k))
+        step(x)
+        assert w.grad is not None
+        assert w.grad.data[0, 0] == k
+        assert not np.shares_memory(w.grad._array, x)
+
+
+LINEAR: dict[str, Any] = {
+    "sum": lambda x, w: (x @ w).sum(),
+    "mean": lambda x, w: (x @ w).mean(),
+    "rows": lambda x, w: mg.tanh((x @ w).sum(0)).sum(),
+    "columns": lambda x, w: mg.tanh((x @ w).sum(1)).sum(),
+    "transposed": lambda x, w: mg.square((w.T @ x.T).T).sum(),
+    "variance": lambda x, w: mg.square((x @ w).var(0)).sum(),
+    "largest": lambda x, w: (x @ w).max(1).sum(),
+    "joined": lambda x, w: mg.concatenate([x @ w, (x @ w).T.reshape(-1, w.shape[1])]).sum(),
+    "picked": lambda x, w: (x @ w)[:, [0, 0, 1]].sum(),
+}
+
+
+@pytest.mark.parametrize("case", LINEAR)
+@pytest.mark.parametrize("rows", [5, 300])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gradients_of_every_layout(case, rows, dtype):
+    w = mg.tensor(np.random.default_rng(0).normal(size=(7, 3)).astype(dtype), requires_grad=True)
+
+    def step(x):
+        loss = LINEAR[case](x, w)
+        return loss, mg.grad(loss, w)
+
+    replayed = mg.replay(step)
+    for k in range(4):
+        x = np.random.default_rng(k).normal(size=(rows, 7)).astype(dtype)
+        for ours, eager in zip(replayed(x), step(mg.tensor(x)), strict=True):
+            same(ours.data, eager.data)
+
+
+def test_schedules_inside_a_step_move_and_overridden_steps_are_refused():
+    def made(kind):
+        w = mg.tensor([1.0], requires_grad=True)
+        optimizer = kind([w], lr=0.1)
+        schedule = mg.optim.StepLR(optimizer, 1, 0.5)
+
+        def step(x):
+            loss = (w * x).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            return loss
+
+        return w, step
+
+    (a, step), (b, other) = made(mg.optim.SGD), made(mg.optim.SGD)
+    replayed = mg.replay(other)
+    for _ in range(5):
+        step(mg.tensor([1.0]))
+        replayed(np.ones(1))
+        same(a.data, b.data)
+
+    class Warm(mg.optim.SGD):
+        def step(self) -> None:
+            self.groups[0]["lr"] *= 1.1
+            super().step()
+
+    with pytest.raises(NotReplayable, match=r"Warm has a step\(\) of its own"):
+        thrice(mg.replay(made(Warm)[1]), np.ones(1))
+
+
+def test_a_module_that_counts_is_refused():
+    class Counting(mg.nn.Module):
+        steps = 0
+
+        def forward(self, x: Any) -> Any:
+            self.steps += 1
+            return x * 2.0 if self.steps < 5 else x
+
+    with pytest.raises(NotReplayable, match=r"the step changes Counting\.steps"):
+        thrice(mg.replay(Counting()), np.ones(1))
+
+
+def test_smaller_things():
+    sign = mg.replay(lambda x, k: x * np.copysign(2.0, k))
+    assert [sign(np.ones(1), k).item() for k in (0.0, -0.0, 0.0, -0.0, 0.0, -0.0)] == [2.0, -2.0] * 3
+    rng = np.random.default_rng(0)
+
+    @mg.primitive
+    def noisy(x):
+        return x + rng.normal(size=x.shape)
+
+    noise = mg.replay(lambda x: noisy(x) - noisy(x))
+    assert all(noise(np.ones(3)).data.all() for _ in range(4))
+    inside = mg.replay(lambda x: mg.tensor(x, dtype="float32") * 2.0)
+    assert [inside(np.array([k])).item() for k in (1.0, 2.0, 3.0, 4.0)] == [2.0, 4.0, 6.0, 8.0]
+    h = mg.tensor([2.0], requires_grad=True)
+
+    def retained(x):
+        y = (h * x).retain_grad()
+        h.grad = None
+        (y * y).sum().backward()
+        return h.grad
+
+    again = mg.replay(retained)
+    assert [again(np.array([k])).item() for k in (1.0, 2.0, 3.0, 4.0)] == [4.0, 16.0, 36.0, 64.0]
 
 
 # What it looks like ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..noting import noted
 from .optimizers import Array, Optimizer
 
 
@@ -25,6 +26,9 @@ class Schedule:
 
     def step(self) -> None:
         """One unit of time later."""
+        noted(self._advance)
+
+    def _advance(self) -> None:
         self.t += 1
         self._set()
 

@@ -37,6 +37,7 @@ class Bound:
         self._free: dict[int, list[int]] = {}
         self.in_place: dict[Instruction, Value] = {}
         self.allocates: set[Instruction] = set()
+        self._small: dict[Value, Array] = {}
         self._slopes = self._flat_gradients()
         self._lent = {v for v in program.inputs if v.array.nbytes >= LENT and v.array.flags.c_contiguous}
         self._borrowed = [*self._lent, *(v for v, root in self.roots.items() if root in self._lent)]
@@ -68,6 +69,10 @@ class Bound:
             self._arrays[value] = array
         else:
             np.copyto(self._arrays[value], array)
+
+    def is_lent(self, value: Value) -> bool:
+        """Whether a value is an argument's own memory, or a view of it."""
+        return self.roots.get(value, value) in self._lent
 
     def take_back(self) -> None:
         """Forget arguments that were lent, and views of them."""
@@ -130,6 +135,8 @@ class Bound:
             return self._slopes[value]
         a = value.array
         size = max(a.nbytes, 1)
+        if 0 in a.strides and a.size > 1:  # one number seen many times stays so: readers go by the layout, too
+            return np.broadcast_to(self._compact(value), a.shape)
         free = self._free.get(size)
         if free:
             number = free.pop()
@@ -138,6 +145,15 @@ class Bound:
             self._buffers.append(_aligned(size))
         self._memory[value], self._homes[value] = number, f"b{number}"
         return _laid_out(self._buffers[number], a)
+
+    def _compact(self, value: Value) -> Array:
+        """The memory of a value that has strides of 0, without what they repeat."""
+        if value not in self._small:
+            a = value.array
+            shape = [1 if stride == 0 else n for n, stride in zip(a.shape, a.strides, strict=True)]
+            self._small[value] = np.empty(shape, a.dtype)
+            self._homes[value] = "repeated"
+        return self._small[value]
 
     def _bind(self, k: int, instruction: Instruction) -> Run | None:
         made = instruction.outputs
@@ -156,7 +172,7 @@ class Bound:
             else:
                 self._arrays[value] = self._allot(value, k)
         self._release(k, instruction)
-        outs = [self._arrays[value] for value in made]
+        outs = [self._small.get(value, self._arrays[value]) for value in made]
         return self._late(instruction, outs) if late else self._call(instruction, inputs, params, outs)
 
     def _late(self, instruction: Instruction, outs: list[Array] | None) -> Run:
@@ -294,6 +310,12 @@ def _fast(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: t
     return run
 
 
+def _fill(out: Array, result: Any) -> None:
+    if out.shape != np.shape(result):  # what is repeated, once
+        result = result[tuple([slice(0, 1) if n == 1 else slice(None) for n in out.shape])]
+    out[...] = result
+
+
 def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
     """Compute new arrays, and copy them where they belong."""
     function, op = instruction.function, instruction.op
@@ -308,8 +330,8 @@ def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs
         results = function(*inputs, **params)
         if results.__class__ is tuple:
             for out, result in zip(outs, results, strict=True):
-                out[...] = result
+                _fill(out, result)
         elif outs:
-            outs[0][...] = results
+            _fill(outs[0], results)
 
     return run

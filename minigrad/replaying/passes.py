@@ -32,9 +32,14 @@ def without_repeats(program: Program) -> Program:
     """
     first: dict[Any, tuple[Value, ...]] = {}
     same: dict[Value, Value] = {}
+    roots = layout_of(program)
     writes: dict[Any, int] = {}
     kept: list[Instruction] = []
     for instruction in program.instructions:
+        op = instruction.op
+        if op is not None and not op.own:  # a user's function may draw random numbers, or count its calls
+            kept.append(instruction)
+            continue
         if not instruction.pure:
             for leaf in instruction.writes:
                 writes[id(leaf._array)] = writes.get(id(leaf._array), 0) + 1
@@ -46,7 +51,8 @@ def without_repeats(program: Program) -> Program:
                 x = same.get(x, x)
                 if x.kind == "constant":
                     return "constant", x.array.shape, x.array.dtype.str, x.array.tobytes()
-                return x, writes.get(id(x.source._array), 0) if x.kind == "tensor" else 0
+                root = roots.get(x, x)
+                return x, writes.get(id(root.source._array), 0) if root.kind == "tensor" else 0
             if isinstance(x, (tuple, list)):
                 return type(x).__name__, *map(key_of, x)
             if isinstance(x, np.ndarray):

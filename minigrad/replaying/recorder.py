@@ -21,14 +21,15 @@ from ..record import Primitive, Traced, describe, next_number, raw
 from ..writing import refuse_stale
 from .program import Array, Instruction, Program, Value
 
-WHOLE = frozenset(("max", "maximum", "min", "minimum", "prod"))  # their rules look at values
+# rules that look at values, and those whose result has another layout as an array than as a Tensor
+WHOLE = frozenset(("max", "maximum", "mean", "min", "minimum", "prod", "sum"))
 
 
 class NotReplayable(TypeError):
     """What a step does that cannot be recorded once and run again; the message says what and what to do."""
 
 
-Renewal: TypeAlias = Callable[[Traced], tuple[dict[Traced, Traced], list[tuple[Traced, Traced]]]]
+Renewal: TypeAlias = Callable[[Traced, "set[Traced]"], "tuple[dict[Traced, Traced], list[tuple[Traced, Traced]]]"]
 
 
 class Recorder:
@@ -46,13 +47,18 @@ class Recorder:
         self._begin = next_number()
         self._renewal = renewal
         self._replaced: dict[Value, Value] = {}
-        self.modules: dict[Any, None] = {}
+        self.modules: dict[Any, dict[str, Any]] = {}  # with their attributes when they ran first
 
     # values -------------------------------------------------------------------------------------------------
 
     def knows(self, array: Array) -> bool:
         """Whether an array is a value of the program, so that whoever keeps it need not copy it."""
         return id(array) in self._values
+
+    def varies(self, array: Array) -> bool:
+        """Whether an array may hold something else in the next replay."""
+        known = self._values.get(id(array))
+        return known is not None and known.kind != "constant"
 
     def argument(self, array: Array, name: str | None) -> Value:
         """A new input of the program."""
@@ -99,6 +105,8 @@ class Recorder:
 
     def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], saved: Any) -> None:
         """A primitive gave `out`."""
+        if saved is None and any(out._array is raw(x) for x in inputs):  # the value that it was given: nothing to do
+            return
         results = (out._array, *(saved or ()))
         line = getattr(out, "_line", None)
         self._write_down("op", op.name, op.kernel, inputs, params, results, op=op, line=line)
@@ -115,6 +123,12 @@ class Recorder:
 
     def updated(self, optimizer: Any) -> None:
         """An optimizer is about to take a step along the gradients as they stand."""
+        kind = type(optimizer)
+        if not kind.step.__module__.startswith(f"{__package__.partition('.')[0]}."):
+            raise NotReplayable(
+                f"{kind.__name__} has a step() of its own, whose Python a replay would not run; change rates between "
+                "the calls of the step, or override the optimizer's _update"
+            )
         params = [p for group in optimizer.groups for p in group["params"]]
         given = [p for p in params if p.grad is not None]
         slopes = []
@@ -137,7 +151,7 @@ class Recorder:
     def saw(self, module: Any) -> None:
         """A module ran: what it holds is watched between replays."""
         vars(module).setdefault("training", module.training)  # so that train() and eval() add no attribute
-        self.modules[module] = None
+        self.modules.setdefault(module, dict(vars(module)))
 
     def cleared(self, leaf: Traced) -> None:
         """The gradient of a leaf was set to None, or to something else."""
@@ -176,7 +190,7 @@ class Recorder:
                 start = astype(gradient, dtype=y._array.dtype)
         renewed: dict[Traced, Traced] = {}
         if self._renewal is not None:
-            renewed, pairs = self._renewal(y)
+            renewed, pairs = self._renewal(y, set(keep))
             y = renewed.get(y, y)
             self._replaced.update({self._value(old): self._value(new) for old, new in pairs})
         order = consumers_first(y)
@@ -247,9 +261,18 @@ class Recorder:
     def finish(self, returned: Any) -> Program:
         """The program of what was recorded, and of what the step returned and left behind."""
         left = {leaf: leaf.grad for leaf in self._touched}  # type: ignore[attr-defined]
-        gradients = {leaf: self._value(grad) for leaf, grad in left.items() if grad is not None}
+        gradients = {leaf: self._value(grad) for leaf, grad in left.items() if grad is not None and leaf.op is None}
         template = self._value_of_result(returned)
-        return Program(self.instructions, self.inputs, template, gradients, self._emptied, self._replaced)
+        emptied = {leaf for leaf in self._emptied if leaf.op is None}
+        return Program(self.instructions, self.inputs, template, gradients, emptied, self._replaced)
+
+    def changed(self) -> str:
+        """An attribute of a module that changed while the step ran, in words; empty if there is none."""
+        for module, before in self.modules.items():
+            for name, value in vars(module).items():
+                if name not in before or before[name] is not value:
+                    return f"{type(module).__name__}.{name}"
+        return ""
 
     def settle(self) -> None:
         """Gradients left behind become arrays of their own, as after any backward()."""

@@ -20,6 +20,7 @@ from .program import Array, Program, difference, substitute
 from .recorder import NotReplayable, Recorder
 from .surroundings import ids, items, surroundings
 
+SMALL = 1 << 12  # bytes up to which arrays around a step are compared before each replay: they may be written to
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
 PASSES = {
     "fusion": with_fusions,
@@ -75,6 +76,7 @@ class Replayed:
         self._step, self._copy, self._fuse = step, copy, chosen(fuse)
         self._entries: dict[Any, Entry] = {}
         self._modules: dict[Any, None] = {}
+        self._refusal: str | None = None
         self.replays = self.recordings = 0
         self._last: Entry | None = None
         self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
@@ -85,6 +87,8 @@ class Replayed:
         context = current.context
         if context.recorder is not None or context.watch is not None:  # part of a larger recording; or looked at
             return self._step(*args, **named)
+        if self._refusal is not None:
+            raise NotReplayable(self._refusal)
         kind = (_signature(args, named), context.recording, context.frozen, threading.get_ident())
         key = (*kind, self._modes())
         entry = self._entries.get(key)
@@ -96,8 +100,12 @@ class Replayed:
         before = self._entries.pop(key, None)
         entry = Entry(self._step, self._fuse, before) if before is None or before.ready else before
         self.recordings += 1
-        result, modules = entry.record(args, named)
-        self._modules |= modules
+        try:
+            result, modules = entry.record(args, named)
+        except NotReplayable as error:
+            self._refusal = f"{error} (found in an earlier call; this one did nothing)"
+            raise
+        self._modules |= dict.fromkeys(modules)
         self._entries[(*kind, self._modes())] = self._last = entry
         while len(self._entries) > MOST:
             self._entries.pop(next(iter(self._entries)))
@@ -165,7 +173,7 @@ class Entry:
     def ready(self) -> bool:
         return self.bound is not None
 
-    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[Any, None]]:
+    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[Any, Any]]:
         """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
         if self.stale >= MOST:
             raise NotReplayable(
@@ -198,18 +206,23 @@ class Entry:
                     f"two runs of {getattr(self.step, '__name__', 'the step')} were not the same program: {different}. "
                     "What Python computes is computed once, at recording; pass what changes as an argument, an array"
                 )
-            self._bind(program, recorder)
+            changed = recorder.changed()
+            if changed:
+                raise NotReplayable(f"the step changes {changed}, which a replay would not do; keep it in a Tensor")
+            self._bind(program, recorder, args, named)
             self.first = None
         return _owned(returned), recorder.modules
 
-    def _bind(self, program: Program, recorder: Recorder) -> None:
+    def _bind(self, program: Program, recorder: Recorder, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         self.stages = {"recorded": program}
         for name, change in PASSES.items():
             program = self.stages[name] = change(program)
         self.bound = Bound(program)
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
-        self._watched = [(what, held, ids(held), items(held)) for what, held in surroundings(self.step, recorder)]
-        self._gradients = [(leaf, self.bound.array_of(value)) for leaf, value in program.gradients.items()]
+        found = surroundings(self.step, recorder, args, named)
+        self._watched = [(what, held, ids(held), items(held)) for what, held in found]
+        self._arrays = {id(a): (a, a.copy()) for _, _, _, held in self._watched for a in held if _small_array(a)}
+        self._gradients = list(program.gradients.items())
         self._touched = list(program.emptied)
 
     def holds(self) -> bool:
@@ -221,6 +234,10 @@ class Entry:
         for what, holder, before, _ in self._watched:
             if ids(holder) != before:
                 self.changed = what
+                return False
+        for array, before in self._arrays.values():
+            if not np.array_equal(array, before, equal_nan=array.dtype.kind == "f"):
+                self.changed = f"an array of shape {array.shape} that it uses"
                 return False
         return True
 
@@ -243,8 +260,9 @@ class Entry:
                 bound.give(next(inputs), x._array)
         try:
             bound.run()
-            for leaf, array in self._gradients:
-                leaf._grad = array  # looked at, it becomes a Tensor of its own
+            for leaf, value in self._gradients:  # looked at, it becomes a Tensor of its own
+                array = bound.array_of(value)
+                leaf._grad = array.copy() if bound.is_lent(value) else array
             return substitute(bound.program.template, lambda v: _result(bound.array_of(v), copy))
         except BaseException:
             for leaf, _ in self._gradients:
@@ -281,6 +299,10 @@ def _flat(args: tuple[Any, ...], named: dict[str, Any]) -> Iterator[tuple[str, A
     yield from named.items()
 
 
+def _small_array(x: Any) -> bool:
+    return x.__class__ is np.ndarray and x.nbytes <= SMALL
+
+
 def _is_array(x: Any) -> bool:
     return isinstance(x, (Traced, np.ndarray))
 
@@ -289,7 +311,7 @@ def _copied(x: Any) -> Array:
     """An argument's values in an array of the step's own, axes in the order that they have."""
     if isinstance(x, Traced):
         if x._needs:
-            raise NotReplayable(
+            raise TypeError(
                 f"an argument of a replayed step is data, but {describe(x)} requires a gradient; let the step use it "
                 "from around it, as it does with parameters"
             )
@@ -307,12 +329,29 @@ def _kind(x: Any) -> Any:
     if isinstance(x, Traced):
         x = x._array
     if x.__class__ is np.ndarray:
-        return x.shape, x.dtype, x.flags.c_contiguous
-    if x is None or isinstance(x, (bool, int, float, str)):
+        return x.shape, x.dtype, x.flags.c_contiguous or x.strides
+    if x is None or isinstance(x, (bool, int, str)):
         return type(x), x
+    if isinstance(x, float):
+        return float, repr(x)  # 0.0 is not -0.0
     if isinstance(x, (list, tuple, dict, np.generic, np.ndarray)):
         raise TypeError(
             f"a replayed step takes arrays, Tensors, numbers and texts, got {type(x).__name__}; "
             "pass arrays one by one, and numbers that change as arrays of shape ()"
         )
-    return type(x), id(x)
+    return _Same(x)
+
+
+class _Same:
+    """An object as part of a key: equal to itself alone, and alive for as long as the key is."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.x is other.x
+
+    def __hash__(self) -> int:
+        return id(self.x)

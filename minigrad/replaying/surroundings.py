@@ -1,63 +1,100 @@
-"""What stands around a step and may be replaced between calls: modules' attributes, variables, globals.
+"""What stands around a step and may be replaced between calls: modules' attributes, variables, objects, globals.
 
-A recording names tensors and numbers that it found there. Before each replay the identities of all of it are compared
-with those at recording: what was replaced makes the step be recorded anew.
+A recording names tensors, arrays and numbers that it found there. Before each replay the identities of all of it are
+compared with those at recording: what was replaced makes the step be recorded anew. Looked into are the functions that
+the step can reach by name, the attributes of objects, and lists and dicts, DEPTH steps deep; not the insides of
+minigrad and NumPy.
 """
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..record import Traced
 from .recorder import Recorder
 
-
-def surroundings(step: Any, recorder: Recorder) -> Iterator[tuple[str, Any]]:
-    """(in words, what holds it) for everything that may be replaced between calls."""
-    for module in recorder.modules:
-        name = type(module).__name__
-        yield f"an attribute of {name}", vars(module)
-        for attribute, value in vars(module).items():
-            if isinstance(value, (list, dict)):
-                yield f"{name}.{attribute}", value
-    for function in _functions(step):
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            yield f"the variable {name}", cell
-        names = [name for name in function.__code__.co_names if name in function.__globals__]
-        if names and not function.__module__.startswith(_HOME):
-            yield "a global variable", _Globals(function.__globals__, names)
+DEPTH = 4  # step -> object -> its attribute -> a dict in it
+_OWN = __name__.partition(".")[0]
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.ndarray, np.dtype, type, Traced)
 
 
-def _functions(step: Any) -> list[types.FunctionType]:
-    """The step's function, and those that it can reach by name: around it, in its module, or held by its object."""
-    found: dict[types.FunctionType, None] = {}
-    stack = [step, *vars(getattr(step, "__self__", types.SimpleNamespace())).values()]
-    while stack:
-        function = stack.pop()
-        function = getattr(function, "__func__", function)
-        if not isinstance(function, types.FunctionType) or function in found:
-            continue
-        found[function] = None
-        if not function.__module__.startswith(_HOME):
-            stack += [value for cell in function.__closure__ or () for value in items(cell)]
-            stack += [function.__globals__.get(name) for name in function.__code__.co_names]
-    return list(found)
-
-
-_HOME = __name__.partition(".")[0] + "."
-
-
-class _Globals(NamedTuple):
-    """Some of the variables of a module."""
+class Names(NamedTuple):
+    """Some of the variables of a Python module."""
 
     space: dict[str, Any]
     names: list[str]
 
 
+def surroundings(
+    step: Any, recorder: Recorder, args: tuple[Any, ...], named: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """(in words, what holds it) for everything that may be replaced between calls."""
+    seen: dict[int, Any] = {}
+    stack: list[tuple[str, Any, int]] = [("the step", step, 0)]
+    stack += [("an argument", x, 1) for x in (*args, *named.values())]
+    for module in recorder.modules:
+        name = type(module).__name__
+        seen[id(module)] = module
+        yield f"an attribute of {name}", vars(module)
+        stack += [(f"{name}.{key}", value, 1) for key, value in vars(module).items()]
+        stack.append((f"{name}.forward", type(module).forward, 0))
+    while stack:
+        what, x, depth = stack.pop()
+        if depth > DEPTH or id(x) in seen or isinstance(x, _PLAIN):
+            continue
+        seen[id(x)] = x
+        for words, holder in _holders(what, x):
+            if items(holder):
+                yield words, holder
+            stack += [(words, value, depth + 1) for value in items(holder)]
+
+
+def _holders(what: str, x: Any) -> Iterator[tuple[str, Any]]:
+    """What holds the parts of one object, if they are anybody's business."""
+    if isinstance(x, types.MethodType):
+        yield f"{what}'s object", [x.__self__, x.__func__]
+    elif isinstance(x, functools.partial):
+        yield what, [x.func, *x.args, *x.keywords.values()]
+    elif isinstance(x, types.FunctionType):
+        if not _ours(x.__module__):
+            for name, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
+                yield f"the variable {name}", cell
+            yield "a global variable", Names(x.__globals__, [n for n in x.__code__.co_names if n in x.__globals__])
+            yield f"a default of {x.__name__}", list(x.__defaults__ or ())
+    elif isinstance(x, types.ModuleType):
+        if not _ours(x.__name__):  # settings in a file of their own: numbers and the like, not all that it imports
+            yield (
+                f"the module {x.__name__}",
+                Names(vars(x), [n for n, v in vars(x).items() if n.isupper() or _number(v)]),
+            )
+    elif isinstance(x, (list, tuple, dict, set, frozenset)):
+        if len(x) <= 1000:
+            yield what, x
+    elif not _ours(type(x).__module__):
+        yield f"an attribute of {type(x).__name__}", vars(x) if hasattr(x, "__dict__") else []
+        yield (
+            f"a method of {type(x).__name__}",
+            [f for f in vars(type(x)).values() if isinstance(f, types.FunctionType)],
+        )
+
+
+def _number(x: Any) -> bool:
+    return isinstance(x, (bool, int, float))
+
+
+def _ours(module: str | None) -> bool:
+    """Whether a module belongs to minigrad or to what it stands on: nobody changes it between two calls."""
+    return (module or "").partition(".")[0] in (_OWN, "numpy", "builtins")
+
+
 def items(holder: Any) -> list[Any]:
     """What a holder holds; to be kept, so that no identity is given out again."""
-    if isinstance(holder, _Globals):
+    if isinstance(holder, Names):
         return [holder.space.get(name) for name in holder.names]
     if isinstance(holder, types.CellType):
         try:
