@@ -40,9 +40,10 @@ def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool
 
     The first two calls run the step as it is and record it; the recordings must say the same. Later calls give the
     same bits as the step itself (with fuse=, to rounding). Running statistics, dropout, learning rates that a
-    schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a parameter
-    or a module that was replaced, a changed variable around the step: recorded anew. What is returned has no graph.
-    The `.grad` that a step leaves is there too.
+    schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a parameter,
+    a module, a variable or an attribute around the step that was replaced: recorded anew (docs/replay.md says how far
+    that reaches). Inside the step arguments are Tensors. What is returned has no graph. The `.grad` that a step leaves
+    is there too.
 
     NotReplayable (a TypeError) for what cannot be recorded: Python that looks at values (`if loss < 1`, `.item()`),
     gradients carried from one call to the next, create_graph=True, constants that differ between the two recordings.
