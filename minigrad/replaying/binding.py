@@ -15,6 +15,7 @@ import numpy as np
 
 from ..fast.into import elementwise, into
 from ..record import Traced
+from ..sums import count, kept, number
 from .passes import layout_of
 from .program import Array, Instruction, Program, Value, substitute, values_in
 
@@ -220,6 +221,8 @@ class Bound:
             run = into(instruction.name, inputs, params, outs[0])
             if run is not None:
                 return run
+        if instruction.name in ("sum backward", "mean backward") and op is not None and op.own:
+            return _spread(instruction.name, inputs[0], inputs[2].shape, params["axis"], outs[0])
         if op is not None and op.fast is not None and op.fast_for is op.joint:
             fast, slow = _fast(instruction, inputs, params, tuple(outs)), _copying(instruction, inputs, params, outs)
 
@@ -306,6 +309,19 @@ def _fast(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: t
 
         def run() -> Any:
             return fast.backward(g, out, saved, *given, into=wanted, **params)
+
+    return run
+
+
+def _spread(name: str, g: Array, shape: tuple[int, ...], axis: Any, out: Array) -> Run:
+    """The rules of sum and mean, written where they are wanted: every element gets its result's g (over the count)."""
+
+    def run() -> None:
+        wide = g.reshape(kept(shape, axis))
+        if name == "sum backward":
+            np.copyto(out, wide)
+        else:
+            np.divide(wide, number(count(shape, axis), g.dtype), out)
 
     return run
 
