@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import types
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ..record import Traced
 from .recorder import Recorder
 
 DEPTH = 4  # step -> object -> its attribute -> a dict in it
+MOST = 200  # holders that are watched: the nearest ones, for a step can reach half of what is imported
 _OWN = __name__.partition(".")[0]
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.ndarray, np.dtype, type, Traced)
 
@@ -35,23 +37,25 @@ def surroundings(
 ) -> Iterator[tuple[str, Any]]:
     """(in words, what holds it) for everything that may be replaced between calls."""
     seen: dict[int, Any] = {}
-    stack: list[tuple[str, Any, int]] = [("the step", step, 0)]
-    stack += [("an argument", x, 1) for x in (*args, *named.values())]
+    queue: deque[tuple[str, Any, int]] = deque([("the step", step, 0)])
+    queue += [("an argument", x, 1) for x in (*args, *named.values())]
+    watched = 0
     for module in recorder.modules:
         name = type(module).__name__
         seen[id(module)] = module
         yield f"an attribute of {name}", vars(module)
-        stack += [(f"{name}.{key}", value, 1) for key, value in vars(module).items()]
-        stack.append((f"{name}.forward", type(module).forward, 0))
-    while stack:
-        what, x, depth = stack.pop()
+        queue += [(f"{name}.{key}", value, 1) for key, value in vars(module).items()]
+        queue.append((f"{name}.forward", type(module).forward, 0))
+    while queue and watched < MOST:
+        what, x, depth = queue.popleft()
         if depth > DEPTH or id(x) in seen or isinstance(x, _PLAIN):
             continue
         seen[id(x)] = x
         for words, holder in _holders(what, x):
             if items(holder):
                 yield words, holder
-            stack += [(words, value, depth + 1) for value in items(holder)]
+                watched += 1
+            queue += [(words, value, depth + 1) for value in items(holder)]
 
 
 def _holders(what: str, x: Any) -> Iterator[tuple[str, Any]]:
