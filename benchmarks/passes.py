@@ -14,9 +14,6 @@ import argparse
 import cProfile
 import io
 import pstats
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,18 +21,9 @@ import numpy as np
 import minigrad as mg
 from minigrad.fast.fused import BatchNorm
 
+from .drawing import median
 from .peers import ours
 from .peers.cases import EPS, Case, norm_inputs
-
-
-def median(run: Callable[[], Any], repeats: int) -> float:
-    """Seconds of one call."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from .surroundings import ids, items, surroundings
 
 SMALL = 1 << 12  # bytes up to which arrays around a step are compared before each replay: they may be written to
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
+TRIES = 16  # recordings in a row that were hardly ever replayed, after which the step is refused
 PASSES = {
     "fusion": with_fusions,
     "dead code": without_dead_code,
@@ -164,7 +165,7 @@ class Entry:
         self.step, self.fuse = step, fuse
         self.runs = 0
         # how often it was recorded in a row for hardly anything, and what had changed
-        self.stale: int = before.stale + 1 if before is not None and before.runs < MOST else 0
+        self.stale: int = before.stale + 1 if before is not None and before.runs < TRIES else 0
         self.changed: str = before.changed if before is not None else ""
         self.first: Program | None = None
         self.bound: Bound | None = None
@@ -176,9 +177,9 @@ class Entry:
 
     def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[Any, Any]]:
         """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
-        if self.stale >= MOST:
+        if self.stale >= TRIES:
             raise NotReplayable(
-                f"{getattr(self.step, '__name__', 'the step')} was recorded anew {MOST} times because {self.changed} "
+                f"{getattr(self.step, '__name__', 'the step')} was recorded anew {TRIES} times because {self.changed} "
                 "changes; pass what changes as an array, or keep it out of the step"
             )
         recorder = Recorder(rewriter(self.fuse))
