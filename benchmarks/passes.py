@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--calls", action="store_true", help="profile the calls around the kernels instead")
     parser.add_argument("--repeats", type=int, default=25)
     args = parser.parse_args(argv)
+    if min(args.rows, args.columns, args.repeats) < 1:
+        parser.error("rows, columns and --repeats must be at least 1")
+    if not args.calls and mg.kernels()["batch_norm"] == "reference":
+        parser.error("MINIGRAD_KERNELS=reference has no kernels whose passes could be timed; --calls profiles it")
     case = Case("fused", args.dtype, (args.rows, args.columns))
     print(f"{case.name}, kernels: {mg.kernels()['batch_norm']}")
     if args.calls:

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+import minigrad as mg
+from benchmarks import passes
 from benchmarks.peers import by_hand, ours
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.cases import NETS, Case, bound, error, reference
@@ -29,6 +31,19 @@ def test_the_first_losses_of_a_network_agree(net):
     assert step is not None
     for one, two in zip(by_hand.losses(by_hand.build(case)), by_hand.losses(step), strict=True):
         assert abs(one - two) <= 1e-9 * abs(one)
+
+
+def test_passes_are_timed_and_wrong_sizes_refused(capsys):
+    with pytest.raises(SystemExit):
+        passes.main(["0", "3"])
+    assert "rows, columns and --repeats must be at least 1" in capsys.readouterr().err
+    if mg.kernels()["batch_norm"] == "reference":
+        with pytest.raises(SystemExit):
+            passes.main(["7", "3"])
+    else:
+        assert passes.main(["7", "3", "--repeats", "1"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines[1:]] == ["forward", "backward", "copy"]
 
 
 def test_a_wrong_result_is_noticed():
