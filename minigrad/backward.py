@@ -271,7 +271,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any
     >>> unbroadcast(np.ones((2, 3)), (1, 3))
     array([[2., 2., 2.]])
     """
-    axes = _stretched(g.shape, shape)
+    axes = stretched(g.shape, shape)
     if axes is None:
         raise ValueError(f"the rule of {who} returned a gradient of shape {g.shape} for an input of shape {shape}")
     if not axes:
@@ -281,7 +281,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any
 
 
 @functools.lru_cache(maxsize=1024)
-def _stretched(wide: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def stretched(wide: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The axes of `wide` along which an array of `shape` was stretched; None if it cannot have been."""
     lead = len(wide) - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, wide[lead:], strict=True)):

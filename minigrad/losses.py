@@ -13,6 +13,7 @@ import numpy as np
 from .calling import primitive
 from .context import scope
 from .fast.fused import SoftmaxCrossEntropy
+from .fast.fused_losses import SigmoidCrossEntropy
 from .functional import floats, log_softmax
 from .noting import noted
 from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
@@ -132,11 +133,16 @@ def nll_loss(log_probabilities: Any, labels: Any, *, reduction: str = "mean") ->
 # Two classes
 
 
+def _slope(z: Array, t: Array) -> tuple[Array]:
+    return ((1.0 - t) * sigmoid(z) - t * sigmoid(-z),)
+
+
 @primitive(
+    save=_slope,
     formula="-t*log(sigmoid(z)) - (1 - t)*log(sigmoid(-z))",
     local=("g * ((1 - t)*sigmoid(z) - t*sigmoid(-z))", "-g*z"),
 )
-def sigmoid_cross_entropy(z: Array, t: Array, /) -> Array:
+def sigmoid_cross_entropy(z: Array, t: Array, /, *, saved: Any) -> Array:
     """-t log s - (1 - t) log(1 - s) with s = sigmoid(z), each element for itself, as one node. z, t: one shape.
 
         log(1 + exp(z)) - t z = z ([z > 0] - t) + log(1 + exp(-|z|))
@@ -148,10 +154,13 @@ def sigmoid_cross_entropy(z: Array, t: Array, /) -> Array:
     return z * (np.greater(z, 0) - t) + np.log1p(np.exp(-np.abs(z)))
 
 
-sigmoid_cross_entropy.defvjp(
-    lambda g, out, z, t: g * ((1.0 - t) * sigmoid(z) - t * sigmoid(-z)),
-    lambda g, out, z, t: -g * z,
-)
+def _sigmoid_cross_entropy_rule(g: Array, out: Array, saved: Any, z: Array, t: Array) -> tuple[Array, Array]:
+    (slope,) = saved
+    return g * slope, -(g * z)
+
+
+sigmoid_cross_entropy.defvjp_joint(_sigmoid_cross_entropy_rule)
+sigmoid_cross_entropy.op.accelerate(SigmoidCrossEntropy)
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:

@@ -64,8 +64,7 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     NumPy adds the rows of a matrix one after the other, so float32 column sums are off by eps * rows. Adding blocks
     of rows, and the blocks in float64, costs nothing and leaves the rounding of one block.
     """
-    long = x.ndim > 1 and len(x) >= 2 * BLOCK and x.itemsize < 8 and x.dtype.kind == "f"
-    if not long or axes_of(axis, x.ndim) != (0,):
+    if not _long(x) or axes_of(axis, x.ndim) != (0,):
         return _add(x, axis, dtype, None, keepdims)
     if x.size == len(x):  # one column: NumPy sums in pairs along it, which keeps the digits by itself
         found = np.asarray(_add(x.reshape(-1), 0, dtype)).reshape(x.shape[1:])
@@ -74,6 +73,17 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     blocks = _add(x[:whole].reshape(-1, BLOCK, *x.shape[1:]), axis=1)
     found = (_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)
     return found[None] if keepdims else found
+
+
+def _long(x: Array) -> bool:
+    return bool(x.ndim > 1 and len(x) >= 2 * BLOCK and x.itemsize < 8 and x.dtype.kind == "f")
+
+
+def total_into(x: Array, axis: Axis, out: Array) -> Callable[[], Any] | None:
+    """A call that writes total(x, axis, keepdims=True) to `out`, of the dtype of x; None where that takes several."""
+    if not _long(x) or axes_of(axis, x.ndim) != (0,):
+        return functools.partial(_add, x, axis, None, out, True)
+    return functools.partial(_add, x.reshape(-1), 0, None, out.reshape(())) if x.size == len(x) else None
 
 
 def in_blocks(x: Array) -> bool:

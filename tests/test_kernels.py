@@ -385,7 +385,7 @@ def test_the_environment_chooses(choice):
     code = "import sys, numpy, minigrad as mg; mg.batch_norm(numpy.ones((3, 2)));"
     code += "print(mg.kernels(), 'numba' in sys.modules)"
     out, err = run(code, choice)
-    plain = {"adam", "batch_norm", "masked", "softmax_cross_entropy"}
+    plain = {"adam", "batch_norm", "masked", "sigmoid_cross_entropy", "softmax_cross_entropy"}
     told = {name: choice if name in plain else "reference" for name in mg.kernels()}
     assert out == f"{told} False", err
 

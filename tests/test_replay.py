@@ -802,6 +802,59 @@ def test_fit_replayed_is_fit():
         same(array, b.state_dict()[name])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("shape", [(300, 1), (300, 3), (5, 1), (300, 1, 1), (200,), (0, 2), (4, 200)], ids=str)
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, -1)], ids=str)
+def test_sums_means_and_what_was_stretched_are_replayed(dtype, shape, axis):
+    """Long columns, short ones, one or none: each has its own way of being summed, and of being written."""
+    if axis == (0, -1) and len(shape) == 1:
+        axis = (0,)
+    rng = np.random.default_rng(0)
+
+    def step(x):
+        bias = mg.tensor(np.ones(shape[-1:], dtype), requires_grad=True)
+        y = x * 2.0 + bias
+        parts = [mg.mean(y, axis=axis), mg.sum(y, axis=axis, keepdims=True), mg.mean(y, axis=axis, keepdims=True)]
+        total = sum((mg.sum(mg.square(part)) for part in parts), start=mg.tensor(np.zeros((), dtype)))
+        return *parts, mg.grad(total, bias)
+
+    again = mg.replay(step)
+    with np.errstate(all="ignore"):
+        for _ in range(4):
+            x = rng.normal(size=shape).astype(dtype)
+            for one, other in zip(again(x), step(mg.tensor(x)), strict=True):
+                same(one.data, other.data)
+    assert again.replays == 2
+
+
+def test_a_column_times_a_row_is_replayed_with_its_signs():
+    rows = mg.tensor([[0.0, -1.0, 2.0]], requires_grad=True)
+
+    def step(x):
+        y = x @ rows
+        return y, *mg.grad(y, [rows], y)
+
+    again = mg.replay(step)
+    for x in (np.array([[1.0], [-1.0]]), np.array([[2.0], [3.0]]), np.array([[-0.0], [np.inf]])):
+        with np.errstate(invalid="ignore"):
+            for one, other in zip(again(x), step(mg.tensor(x)), strict=True):
+                same(one.data, other.data)
+
+
+def test_a_primitive_of_ones_own_is_not_taken_for_the_one_of_that_name():
+    @mg.primitive
+    def exp(x):
+        return x * 3.0
+
+    exp.defvjp(lambda g, out, x: g * 3.0)
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    again = mg.replay(lambda x: (exp(w * x), *mg.grad(exp(w * x), [w], x)))
+    for _ in range(3):
+        y, d = again(np.array([1.0, -1.0]))
+    same(y.data, [3.0, -6.0])
+    same(d.data, [3.0, 3.0])
+
+
 def test_fit_replayed_resumes_with_the_same_bytes(tmp_path):
     whole, _ = fitted(True)
     fitted(True, checkpoint=tmp_path / "run.npz", epochs=2)

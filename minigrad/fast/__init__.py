@@ -39,6 +39,7 @@ COMPUTATIONS = {  # what has a kernel, and of which kinds
     "layer_norm": ("numba",),
     "masked": ("numpy", "numba"),
     "running_statistics": ("numba",),
+    "sigmoid_cross_entropy": ("numpy", "numba"),
     "softmax_cross_entropy": ("numpy",),
 }
 
@@ -56,8 +57,8 @@ def kernel(name: str) -> Any:
 def kernels() -> dict[str, str]:
     """What runs for each computation that has a kernel: "reference", "numpy" or "numba".
 
-    >>> sorted(kernels())
-    ['adam', 'batch_norm', 'layer_norm', 'masked', 'running_statistics', 'softmax_cross_entropy']
+    >>> print(*sorted(kernels()))
+    adam batch_norm layer_norm masked running_statistics sigmoid_cross_entropy softmax_cross_entropy
     """
     choice = chosen()
     # who wants compiled kernels wants NumPy's where there are no others

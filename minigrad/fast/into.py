@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import select
+from .product import product
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
@@ -67,7 +68,7 @@ def _relu(x: Array, out: Array) -> Run:
 
 
 def _matmul(x: Array, y: Array, out: Array) -> Run | None:
-    return partial(np.matmul, x, y, out) if out.flags.c_contiguous else None
+    return partial(product(x, y), x, y, out) if out.flags.c_contiguous else None
 
 
 def _where(condition: Any, x: Any, y: Any, out: Array) -> Run | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..calling import primitive
+from ..fast.product import product
 from ..record import Array
 from .shape import broadcast_to, expand_dims, reshape, swapaxes
 
@@ -12,7 +13,7 @@ from .shape import broadcast_to, expand_dims, reshape, swapaxes
 @primitive(formula="x @ y", local=("g @ y.T", "x.T @ g"))
 def matmul(x: Array, y: Array, /) -> Array:
     """Matrix product over the last axis of x and the second to last of y; 1-D and batched as in NumPy."""
-    return np.matmul(x, y)
+    return product(x, y)(x, y)
 
 
 def _as_matrix(g: Array, x_ndim: int, y_ndim: int) -> Array:
@@ -23,8 +24,6 @@ def _as_matrix(g: Array, x_ndim: int, y_ndim: int) -> Array:
 
 
 def _matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
-    if x.ndim == y.ndim == 2 and y.shape[1] == 1:
-        return g * swapaxes(y, 0, 1)  # the same products; as a matrix product of one term each it is slow
     columns = expand_dims(y, 1) if y.ndim == 1 else y
     d = _as_matrix(g, x.ndim, y.ndim) @ swapaxes(columns, -1, -2)
     return reshape(d, (*d.shape[:-2], d.shape[-1])) if x.ndim == 1 else d

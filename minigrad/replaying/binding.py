@@ -8,20 +8,19 @@ can write into an array, none is allocated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ..fast.into import elementwise, into
+from ..fast.into import elementwise
 from ..record import Traced
-from ..sums import count, kept, number
+from .calls import Run, copying, direct, fast
 from .passes import layout_of
 from .program import Array, Instruction, Program, Value, substitute, values_in
 
 _LINE = 64  # bytes of a cache line: where buffers begin
 LENT = 1 << 16  # bytes from which an argument is read where it is: to copy it would cost more than to bind calls anew
-Run = Callable[[], Any]
 
 
 class Bound:
@@ -217,23 +216,21 @@ class Bound:
         if instruction.kind == "update":
             return self._update(instruction)
         op = instruction.op
-        if instruction.kind == "op" and op is not None and op.save is None:
-            run = into(instruction.name, inputs, params, outs[0])
-            if run is not None:
-                return run
-        if instruction.name in ("sum backward", "mean backward") and op is not None and op.own:
-            return _spread(instruction.name, inputs[0], inputs[2].shape, params["axis"], outs[0])
-        if op is not None and op.fast is not None and op.fast_for is op.joint:
-            fast, slow = _fast(instruction, inputs, params, tuple(outs)), _copying(instruction, inputs, params, outs)
-
-            def run() -> None:
-                if fast() is None:  # the kernel does not take these, or none was chosen
-                    self.allocates.add(instruction)
-                    slow()
-
+        run = direct(instruction, inputs, params, outs)
+        if run is not None:
             return run
+        copy = copying(instruction, inputs, params, outs)
+        if op is not None and op.fast is not None and op.fast_for is op.joint:
+            kernel = fast(instruction, inputs, params, tuple(outs))
+
+            def run_kernel() -> None:
+                if kernel() is None:  # it does not take these, or none was chosen
+                    self.allocates.add(instruction)
+                    copy()
+
+            return run_kernel
         self.allocates.add(instruction)
-        return _copying(instruction, inputs, params, outs)
+        return copy
 
     def _update(self, instruction: Instruction) -> Run:
         optimizer = instruction.function
@@ -290,64 +287,3 @@ def _laid_out(buffer: Array, like: Array) -> Array:
     order = sorted(range(like.ndim), key=lambda k: (-like.strides[k], k))
     flat = np.ndarray([like.shape[k] for k in order], like.dtype, buffer)
     return flat.transpose(np.argsort(order)) if like.ndim else flat
-
-
-def _fast(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: tuple[Array, ...]) -> Run:
-    """The kernel that stands for a primitive or for its rule; it gives None where it does not take these arrays."""
-    fast = instruction.op.fast  # type: ignore[union-attr]
-    if instruction.kind == "op":
-
-        def run() -> Any:
-            return fast.forward(*inputs, into=outs, **params)
-
-    else:
-        pull = instruction.function
-        g, out, *rest = inputs
-        saved, given = tuple(rest[: pull.saved]), tuple(rest[pull.saved :])
-        places = dict(zip(pull.given, outs, strict=True))
-        wanted = tuple([places.get(k) for k in range(len(given))])
-
-        def run() -> Any:
-            return fast.backward(g, out, saved, *given, into=wanted, **params)
-
-    return run
-
-
-def _spread(name: str, g: Array, shape: tuple[int, ...], axis: Any, out: Array) -> Run:
-    """The rules of sum and mean, written where they are wanted: every element gets its result's g (over the count)."""
-
-    def run() -> None:
-        wide = g.reshape(kept(shape, axis))
-        if name == "sum backward":
-            np.copyto(out, wide)
-        else:
-            np.divide(wide, number(count(shape, axis), g.dtype), out)
-
-    return run
-
-
-def _fill(out: Array, result: Any) -> None:
-    if out.shape != np.shape(result):  # what is repeated, once
-        result = result[tuple([slice(0, 1) if n == 1 else slice(None) for n in out.shape])]
-    out[...] = result
-
-
-def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
-    """Compute new arrays, and copy them where they belong."""
-    function, op = instruction.function, instruction.op
-    if instruction.kind == "op" and op is not None and op.save is not None:
-        save, kernel = op.save, op.kernel
-
-        def function(*inputs: Any, **params: Any) -> tuple[Any, ...]:
-            saved = save(*inputs, **params)
-            return kernel(*inputs, saved=saved, **params), *saved
-
-    def run() -> None:
-        results = function(*inputs, **params)
-        if results.__class__ is tuple:
-            for out, result in zip(outs, results, strict=True):
-                _fill(out, result)
-        elif outs:
-            _fill(outs[0], results)
-
-    return run

@@ -14,3 +14,4 @@ from .batch_norm import batch_norm as batch_norm
 from .batch_norm import running_statistics as running_statistics
 from .layer_norm import layer_norm as layer_norm
 from .masked import masked as masked
+from .sigmoid_cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
