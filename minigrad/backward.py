@@ -385,7 +385,7 @@ def cotangent_for(y: Any, gradient: Any) -> Any:
             raise ValueError(
                 f"a gradient of {describe(y)} needs gradient= of that shape; only a single number has a default"
             )
-        return y._leaf(np.ones_like(a))
+        return y._leaf(np.array(1, a.dtype).reshape(a.shape))
     value = np.asarray(raw(gradient))
     if value.shape != a.shape:
         raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")

@@ -218,10 +218,12 @@ def _call_one_with_params(op: Primitive) -> Any:
 
 def _call_general(op: Primitive) -> Any:
     kernel, save, differentiable = op.kernel, op.save, op.differentiable
-    count = None if op.variadic else len(op.input_names)
+    count, fixed = None if op.variadic else len(op.input_names), op.arity > 0
 
     def call(*inputs: Any, **params: Any) -> Any:
         extra: tuple[Any, ...] = ()
+        if fixed and not params and len(inputs) == count and not [x for x in inputs if isinstance(x, Traced)]:
+            return kernel(*inputs)
         if count is not None and len(inputs) != count:
             inputs, extra = inputs[:count], inputs[count:]
             if len(inputs) < count:

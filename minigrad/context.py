@@ -201,6 +201,18 @@ class scope(switched):
         return new
 
 
+def in_scope(name: str, function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """function(*inputs, **options) with scope(name), in fewer calls: what modules are run by."""
+    before = in_force()
+    context = before._copied()
+    context.scope, context.before = Scope(name, before.scope), before
+    _variable.set(context)
+    try:
+        return function(*inputs, **options)
+    finally:
+        _variable.set(before)
+
+
 def record_lines() -> switched:
     """Keep with each op recorded inside the file and line of the user's code that called it (slower)."""
     return switched(lambda context: context._replace(lines=True))

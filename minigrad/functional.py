@@ -58,18 +58,22 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(np.ones((1, 2)), np.ones((2, 3)), np.arange(3.0))
     array([[2., 3., 4.]])
     """
-    shapes = [np.shape(raw(a)) for a in (x, weight)]
-    if len(shapes[1]) != 2 or not shapes[0] or shapes[0][-1] != shapes[1][0]:
+    given, wanted = _shape(x), _shape(weight)
+    if len(wanted) != 2 or not given or given[-1] != wanted[0]:
         raise ValueError(
-            f"linear: x has shape {shapes[0]} and weight {shapes[1]}; the last axis of x must be as long as the "
+            f"linear: x has shape {given} and weight {wanted}; the last axis of x must be as long as the "
             "first of weight, which is (inputs, outputs)"
         )
     z = matmul(x, weight)
     if bias is None:
         return z
-    if np.shape(raw(bias)) != shapes[1][1:]:
-        raise ValueError(f"linear: bias has shape {np.shape(raw(bias))}, expected {shapes[1][1:]}")
+    if _shape(bias) != wanted[1:]:
+        raise ValueError(f"linear: bias has shape {_shape(bias)}, expected {wanted[1:]}")
     return add(z, bias)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x._array.shape if isinstance(x, Traced) else np.shape(x)
 
 
 def dropout(x: Any, p: float, rng: Source) -> Any:

@@ -90,6 +90,9 @@ def refuse_stale(order: list[Traced], graph: bool) -> None:
         if node.number > newest:  # batch norm's averages are written right after it: most of a small net comes later
             continue
         op: Primitive = node.op  # type: ignore[assignment]
+        arrays = [node._array, *(node.saved or ()), *[x._array for x in node.inputs if isinstance(x, Traced)]]
+        if late.keys().isdisjoint([id(a if a.base is None else storage(a)) for a in arrays]):
+            continue
         for a in node.saved or ():
             number, name = late.get(id(storage(a)), _NEVER)
             if number > node.number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -23,25 +24,47 @@ def adam(
     """
     beta1, beta2 = betas
     root = math.sqrt(1 - beta2**step)
-    rate, eps = lr * root / (1 - beta1**step), eps * root
-    # as arrays of no axes: NumPy takes as long to convert a Python number as to multiply a few hundred by it
-    keep1, rest1, keep2, rest2, rate_, eps_ = np.array(
-        (beta1, 1 - beta1, beta2, 1 - beta2, rate, eps), value.dtype
-    ).reshape(6, 1)
-    scratch = np.empty(min(BLOCK, value.size), value.dtype)
-    for start in range(0, value.size, BLOCK):
+    real = value.dtype.type
+    numbers = (*_numbers(beta1, beta2, value.dtype), real(lr * root / (1 - beta1**step)), real(eps * root))
+    n = value.size
+    scratch = np.empty(min(BLOCK, n), value.dtype)
+    if n <= BLOCK:
+        _block(value, slope, m, v, scratch, *numbers)
+        return
+    for start in range(0, n, BLOCK):
         block = slice(start, start + BLOCK)
-        g, m_, v_, w = slope[block], m[block], v[block], value[block]
-        work = scratch[: g.size]
-        np.multiply(g, rest1, work)
-        np.multiply(m_, keep1, m_)
-        np.add(m_, work, m_)
-        np.multiply(g, g, work)
-        np.multiply(work, rest2, work)
-        np.multiply(v_, keep2, v_)
-        np.add(v_, work, v_)
-        np.sqrt(v_, work)
-        np.add(work, eps_, work)
-        np.divide(m_, work, work)
-        np.multiply(work, rate_, work)
-        np.subtract(w, work, w)
+        w = value[block]
+        _block(w, slope[block], m[block], v[block], scratch[: w.size], *numbers)
+
+
+@functools.lru_cache(maxsize=64)
+def _numbers(beta1: float, beta2: float, dtype: Any) -> tuple[Array, ...]:
+    """beta1, 1 - beta1, beta2, 1 - beta2 as arrays: NumPy takes as long to convert a Python number as to multiply."""
+    return tuple([np.array([x], dtype) for x in (beta1, 1 - beta1, beta2, 1 - beta2)])
+
+
+def _block(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    work: Array,
+    keep1: Any,
+    rest1: Any,
+    keep2: Any,
+    rest2: Any,
+    rate: Any,
+    eps: Any,
+) -> None:
+    np.multiply(g, rest1, work)
+    np.multiply(m, keep1, m)
+    np.add(m, work, m)
+    np.multiply(g, g, work)
+    np.multiply(work, rest2, work)
+    np.multiply(v, keep2, v)
+    np.add(v, work, v)
+    np.sqrt(v, work)
+    np.add(work, eps, work)
+    np.divide(m, work, work)
+    np.multiply(work, rate, work)
+    np.subtract(w, work, w)

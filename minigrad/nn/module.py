@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..context import in_force, scope
+from ..context import in_force, in_scope
 from ..files import PathLike, load_arrays, save_arrays
 from ..notebook import Shown, block, table
 from ..randomness import Generator
@@ -50,8 +50,7 @@ class Module(Shown):
         recorder = in_force().recorder
         if recorder is not None:
             recorder.saw(self)
-        with scope(type(self).__name__):
-            return self.forward(*inputs, **options)
+        return in_scope(type(self).__name__, self.forward, inputs, options)
 
     # what it holds ------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..calling import primitive
 from ..fast.product import product
 from ..record import Array
-from .shape import broadcast_to, expand_dims, reshape, swapaxes
+from .shape import broadcast_to, expand_dims, reshape
 
 
 @primitive(formula="x @ y", local=("g @ y.T", "x.T @ g"))
@@ -23,15 +23,24 @@ def _as_matrix(g: Array, x_ndim: int, y_ndim: int) -> Array:
     return expand_dims(g, -1) if y_ndim == 1 else g
 
 
+def _transposed(x: Array) -> Array:
+    """Each matrix of x with rows and columns exchanged."""
+    return x.swapaxes(-1, -2)
+
+
 def _matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
+    if x.ndim == y.ndim == 2:
+        return matmul(g, _transposed(y))
     columns = expand_dims(y, 1) if y.ndim == 1 else y
-    d = _as_matrix(g, x.ndim, y.ndim) @ swapaxes(columns, -1, -2)
+    d = matmul(_as_matrix(g, x.ndim, y.ndim), _transposed(columns))
     return reshape(d, (*d.shape[:-2], d.shape[-1])) if x.ndim == 1 else d
 
 
 def _matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
+    if x.ndim == y.ndim == 2:
+        return matmul(_transposed(x), g)
     rows = expand_dims(x, 0) if x.ndim == 1 else x
-    d = swapaxes(rows, -1, -2) @ _as_matrix(g, x.ndim, y.ndim)
+    d = matmul(_transposed(rows), _as_matrix(g, x.ndim, y.ndim))
     return reshape(d, d.shape[:-1]) if y.ndim == 1 else d
 
 

@@ -30,7 +30,7 @@ _SMALL = 4096  # elements up to which it is quicker to fill an array than to hav
 def widened(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
     """The g of a reduction over `axis` of an array of `shape`, with the axes put back as ones."""
     wide = kept(shape, axis)
-    return g if g.shape == wide else g.reshape(wide) if type(g) is np.ndarray else reshape(g, wide)
+    return g if g.shape == wide else reshape(g, wide) if isinstance(g, Traced) else g.reshape(wide)
 
 
 def spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:

@@ -9,13 +9,14 @@ optimizer has moved since. Their values are copied in before an update and out a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..record import Traced
+from ..record import Traced, raw
 from ..tensor import Tensor
 from ..writing import Mark, move, renew, stamp
 
@@ -61,13 +62,15 @@ class Slab:
         self._slope = np.empty_like(self.value)
         self._pieces: dict[tuple[int, int], Piece] = {}
         self._homes: list[Mark | None] = [None] * len(self.params)  # of those that live here
+        self._seen: list[Callable[[], Array | None]] = [_nowhere] * len(self.params)  # their arrays, which it only sees
         memory = self.value.data
         for k, tensor in enumerate(self.params):
             if _unseen(tensor):
                 # by frombuffer, for then no array stands behind it: each parameter is memory of its own to whoever
                 # asks what was written
                 home = np.frombuffer(memory, self.value.dtype, tensor.size, self.cuts[k] * self.value.itemsize)
-                self._homes[k] = move(tensor, home.reshape(tensor.shape))
+                array = home.reshape(tensor.shape)
+                self._homes[k], self._seen[k] = move(tensor, array), weakref.ref(array)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, whose parameters are others and move into a vector of their own."""
@@ -84,7 +87,7 @@ class Slab:
     def runs(self, everything: bool = False) -> list[tuple[int, int]]:
         """Stretches of neighbours that have a gradient (or everything) and the same count of steps."""
         n, steps = len(self.params), self.steps
-        still = [] if everything else [k for k, tensor in enumerate(self.params) if tensor.grad is None]
+        still = [] if everything else [k for k, w in enumerate(self.params) if getattr(w, "_grad", None) is None]
         if not still and steps.count(steps[0]) == n:
             return [(0, n)]
         cuts = {0, n, *still, *(k + 1 for k in still), *(k for k in range(1, n) if steps[k] != steps[k - 1])}
@@ -107,14 +110,18 @@ class Slab:
 
     def slope(self, piece: Piece) -> Array:
         """The gradients of a piece as one vector, not to be written to: where there is one alone, it itself."""
-        flat = [tensor._grad._array.ravel() for tensor in self.params[piece.start : piece.stop]]
+        given = [tensor._grad for tensor in self.params[piece.start : piece.stop]]
+        flat = [raw(slope).ravel() for slope in given]  # a replayed step leaves bare arrays
         # a gradient can be the parameter itself, w.grad = w.detach(): then it is copied as well
         alone = len(flat) == 1 and not np.may_share_memory(flat[0], piece.value)
         return flat[0] if alone else np.concatenate(flat, out=piece.slope)
 
     def fetch(self, start: int, stop: int) -> list[int]:
         """Copy into the vector what lives elsewhere; says which of params[start:stop] that are."""
-        away = [k for k in range(start, stop) if not self._at_home(k)]
+        params, seen = self.params, self._seen
+        away = [k for k in range(start, stop) if params[k]._array is not seen[k]()]
+        if away:  # or seen through another view
+            away = [k for k in away if not self._at_home(k)]
         for k in away:
             self.value[self.cuts[k] : self.cuts[k + 1]] = self.params[k]._array.ravel()
         return away
@@ -128,7 +135,11 @@ class Slab:
         if away:
             stamp(*self.params[start:stop])
         else:
-            renew([home for home in self._homes[start:stop] if home is not None])
+            renew(self._homes[start:stop])  # type: ignore[arg-type]  # all of them live here
+
+
+def _nowhere() -> None:
+    """In place of a reference to the array of a parameter that does not live here."""
 
 
 def blocks(*vectors: Array) -> Iterator[tuple[Array, ...]]:
