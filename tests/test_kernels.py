@@ -100,6 +100,28 @@ def test_a_constant_column_gives_exactly_beta(name, dtype, rows):
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rows", [100, 20_000])
+def test_statistics_of_columns_whose_mean_moves(name, dtype, rows):
+    """Kernels guess where a mean lies; where the guess is wrong no digit may be lost."""
+    fast = IMPLEMENTATIONS[name][0]
+    x = np.random.default_rng(0).normal(size=(rows, 60))
+    x[:, 1] += np.linspace(0.0, 1e3, rows)  # drifts
+    x[rows // 2 :, 2] += 1e3  # jumps
+    x[0, 3] = 1e4  # begins with an outlier
+    x[:20, 4] -= 1e3  # begins elsewhere
+    x[:, 5] += 1e3  # lies far from zero
+    x[:, 6] = 0.1
+    x[rows // 2 :, 6] = 1e3  # two constants
+    x = x.astype(dtype)
+    moments = fast.moments(x)
+    exact = x.astype(np.longdouble) - x[0]
+    mean, var = exact.mean(axis=0), exact.var(axis=0)
+    assert np.all(np.abs(moments.offset - mean) <= TOLERANCE[dtype] * (np.abs(mean) + np.sqrt(var)))
+    assert np.all(np.abs(moments.var - var) <= TOLERANCE[dtype] * var)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_stays_in_its_column(name, bad):
     fast = IMPLEMENTATIONS[name][0]

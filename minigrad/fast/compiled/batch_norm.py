@@ -14,11 +14,17 @@ from .memory import aligned, compiled, pour, pours
 Array = np.ndarray[Any, Any]
 
 LONG = 1024  # elements of an inner loop: what comes before it, such as looking whether arrays overlap, costs as much
-BLOCK = 1 << 16  # elements of a block that is centred on its own mean
+SHORT = 64  # wide rows of a block: it is summed in its own precision, and blocks in float64
+GUESSED = 16  # rows that say where the mean may lie
 STRIP = 16  # wide rows that are walked forwards where the strips are walked backwards: whole lines, whatever a row is
 
 # A matrix is walked as one vector, in steps of a wide row: as many rows side by side as make it LONG. The vectors that
 # belong to a row are repeated to match, and wide sums are folded. The last wide row may be shorter.
+#
+# Statistics are taken in one reading: a block's squares about a pivot near its mean, less what the distance of the two
+# adds. That costs at most a bit where the mean lies within a standard deviation of the pivot, in every column; else
+# the block, which is still in a cache, is read once more about its own mean. The pivot of a block is the mean of those
+# before it. Where a column is constant the pivot is that constant, and everything is exact.
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
@@ -47,60 +53,62 @@ def _folded(wide: Any, d: int) -> Any:  # pragma: no cover - compiled
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _about(flat: Any, pivot: Any, d: int) -> Any:  # pragma: no cover - compiled
+    """Column sums of x - pivot and of its squares, over SHORT wide rows at most."""
+    w = pivot.size
+    sums, squares = np.zeros(w, flat.dtype), np.zeros(w, flat.dtype)
+    fours = flat.size // (4 * w) * (4 * w)
+    for i in range(0, fours, 4 * w):
+        rows = flat[i : i + 4 * w].reshape(4, w)
+        x0, x1, x2, x3 = rows[0], rows[1], rows[2], rows[3]
+        for j in range(w):
+            p = pivot[j]
+            a0, a1, a2, a3 = x0[j] - p, x1[j] - p, x2[j] - p, x3[j] - p
+            sums[j] += (a0 + a1) + (a2 + a3)
+            squares[j] += (a0 * a0 + a1 * a1) + (a2 * a2 + a3 * a3)
+    for i in range(fours, flat.size, w):
+        row = flat[i : i + w]
+        for j in range(row.size):
+            a = row[j] - pivot[j]
+            sums[j] += a
+            squares[j] += a * a
+    return _folded(sums, d), _folded(squares, d)
+
+
+@compiled  # type: ignore[untyped-decorator,unused-ignore]
 def _moments(x: Any, offset: Any, var: Any) -> None:  # pragma: no cover - compiled
     n, d = x.shape
-    flat, w = x.reshape(-1), _wide(n, d)
-    first, mean = _repeated(x[0], w), np.empty(w, x.dtype)
-    part, squares = np.empty(w), np.zeros(w)
-    total, between = np.zeros(d), np.zeros(d)
-    size = max(BLOCK // w, 8) * w
-    done = 0
-    for start in range(0, flat.size, size):
-        stop = min(start + size, flat.size)
-        m = (stop - start) // d
-        eights = start + (stop - start) // (8 * w) * (8 * w)
-        part[:] = 0.0
-        for i in range(start, eights, 8 * w):
-            rows = flat[i : i + 8 * w].reshape(8, w)
-            x0, x1, x2, x3, x4, x5, x6, x7 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
-            for j in range(w):
-                f = first[j]
-                low = ((x0[j] - f) + (x1[j] - f)) + ((x2[j] - f) + (x3[j] - f))
-                part[j] += low + (((x4[j] - f) + (x5[j] - f)) + ((x6[j] - f) + (x7[j] - f)))
-        for i in range(eights, stop, w):
-            x0 = flat[i : min(i + w, stop)]
-            for j in range(x0.size):
-                part[j] += x0[j] - first[j]
-        own = _folded(part, d)
+    flat, w, first = x.reshape(-1), _wide(n, d), x[0]
+    total, squares = np.zeros(d), np.zeros(d)  # of the blocks so far; before the first, a guess from a few rows
+    for i in range(1, min(n, GUESSED)):
+        row = x[i]
+        for j in range(d):
+            total[j] += row[j] - first[j]
+    total /= min(n, GUESSED)
+    pivot = np.empty(d, x.dtype)
+    for start in range(0, flat.size, SHORT * w):
+        block = flat[start : start + SHORT * w]
+        m, done = block.size // d, start // d
+        for j in range(d):
+            pivot[j] = first[j] + total[j]
+        sums, own = _about(block, _repeated(pivot, w), d)
+        near = True
+        for j in range(d):
+            near = near and 2.0 * sums[j] * sums[j] <= m * own[j]
+        if not near:
+            for j in range(d):
+                pivot[j] += sums[j] / m
+            sums, own = _about(block, _repeated(pivot, w), d)
         share, weight = m / (done + m), done * m / (done + m)
         for j in range(d):
-            own[j] /= m
+            mean = sums[j] / m
             # Chan's formula: the blocks so far, this block, and the distance of their means
-            gap = own[j] - total[j]
-            between[j] += gap * gap * weight
+            gap = mean + (np.float64(pivot[j]) - np.float64(first[j])) - total[j]
+            squares[j] += own[j] - mean * sums[j] + gap * gap * weight
             total[j] += gap * share
-        for i in range(0, w, d):
-            for j in range(d):
-                mean[i + j] = own[j]
-        for i in range(start, eights, 8 * w):
-            rows = flat[i : i + 8 * w].reshape(8, w)
-            x0, x1, x2, x3, x4, x5, x6, x7 = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
-            for j in range(w):
-                f, c = first[j], mean[j]
-                a0, a1, a2, a3 = (x0[j] - f) - c, (x1[j] - f) - c, (x2[j] - f) - c, (x3[j] - f) - c
-                a4, a5, a6, a7 = (x4[j] - f) - c, (x5[j] - f) - c, (x6[j] - f) - c, (x7[j] - f) - c
-                low = (a0 * a0 + a1 * a1) + (a2 * a2 + a3 * a3)
-                squares[j] += low + ((a4 * a4 + a5 * a5) + (a6 * a6 + a7 * a7))
-        for i in range(eights, stop, w):
-            x0 = flat[i : min(i + w, stop)]
-            for j in range(x0.size):
-                a = (x0[j] - first[j]) - mean[j]
-                squares[j] += a * a
-        done += m
-    within = _folded(squares, d)
     for j in range(d):
         offset[j] = total[j]
-        var[j] = (within[j] + between[j]) / n
+        var[j] = 0.0 if squares[j] < 0.0 else squares[j] / n
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
@@ -128,9 +136,9 @@ def _normalize(
             row = block[i : i + w]
             h, out = hs[i : i + w], outs[i : i + w]
             for j in range(row.size):
-                a = ((row[j] - first[j]) - shift[j]) * scale[j]
-                h[j] = a
-                out[j] = a * slope[j] + level[j]
+                h[j] = ((row[j] - first[j]) - shift[j]) * scale[j]
+            for j in range(row.size):
+                out[j] = h[j] * slope[j] + level[j]
         if poured:
             pour(flat_h[start:stop], strip_h)
             pour(flat_y[start:stop], strip_y)
@@ -145,27 +153,37 @@ def _forward(
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
-def _backward(
-    g: Any, gamma: Any, x_hat: Any, inv_std: Any, dx: Any, d_gamma: Any, d_beta: Any
-) -> None:  # pragma: no cover - compiled
-    n, d = g.shape
-    flat, flat_h, flat_dx, w = g.reshape(-1), x_hat.reshape(-1), dx.reshape(-1), _wide(n, d)
-    part_h, part_g = np.zeros(w), np.zeros(w)
+def _sums(flat: Any, flat_h: Any, w: int, d: int) -> Any:  # pragma: no cover - compiled
+    """Column sums of g and of g * x_hat, over SHORT wide rows at most."""
+    sums, products = np.zeros(w, flat.dtype), np.zeros(w, flat.dtype)
     fours = flat.size // (4 * w) * (4 * w)
     for i in range(0, fours, 4 * w):
         gs, hs = flat[i : i + 4 * w].reshape(4, w), flat_h[i : i + 4 * w].reshape(4, w)
         g0, g1, g2, g3 = gs[0], gs[1], gs[2], gs[3]
         h0, h1, h2, h3 = hs[0], hs[1], hs[2], hs[3]
         for j in range(w):
-            part_g[j] += (g0[j] + g1[j]) + (g2[j] + g3[j])
-        for j in range(w):
-            part_h[j] += (g0[j] * h0[j] + g1[j] * h1[j]) + (g2[j] * h2[j] + g3[j] * h3[j])
+            sums[j] += (g0[j] + g1[j]) + (g2[j] + g3[j])
+            products[j] += (g0[j] * h0[j] + g1[j] * h1[j]) + (g2[j] * h2[j] + g3[j] * h3[j])
     for i in range(fours, flat.size, w):
         g0, h0 = flat[i : i + w], flat_h[i : i + w]
         for j in range(g0.size):
-            part_g[j] += g0[j]
-            part_h[j] += g0[j] * h0[j]
-    along, over = _folded(part_h, d), _folded(part_g, d)
+            sums[j] += g0[j]
+            products[j] += g0[j] * h0[j]
+    return _folded(sums, d), _folded(products, d)
+
+
+@compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _backward(
+    g: Any, gamma: Any, x_hat: Any, inv_std: Any, dx: Any, d_gamma: Any, d_beta: Any
+) -> None:  # pragma: no cover - compiled
+    n, d = g.shape
+    flat, flat_h, flat_dx, w = g.reshape(-1), x_hat.reshape(-1), dx.reshape(-1), _wide(n, d)
+    over, along = np.zeros(d), np.zeros(d)
+    for start in range(0, flat.size, SHORT * w):
+        sums, products = _sums(flat[start : start + SHORT * w], flat_h[start : start + SHORT * w], w, d)
+        for j in range(d):
+            over[j] += sums[j]
+            along[j] += products[j]
     vectors = np.empty((3, d), g.dtype)
     for j in range(d):
         d_beta[j], d_gamma[j] = over[j], along[j]
