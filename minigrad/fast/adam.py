@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-BLOCK = 1 << 14  # elements: a block of the four vectors and the scratch fits the second-level cache
+BLOCK = 1 << 15  # elements: a block of the four vectors and the scratch fits the second-level cache
 
 
 def adam(
@@ -59,7 +59,7 @@ def _block(
     np.multiply(g, rest1, work)
     np.multiply(m, keep1, m)
     np.add(m, work, m)
-    np.multiply(g, g, work)
+    np.square(g, work)
     np.multiply(work, rest2, work)
     np.multiply(v, keep2, v)
     np.add(v, work, v)

@@ -53,16 +53,22 @@ def _ones(n: int, dtype: Any) -> Array:
     return np.ones(n, dtype)
 
 
+@functools.lru_cache(maxsize=64)
+def _even(n: int) -> int:
+    """How many of n rows to sum beside one another: a divisor that leaves few, where there is one."""
+    return next((k for k in range(-(-n // (2 * SHORT)), 2 * n // SHORT) if n % k == 0), n // SHORT)
+
+
 def _sum(block: Array) -> Array:
-    """Column sums. float32 is summed over SHORT rows, then over their sums: its precision holds for few terms."""
+    """Column sums. float32 is summed over SHORT rows or so, then over their sums: its precision holds for few terms."""
     n, d = block.shape
     if n <= 2 * SHORT or block.dtype.char == "d":
         return np.dot(_ones(n, block.dtype), block)
-    side = n // SHORT
-    wide = block[: side * SHORT].reshape(SHORT, side * d)
-    total = _sum(np.dot(_ones(SHORT, block.dtype), wide).reshape(side, d))
-    if side * SHORT < n:
-        total += np.dot(_ones(n - side * SHORT, block.dtype), block[side * SHORT :])
+    side = _even(n)
+    few = n // side
+    total = _sum(np.dot(_ones(few, block.dtype), block[: few * side].reshape(few, side * d)).reshape(side, d))
+    if few * side < n:
+        total += np.dot(_ones(n - few * side, block.dtype), block[few * side :])
     return total
 
 
@@ -100,10 +106,16 @@ def _repeated(*vectors: Array | None) -> Callable[[int], list[Any]]:
 
     def times(k: int) -> list[Any]:
         if k not in made:
-            made[k] = [None if v is None else np.tile(v, k) for v in vectors]
+            made[k] = [None if v is None else _tiled(v, k) for v in vectors]
         return made[k]
 
     return times
+
+
+def _tiled(v: Array, k: int) -> Array:
+    tile = buffers.lines((k, v.size), v.dtype)
+    np.copyto(tile, v)
+    return tile.reshape(-1)
 
 
 def _same(v: Array) -> Array:
@@ -119,7 +131,7 @@ def _spread(x: Array) -> tuple[int, Callable[[Array], Array]]:
     k = _side_by_side(n, d) if x.nbytes > SMALL else 1
     if k == 1:
         return d, _same
-    tile = np.empty((k, d), x.dtype)
+    tile = buffers.lines((k, d), x.dtype)
     flat = tile.reshape(-1)
 
     def repeat(v: Array) -> Array:
