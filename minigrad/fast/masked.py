@@ -16,6 +16,5 @@ def masked(condition: Array, x: Array, out: Array) -> None:
 
     np.where takes a branch an element, which a processor guesses wrong half of the time where the mask is random.
     """
-    bits = out.view(_BITS[x.dtype.char])
-    np.copyto(bits, np.negative(condition.view(np.int8)))  # True, 1, becomes -1: every bit set, in any width
-    np.bitwise_and(bits, x.view(bits.dtype), bits)
+    kind = _BITS[x.dtype.char]
+    np.multiply(x.view(kind), condition, out.view(kind))

@@ -31,10 +31,12 @@ class softmax_cross_entropy:
     def forward(logits: Array, labels: Array, into: Any = None) -> tuple[Array, tuple[Array]] | None:
         """(loss, (log_p,)); None for a row without a finite number, or labels that are not among the classes."""
         # along the first axis, for along a short last one NumPy takes three times as long
-        top = np.maximum.reduce(np.ascontiguousarray(logits.T), axis=0)[:, None]
+        top = np.maximum.reduce(np.ascontiguousarray(logits.T), axis=0)
         rows, classes = logits.shape
-        if not np.isfinite(top).all() or np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes:
+        # read without a sign, a negative label is a very large one
+        if not np.logical_and.reduce(np.isfinite(top)) or np.maximum.reduce(labels.view(np.uintp)) >= classes:
             return None
+        top = top[:, None]
         loss, log_p = into if into is not None else (np.empty(rows, logits.dtype), np.empty_like(logits))
         np.subtract(logits, top, log_p)
         total = np.add.reduce(np.exp(log_p), axis=1, keepdims=True)

@@ -20,7 +20,7 @@ from .passes import layout_of
 from .program import Array, Instruction, Program, Value, substitute, values_in
 
 _LINE = 64  # bytes of a cache line: where buffers begin
-LENT = 1 << 16  # bytes from which an argument is read where it is: to copy it would cost more than to bind calls anew
+LENT = 1 << 18  # bytes from which an argument is read where it is: to copy it would cost more than to bind calls anew
 
 
 class Bound:
