@@ -85,7 +85,7 @@ def refuse_stale(order: list[Traced], graph: bool) -> None:
     }
     if not late:
         return
-    newest = max(number for number, _ in late.values())
+    newest = max([number for number, _ in late.values()])
     for node in order:
         if node.number > newest:  # batch norm's averages are written right after it: most of a small net comes later
             continue

@@ -12,7 +12,7 @@ _BITS = {"f": np.int32, "d": np.int64}
 
 
 def masked(condition: Array, x: Array, out: Array) -> None:
-    """out = np.where(condition, x, 0.0): x and a mask of ones or zeros. (x * mask would make inf * 0 a NaN.)
+    """out = np.where(condition, x, 0.0): the bits of x, read as integers, times 0 or 1 (inf * 0 would be a NaN).
 
     np.where takes a branch an element, which a processor guesses wrong half of the time where the mask is random.
     """
