@@ -119,6 +119,8 @@ def test_statistics_of_columns_whose_mean_moves(name, dtype, rows):
     mean, var = exact.mean(axis=0), exact.var(axis=0)
     assert np.all(np.abs(moments.offset - mean) <= TOLERANCE[dtype] * (np.abs(mean) + np.sqrt(var)))
     assert np.all(np.abs(moments.var - var) <= TOLERANCE[dtype] * var)
+    x_hat, *_ = fast.forward(x, None, None, 1e-5)
+    same(x_hat, ((exact - mean) / np.sqrt(var + 1e-5)).astype(dtype), dtype)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)

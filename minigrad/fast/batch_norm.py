@@ -1,9 +1,11 @@
 """Batch norm over the rows of a matrix, in NumPy. Steps and their numbers are those of normalization.py.
 
 Small matrices cost calls: few of them, and sums as ones @ x. Large ones cost memory traffic: blocks of rows that stay
-in the cache, and results in buffers that were used before. The statistics are taken in one reading of x: each block is
-centred on its own mean, so every variance is two-pass, and the blocks are put together by Chan's formula (Chan, Golub
-and LeVeque 1979). float32 sums a block in float32, in steps of few rows, and the blocks in float64.
+in the cache, and results in buffers that were used before. The statistics are taken in one reading of x: of each block
+the sums and squares about a pivot near the mean, and the blocks are put together by Chan's formula (Chan, Golub and
+LeVeque 1979). A block whose mean lies more than a standard deviation from the pivot, in any column, is read once more
+about its own mean, so that no variance loses more than a bit. float32 sums a block in float32, in steps of few rows,
+and the blocks in float64.
 
 A row vector against a block costs NumPy half as much again as two blocks do, unless its inner loop is LONG. So a block
 is viewed as few wide rows, each of k rows side by side, and the vector is repeated k times to match.
@@ -26,6 +28,7 @@ WHOLE = 1 << 20  # bytes up to which a matrix is one block
 LONG = 8192  # elements of an inner loop: as many as a ufunc's buffer
 SMALL = 1 << 17  # bytes below which repeating a vector costs what it saves
 SHORT = 64  # rows that float32 sums in its own precision
+FEWEST = 32  # rows of a block: the mean of fewer would often lie far from the pivot
 
 
 class Moments(NamedTuple):
@@ -94,7 +97,7 @@ def _side_by_side(n: int, d: int) -> int:
 def _blocks(n: int, d: int, itemsize: int) -> tuple[tuple[slice, int], ...]:
     """Blocks of rows, each with how many of them make a wide row; those that are left over make a block too."""
     side = min(-(-LONG // d), n)
-    step = max(BLOCK // (side * d * itemsize), 1) * side
+    step = max(BLOCK // (side * d * itemsize), -(-FEWEST // side)) * side
     whole = n // side * side
     blocks = [(slice(start, min(start + step, whole)), side) for start in range(0, whole, step)]
     return (*blocks, *([(slice(whole, n), 1)] if whole < n else []))
@@ -149,7 +152,6 @@ class batch_norm:
     @staticmethod
     def moments(x: Array) -> Moments:
         """(1) and (2) of x - first row."""
-        n, d = x.shape
         first = x[0]
         if x.nbytes <= WHOLE:
             width, spread = _spread(x)
@@ -161,26 +163,7 @@ class batch_norm:
             wide *= wide
             var = _mean(centred)
             return Moments(first, offset, var)
-        blocks = _blocks(n, d, x.itemsize)
-        firsts = _repeated(first)
-        scratch = buffers.empty((blocks[0][0].stop, d), x.dtype)
-        means, squares = np.empty((2, len(blocks), d))
-        for k, (rows, side) in enumerate(blocks):
-            block = x[rows].reshape(-1, side * d)
-            size = len(block) * side
-            wide = scratch[:size].reshape(block.shape)
-            np.subtract(block, firsts(side)[0], wide)
-            mean = _mean(scratch[:size])
-            means[k] = mean
-            wide -= np.tile(mean, side)
-            wide *= wide
-            squares[k] = _sum(scratch[:size])
-        weights = np.array([(rows.stop - rows.start) / n for rows, _ in blocks])
-        mean = weights @ means
-        means -= mean
-        means *= means
-        var = np.add.reduce(squares, axis=0) / n + weights @ means
-        return Moments(first, mean.astype(x.dtype), var.astype(x.dtype))
+        return _moments_of_blocks(x)
 
     @staticmethod
     def forward(
@@ -211,12 +194,17 @@ class batch_norm:
             return y, (x_hat, kept), Moments(x[0], offset, var)
         first, offset, var = batch_norm.moments(x)
         _inverted(var, eps, inv_std)  # (3)
-        vectors = _repeated(first, offset, inv_std, gamma, beta)
+        mean, lost = _two_sum(first, offset)
+        close = bool(
+            (2.0 * np.abs(lost * inv_std) <= np.finfo(x.dtype).eps).all()
+        )  # then x_hat cannot see what is lost
+        vectors = _repeated(mean, lost, inv_std, gamma, beta)
         for rows, side in reversed(_blocks(n, d, x.itemsize)):  # what was read last is still in a cache
-            start, shift, scale, slope, level = vectors(side)
+            centre, rest, scale, slope, level = vectors(side)
             h, out = x_hat[rows].reshape(-1, side * d), y[rows].reshape(-1, side * d)
-            np.subtract(x[rows].reshape(h.shape), start, h)
-            h -= shift
+            np.subtract(x[rows].reshape(h.shape), centre, h)
+            if not close:
+                h -= rest
             h *= scale  # (4)
             if slope is None:
                 np.copyto(out, h)
@@ -272,6 +260,52 @@ class batch_norm:
         else:
             np.copyto(d_beta, over)
         return dx, d_gamma, d_beta
+
+
+def _moments_of_blocks(x: Array) -> Moments:
+    n, d = x.shape
+    first, blocks = x[0], _blocks(n, d, x.itemsize)
+    pivot = first + _mean(x[: 2 * SHORT] - first)  # where a column is constant, that constant
+    repeated = _repeated(pivot)
+    sizes = np.array([[float(rows.stop - rows.start)] for rows, _ in blocks])
+    pivots, sums, squares = np.empty((3, len(blocks), d))
+    pivots[:] = pivot
+    scratch = buffers.empty((blocks[0][0].stop, d), x.dtype)
+    for k, (rows, side) in enumerate(blocks):
+        sums[k], squares[k] = _about(x[rows], repeated(side)[0], scratch)
+    far = (2.0 * sums * sums > sizes * squares).any(axis=1)
+    for k, (rows, side) in enumerate(blocks):
+        if not far[k]:
+            continue
+        pivot = (pivots[k] + sums[k] / sizes[k]).astype(x.dtype)
+        pivots[k] = pivot
+        sums[k], squares[k] = _about(x[rows], np.tile(pivot, side), scratch)
+    means = sums / sizes
+    squares -= means * sums
+    means += pivots - first
+    weights = sizes[:, 0] / n
+    mean = weights @ means
+    means -= mean
+    means *= means
+    var = np.maximum(np.add.reduce(squares, axis=0) / n + weights @ means, 0.0)
+    return Moments(first, mean.astype(x.dtype), var.astype(x.dtype))
+
+
+def _about(block: Array, pivot: Array, scratch: Array) -> tuple[Array, Array]:
+    """Column sums of block - pivot and of its squares; the pivot stands for as many rows as it is long."""
+    centred = scratch[: len(block)]
+    wide = centred.reshape(-1, pivot.size)
+    np.subtract(block.reshape(wide.shape), pivot, wide)
+    sums = _sum(centred)
+    wide *= wide
+    return sums, _sum(centred)
+
+
+def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b, and what its rounding lost (Knuth)."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)
 
 
 def _inverted(var: Array, eps: float, out: Array) -> None:
