@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 import minigrad as mg
-from benchmarks import passes
+from benchmarks import passes, products
 from benchmarks.peers import by_hand, ours
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.cases import NETS, Case, bound, error, reference
@@ -44,6 +46,16 @@ def test_passes_are_timed_and_wrong_sizes_refused(capsys):
         assert passes.main(["7", "3", "--repeats", "1"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines[1:]] == ["forward", "backward", "copy"]
+
+
+def test_products_are_timed_beside_pytorch():
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "benchmarks.products", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line.split() for line in done.stdout.splitlines()[2:]]
+    assert len(rows) == len(products.PRODUCTS)
+    for row in rows:
+        assert float(row[-1]) == pytest.approx(float(row[-2]) / float(row[-3]), abs=0.02)
 
 
 def test_a_wrong_result_is_noticed():
