@@ -14,6 +14,7 @@ is viewed as few wide rows, each of k rows side by side, and the vector is repea
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -225,10 +226,11 @@ class batch_norm:
             over = _sum(g)  # (6)
             np.multiply(g, x_hat, dx)
             along = _sum(dx)  # (7)
+            share = _constant(1.0 / n, g.dtype)
             width, spread = _spread(g)
             h, out = (x_hat, dx) if width == d else (x_hat.reshape(-1, width), dx.reshape(-1, width))
-            np.multiply(h, spread(along / n), out)
-            out += spread(over / n)
+            np.multiply(h, spread(along * share), out)
+            out += spread(over * share)
             np.subtract(g if width == d else g.reshape(-1, width), out, out)
             out *= spread(scale)  # (9')
         else:
@@ -260,6 +262,23 @@ class batch_norm:
         else:
             np.copyto(d_beta, over)
         return dx, d_gamma, d_beta
+
+
+def running_statistics(
+    running_mean: Array, running_var: Array, moments: Moments, keep: float, take: float, scale: float
+) -> bool:
+    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
+    if not math.isfinite(np.maximum.reduce(moments.var)):  # no variance is negative, and NaN is the largest
+        return False
+    dtype = running_mean.dtype
+    kept = _constant(keep, dtype)
+    mean = moments.first + moments.offset
+    mean *= _constant(take, dtype)
+    running_mean *= kept
+    running_mean += mean
+    running_var *= kept
+    running_var += moments.var * _constant(take * scale, dtype)
+    return True
 
 
 def _moments_of_blocks(x: Array) -> Moments:
@@ -308,7 +327,13 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     return total, (a - (total - back)) + (b - back)
 
 
+@functools.lru_cache(maxsize=256)
+def _constant(value: float, dtype: Any) -> Array:
+    """An array of no axes: to convert a Python number takes as long as to multiply a few hundred by it."""
+    return np.array(value, dtype)
+
+
 def _inverted(var: Array, eps: float, out: Array) -> None:
-    np.add(var, eps, out)
+    np.add(var, _constant(eps, var.dtype), out)
     np.sqrt(out, out)
     np.reciprocal(out, out)

@@ -25,6 +25,7 @@ from .. import ops
 from ..context import frozen, in_force, no_grad
 from ..creation import ones, zeros
 from ..fast import kernel
+from ..fast.batch_norm import running_statistics
 from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
 from ..normalization import (
@@ -172,9 +173,9 @@ class BatchNorm1d(Module):
         scale = count / (count - 1) if rules.unbiased else 1.0
         running_mean, running_var = self.running_mean._array, self.running_var._array
         known = kernels.moments(values)
-        compiled = None if frozen or running_mean.dtype != values.dtype else kernel("running_statistics")
-        if compiled is not None and known is not None:
-            if not compiled(running_mean, running_var, known, keep, take, scale):
+        if known is not None and not frozen and running_mean.dtype == values.dtype:
+            move = kernel("running_statistics") or running_statistics
+            if not move(running_mean, running_var, known, keep, take, scale):
                 self._refuse(values, known.var)
         else:
             with np.errstate(invalid="ignore", over="ignore"):

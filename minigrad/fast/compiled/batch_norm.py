@@ -224,8 +224,14 @@ def running_statistics(
     running_mean: Array, running_var: Array, moments: Moments, keep: float, take: float, scale: float
 ) -> bool:
     """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
-    real = running_mean.dtype.type
-    return bool(_move(running_mean, running_var, *moments, real(keep), real(take), real(take * scale)))
+    return bool(
+        _move(running_mean, running_var, *moments, *_factors(keep, take, take * scale, running_mean.dtype.type))
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _factors(keep: float, take: float, take_var: float, real: Any) -> tuple[Any, ...]:
+    return real(keep), real(take), real(take_var)
 
 
 @functools.lru_cache(maxsize=64)
