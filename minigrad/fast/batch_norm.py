@@ -169,8 +169,8 @@ class batch_norm:
     @staticmethod
     def forward(
         x: Array, gamma: Any, beta: Any, eps: float, into: Any = None
-    ) -> tuple[Array, tuple[Array, Array], Moments]:
-        """(1) to (5): y, (x_hat, inv_std) for backward, and the moments; `into`: the first three, to be filled."""
+    ) -> tuple[Array, tuple[Array, Array], Any]:
+        """(1) to (5): y, (x_hat, inv_std) for backward, and (offset, var); `into`: the first three, to be filled."""
         n, d = x.shape
         if into is None:
             into = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype), np.empty((1, d), x.dtype)
@@ -192,7 +192,7 @@ class batch_norm:
                 np.multiply(h, spread(gamma), out)
             if beta is not None:
                 out += spread(beta)  # (5)
-            return y, (x_hat, kept), Moments(x[0], offset, var)
+            return y, (x_hat, kept), (offset, var)
         first, offset, var = batch_norm.moments(x)
         _inverted(var, eps, inv_std)  # (3)
         mean, lost = _two_sum(first, offset)
@@ -213,7 +213,7 @@ class batch_norm:
                 np.multiply(h, slope, out)
             if level is not None:
                 out += level  # (5)
-        return y, (x_hat, kept), Moments(first, offset, var)
+        return y, (x_hat, kept), (offset, var)
 
     @staticmethod
     def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:

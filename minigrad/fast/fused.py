@@ -16,9 +16,9 @@ Array = np.ndarray[Any, Any]
 
 
 class _Latest(threading.local):
-    """The matrix that was normalized last, if it still lives; mean and variance of x - first row."""
+    """The matrix that was normalized last, if it still lives; (mean, variance) of x - first row."""
 
-    entry: tuple[weakref.ref[Array], Array, Array] | None = None
+    entry: tuple[weakref.ref[Array], Any] | None = None
 
 
 _latest = _Latest()
@@ -35,7 +35,7 @@ class BatchNorm:
         """
         entry, _latest.entry = _latest.entry, None
         if entry is not None and entry[0]() is x:
-            return Moments(x[0], *entry[1:])
+            return Moments(x[0], *entry[1])
         fast = kernel("batch_norm")
         moments: Moments | None = None if fast is None or not fast.fits(x) else fast.moments(x)
         return moments
@@ -49,7 +49,7 @@ class BatchNorm:
         if fast is None or axis != (0,) or not fast.fits(x, gamma, beta):
             return None
         y, saved, moments = fast.forward(x, gamma, beta, eps, into)
-        _latest.entry = weakref.ref(x), moments.offset, moments.var  # not the first row, which would keep x alive
+        _latest.entry = weakref.ref(x), moments  # without the first row, which would keep x alive
         return y, saved
 
     @staticmethod

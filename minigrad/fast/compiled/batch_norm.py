@@ -255,8 +255,8 @@ class batch_norm:
     @staticmethod
     def forward(
         x: Array, gamma: Any, beta: Any, eps: float, into: Any = None
-    ) -> tuple[Array, tuple[Array, Array], Moments]:
-        """(1) to (5): y, (x_hat, inv_std) for backward, and the moments; `into`: the first three, to be filled."""
+    ) -> tuple[Array, tuple[Array, Array], Any]:
+        """(1) to (5): y, (x_hat, inv_std) for backward, and (offset, var); `into`: the first three, to be filled."""
         shape, dtype = x.shape, x.dtype
         gamma = constant(1.0, shape[1], dtype) if gamma is None else gamma
         beta = constant(0.0, shape[1], dtype) if beta is None else beta
@@ -265,7 +265,7 @@ class batch_norm:
         y, x_hat, inv_std = into
         moments = np.empty((2, shape[1]), dtype)
         _forward(x, gamma, beta, eps, y, x_hat, inv_std, moments)
-        return y, (x_hat, inv_std), Moments(x[0], moments[0], moments[1])
+        return y, (x_hat, inv_std), moments
 
     @staticmethod
     def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
