@@ -60,7 +60,7 @@ def into(name: str, inputs: tuple[Any, ...], params: dict[str, Any], out: Array)
 
 def elementwise(name: str) -> bool:
     """Whether element k of the result depends on elements k of the inputs alone, so that it may take their place."""
-    return name in UFUNCS or name == "relu"
+    return name in UFUNCS or name in ("relu", "where")
 
 
 def _relu(x: Array, out: Array) -> Run:

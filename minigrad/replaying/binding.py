@@ -8,7 +8,7 @@ can write into an array, none is allocated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Bound:
         self._borrowed = [*self._lent, *(v for v, root in self.roots.items() if root in self._lent)]
         for value in program.inputs:
             self._arrays[value] = value.array if value in self._lent else np.empty_like(value.array)
+        # each input with the memory that an argument is copied to; None where it is lent
+        self._given = [(v, None if v in self._lent else self._arrays[v]) for v in program.inputs]
         bound = [(i, self._bind(k, i)) for k, i in enumerate(program.instructions)]
         self._calls = [(instruction, run) for instruction, run in bound if run is not None]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
@@ -63,12 +65,13 @@ class Bound:
                 for run in runs:
                     run()
 
-    def give(self, value: Value, array: Array) -> None:
-        """The argument that an input has in the next run."""
-        if value in self._lent:
-            self._arrays[value] = array
-        else:
-            np.copyto(self._arrays[value], array)
+    def give(self, arrays: Iterable[Array]) -> None:
+        """The arguments of the next run."""
+        for (value, place), array in zip(self._given, arrays, strict=True):
+            if place is None:
+                self._arrays[value] = array
+            else:
+                place[...] = array
 
     def is_lent(self, value: Value) -> bool:
         """Whether a value is an argument's own memory, or a view of it."""

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ..context import current, switched
-from ..record import Traced, describe
+from ..context import in_force, switched
+from ..record import Traced, describe, raw
 from ..tensor import Tensor
 from .binding import Bound
 from .fusion import chosen, rewriter, with_fusions
 from .listing import line_of, listing, tensors_of
 from .passes import without_dead_code, without_repeats
-from .program import Array, Program, difference, substitute
+from .program import Array, Program, Value, difference, substitute
 from .recorder import NotReplayable, Recorder
-from .surroundings import ids, items, surroundings
+from .surroundings import Watch, surroundings
 
 SMALL = 1 << 12  # bytes up to which arrays around a step are compared before each replay: they may be written to
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
@@ -81,20 +81,22 @@ class Replayed:
         self._refusal: str | None = None
         self.replays = self.recordings = 0
         self._last: Entry | None = None
+        self._last_key: Any = None  # of what ran last: to compare is quicker than to look up
         self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
         self.__wrapped__ = step
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """One step."""
-        context = current.context
+        context = in_force()
         if context.recorder is not None or context.watch is not None:  # part of a larger recording; or looked at
             return self._step(*args, **named)
         if self._refusal is not None:
             raise NotReplayable(self._refusal)
         kind = (_signature(args, named), context.recording, context.frozen, threading.get_ident())
         key = (*kind, self._modes())
-        entry = self._entries.get(key)
-        if entry is not None and entry.ready and entry.holds():
+        entry = self._last if self._last_key == key else self._entries.get(key)
+        if entry is not None and entry.bound is not None and entry.holds():
+            self._last_key = key
             self._last = entry
             self.replays += 1
             return entry.run(args, named, self._copy)
@@ -108,7 +110,8 @@ class Replayed:
             self._refusal = f"{error} (found in an earlier call; this one did nothing)"
             raise
         self._modules |= dict.fromkeys(modules)
-        self._entries[(*kind, self._modes())] = self._last = entry
+        self._last_key = (*kind, self._modes())
+        self._entries[self._last_key] = self._last = entry
         while len(self._entries) > MOST:
             self._entries.pop(next(iter(self._entries)))
         return result
@@ -221,11 +224,12 @@ class Entry:
             program = self.stages[name] = change(program)
         self.bound = Bound(program)
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
-        found = surroundings(self.step, recorder, args, named)
-        self._watched = [(what, held, ids(held), items(held)) for what, held in found]
-        self._arrays = {id(a): (a, a.copy()) for _, _, _, held in self._watched for a in held if _small_array(a)}
-        self._gradients = list(program.gradients.items())
+        self._watch = Watch(surroundings(self.step, recorder, args, named))
+        self._arrays = {id(a): (a, a.copy()) for a in self._watch.held() if _small_array(a)}
         self._touched = list(program.emptied)
+        bound = self.bound
+        self._left = [(leaf, bound.array_of(v)) for leaf, v in program.gradients.items() if not bound.is_lent(v)]
+        self._left_of_arguments = [(leaf, v) for leaf, v in program.gradients.items() if bound.is_lent(v)]
 
     def holds(self) -> bool:
         """Whether everything around the step is as it was when it was recorded."""
@@ -233,10 +237,10 @@ class Entry:
             if tensor._array is not array or tensor._needs is not needed:
                 self.changed = f"a tensor that it uses, {describe(tensor)},"
                 return False
-        for what, holder, before, _ in self._watched:
-            if ids(holder) != before:
-                self.changed = what
-                return False
+        changed = self._watch.changed()
+        if changed:
+            self.changed = changed
+            return False
         for array, before in self._arrays.values():
             if not np.array_equal(array, before, equal_nan=array.dtype.kind == "f"):
                 self.changed = f"an array of shape {array.shape} that it uses"
@@ -254,29 +258,26 @@ class Entry:
                     f"{describe(leaf)} has a gradient from before, which this step was recorded without and would add "
                     "to; call zero_grad() inside the step"
                 )
-        inputs = iter(bound.program.inputs)
-        for x in (*args, *named.values()):
-            if x.__class__ is np.ndarray:
-                bound.give(next(inputs), x)
-            elif isinstance(x, Traced):
-                bound.give(next(inputs), x._array)
+        bound.give([raw(x) for x in (*args, *named.values()) if _is_array(x)])
         try:
             bound.run()
-            for leaf, value in self._gradients:  # looked at, it becomes a Tensor of its own
+            for leaf, array in self._left:  # looked at, it becomes a Tensor of its own
+                leaf._grad = array
+            for leaf, value in self._left_of_arguments:
+                leaf._grad = bound.array_of(value).copy()
+
+            def result(value: Value) -> Tensor:
                 array = bound.array_of(value)
-                leaf._grad = array.copy() if bound.is_lent(value) else array
-            return substitute(bound.program.template, lambda v: _result(bound.array_of(v), copy))
+                tensor: Tensor = Tensor._leaf(array.copy() if copy else array)
+                return tensor
+
+            return substitute(bound.program.template, result)
         except BaseException:
-            for leaf, _ in self._gradients:
+            for leaf in bound.program.gradients:
                 leaf._grad = None
             raise
         finally:
             bound.take_back()
-
-
-def _result(array: Array, copy: bool) -> Tensor:
-    tensor: Tensor = Tensor._leaf(array.copy() if copy else array)
-    return tensor
 
 
 def _owned(x: Any) -> Any:

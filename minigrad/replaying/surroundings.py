@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import types
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +56,47 @@ def surroundings(
                 yield words, holder
                 watched += 1
             queue += [(words, value, depth + 1) for value in items(holder)]
+
+
+class Watch:
+    """Holders, each with words for it, and what they held when the watch began."""
+
+    def __init__(self, found: Iterable[tuple[str, Any]]) -> None:
+        self._all = [(what, holder, ids(holder), items(holder)) for what, holder in found]
+        # attributes, variables and lists are most of what there is: all of a kind are looked at in one go
+        self._dicts, self._lists, self._cells = map(self._of, (dict, list, types.CellType))
+        self._others = [entry for entry in self._all if entry[1].__class__ not in (dict, list, types.CellType)]
+        self._before = self._identities()
+
+    def _of(self, kind: type) -> list[Any]:
+        return [holder for _, holder, _, _ in self._all if holder.__class__ is kind]
+
+    def _identities(self) -> list[list[int]]:
+        return [
+            [len(holder) for holder in self._dicts],
+            [id(x) for holder in self._dicts for x in holder.values()],
+            [len(holder) for holder in self._lists],
+            [id(x) for holder in self._lists for x in holder],
+            [id(cell.cell_contents) for cell in self._cells],
+        ]
+
+    def changed(self) -> str:
+        """What holds something else now, in words; empty where nothing does."""
+        try:
+            same = self._identities() == self._before
+        except ValueError:  # a variable without a value
+            same = False
+        if same:
+            for what, holder, before, _ in self._others:
+                if ids(holder) != before:
+                    return what
+            return ""
+        return next(what for what, holder, before, _ in self._all if ids(holder) != before)
+
+    def held(self) -> Iterator[Any]:
+        """Everything that was held."""
+        for _, _, _, held in self._all:
+            yield from held
 
 
 def _holders(what: str, x: Any) -> Iterator[tuple[str, Any]]:
