@@ -51,10 +51,11 @@ def _labels(who: str, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
 
 
 def _class_numbers(who: str, labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
-    if np.minimum.reduce(labels, axis=None) < 0 or np.maximum.reduce(labels, axis=None) >= classes:
+    numbers = labels.astype(np.intp)
+    if np.maximum.reduce(numbers.view(np.uintp), axis=None) >= classes:  # without a sign, a negative one is very large
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
         raise ValueError(f"{who}: label {wrong} is not one of the {classes} classes 0 to {classes - 1}")
-    return labels.astype(np.intp)
+    return numbers
 
 
 def _flat(scores: Any, labels: np.ndarray[Any, Any]) -> tuple[Any, np.ndarray[Any, Any]]:
