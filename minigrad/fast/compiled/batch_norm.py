@@ -135,10 +135,16 @@ def _normalize(
         for i in range(0, stop - start, w):
             row = block[i : i + w]
             h, out = hs[i : i + w], outs[i : i + w]
-            for j in range(row.size):
-                h[j] = ((row[j] - first[j]) - shift[j]) * scale[j]
-            for j in range(row.size):
-                out[j] = h[j] * slope[j] + level[j]
+            if poured:  # strips are in the nearest caches: one loop
+                for j in range(row.size):
+                    a = ((row[j] - first[j]) - shift[j]) * scale[j]
+                    h[j] = a
+                    out[j] = a * slope[j] + level[j]
+            else:  # loops that store to one array each take three quarters of the time
+                for j in range(row.size):
+                    h[j] = ((row[j] - first[j]) - shift[j]) * scale[j]
+                for j in range(row.size):
+                    out[j] = h[j] * slope[j] + level[j]
         if poured:
             pour(flat_h[start:stop], strip_h)
             pour(flat_y[start:stop], strip_y)
