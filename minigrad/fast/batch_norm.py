@@ -110,16 +110,10 @@ def _repeated(*vectors: Array | None) -> Callable[[int], list[Any]]:
 
     def times(k: int) -> list[Any]:
         if k not in made:
-            made[k] = [None if v is None else _tiled(v, k) for v in vectors]
+            made[k] = [None if v is None else np.tile(v, k) for v in vectors]
         return made[k]
 
     return times
-
-
-def _tiled(v: Array, k: int) -> Array:
-    tile = buffers.lines((k, v.size), v.dtype)
-    np.copyto(tile, v)
-    return tile.reshape(-1)
 
 
 def _same(v: Array) -> Array:
@@ -135,7 +129,7 @@ def _spread(x: Array) -> tuple[int, Callable[[Array], Array]]:
     k = _side_by_side(n, d) if x.nbytes > SMALL else 1
     if k == 1:
         return d, _same
-    tile = buffers.lines((k, d), x.dtype)
+    tile = np.empty((k, d), x.dtype)
     flat = tile.reshape(-1)
 
     def repeat(v: Array) -> Array:

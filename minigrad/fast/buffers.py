@@ -49,7 +49,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
         if _holders(kept, k) == _ALONE:
             return np.ndarray(shape, dtype, kept[k], _pool.starts[id(kept[k])])
     buffer = np.empty(size + _LINE, np.uint8)
-    start = _first_line(buffer)
+    start = -buffer.ctypes.data % _LINE
     if _pool.held + size > LARGEST:
         _drop_unused()
     if _pool.held + size <= LARGEST:
@@ -57,19 +57,6 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
         _pool.starts[id(buffer)] = start
         _pool.held += size
     return np.ndarray(shape, dtype, buffer, start)
-
-
-def lines(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An uninitialised array that begins with a line, however small: wide loads across lines take twice as long."""
-    size = math.prod(shape) * dtype.itemsize
-    if size >= SMALLEST and _count is not None:
-        return empty(shape, dtype)
-    buffer = np.empty(size + _LINE, np.uint8)
-    return np.ndarray(shape, dtype, buffer, _first_line(buffer))
-
-
-def _first_line(buffer: Array) -> int:
-    return -buffer.ctypes.data % _LINE
 
 
 def _drop_unused() -> None:
