@@ -12,8 +12,7 @@ import numpy as np
 
 from .calling import primitive
 from .context import scope
-from .fast.fused import SoftmaxCrossEntropy
-from .fast.fused_losses import SigmoidCrossEntropy
+from .fast.fused_losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .functional import floats, log_softmax
 from .noting import noted
 from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where

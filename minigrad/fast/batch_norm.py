@@ -14,13 +14,12 @@ is viewed as few wide rows, each of k rows side by side, and the vector is repea
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import buffers
+from . import buffers, tiny
 
 Array = np.ndarray[Any, Any]
 
@@ -167,8 +166,11 @@ class batch_norm:
         """(1) to (5): y, (x_hat, inv_std) for backward, and (offset, var); `into`: the first three, to be filled."""
         n, d = x.shape
         if into is None:
-            into = buffers.empty(x.shape, x.dtype), buffers.empty(x.shape, x.dtype), np.empty((1, d), x.dtype)
+            room = np.empty if x.size <= tiny.FEW else buffers.empty
+            into = room(x.shape, x.dtype), room(x.shape, x.dtype), np.empty((1, d), x.dtype)
         y, x_hat, kept = into
+        if x.size <= tiny.FEW:
+            return y, (x_hat, kept), tiny.forward(x, gamma, beta, eps, into)
         inv_std = kept[0]
         if x.nbytes <= WHOLE:
             width, spread = _spread(x)
@@ -215,12 +217,15 @@ class batch_norm:
         n, d = g.shape
         dx, d_gamma, d_beta = into or (None, None, None)
         dx = buffers.empty(g.shape, g.dtype) if dx is None else dx
+        if g.size <= tiny.FEW:
+            along, over = tiny.backward(g, gamma, x_hat, inv_std, dx)
+            return dx, _given(along, d_gamma), _given(over, d_beta)
         scale = inv_std[0] if gamma is None else gamma * inv_std[0]  # (8)
         if g.nbytes <= WHOLE:
             over = _sum(g)  # (6)
             np.multiply(g, x_hat, dx)
             along = _sum(dx)  # (7)
-            share = _constant(1.0 / n, g.dtype)
+            share = constant(1.0 / n, g.dtype)
             width, spread = _spread(g)
             h, out = (x_hat, dx) if width == d else (x_hat.reshape(-1, width), dx.reshape(-1, width))
             np.multiply(h, spread(along * share), out)
@@ -247,32 +252,14 @@ class batch_norm:
                 out += level
                 np.subtract(g[rows].reshape(out.shape), out, out)
                 out *= factor  # (9')
-        if d_gamma is None:
-            d_gamma = along
-        else:
-            np.copyto(d_gamma, along)
-        if d_beta is None:
-            d_beta = over
-        else:
-            np.copyto(d_beta, over)
-        return dx, d_gamma, d_beta
+        return dx, _given(along, d_gamma), _given(over, d_beta)
 
 
-def running_statistics(
-    running_mean: Array, running_var: Array, moments: Moments, keep: float, take: float, scale: float
-) -> bool:
-    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
-    if not math.isfinite(np.maximum.reduce(moments.var)):  # no variance is negative, and NaN is the largest
-        return False
-    dtype = running_mean.dtype
-    kept = _constant(keep, dtype)
-    mean = moments.first + moments.offset
-    mean *= _constant(take, dtype)
-    running_mean *= kept
-    running_mean += mean
-    running_var *= kept
-    running_var += moments.var * _constant(take * scale, dtype)
-    return True
+def _given(found: Array, into: Array | None) -> Array:
+    if into is None:
+        return found
+    np.copyto(into, found)
+    return into
 
 
 def _moments_of_blocks(x: Array) -> Moments:
@@ -322,12 +309,12 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 @functools.lru_cache(maxsize=256)
-def _constant(value: float, dtype: Any) -> Array:
+def constant(value: float, dtype: Any) -> Array:
     """An array of no axes: to convert a Python number takes as long as to multiply a few hundred by it."""
     return np.array(value, dtype)
 
 
 def _inverted(var: Array, eps: float, out: Array) -> None:
-    np.add(var, _constant(eps, var.dtype), out)
+    np.add(var, constant(eps, var.dtype), out)
     np.sqrt(out, out)
     np.reciprocal(out, out)

@@ -1,4 +1,4 @@
-"""What the fused primitives call: the chosen kernel where it fits their arguments, else None (readable code runs)."""
+"""What fused normalization calls: the chosen kernel where it fits their arguments, else None (readable code runs)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BatchNorm:
     ) -> Any:
         """(dx, d_gamma, d_beta), or None; `into`: these three, to be filled and returned, None where none is wanted."""
         fast = kernel("batch_norm")
-        g = _ordered(g)
+        g = ordered(g)
         if fast is None or axis != (0,) or not fast.fits(g, gamma, *saved):
             return None
         dx, d_gamma, d_beta = fast.backward(g, gamma, *saved, into)
@@ -114,7 +114,7 @@ class LayerNorm:
     ) -> Any:
         """(dx, d_gamma, d_beta), or None; `into`: these three, to be filled and returned, None where none is wanted."""
         fast = kernel("layer_norm")
-        g = _ordered(g)
+        g = ordered(g)
         d = _trailing(g, axis) if fast is not None else 0
         if not d or not fits(_rows(g, d), gamma, *saved):
             return None
@@ -134,7 +134,7 @@ class LayerNorm:
         )
 
 
-def _ordered(g: Array) -> Array:
+def ordered(g: Array) -> Array:
     """g in C order. A gradient that comes from a sum is one number seen many times: it takes the same way as any."""
     return g if g.flags.c_contiguous else np.ascontiguousarray(g)
 
@@ -152,25 +152,3 @@ def _rows(x: Array, d: int) -> Array:
 
 def _flat(x: Any) -> Any:
     return x if x is None or x.ndim == 1 else x.reshape(-1)
-
-
-class SoftmaxCrossEntropy:
-    """forward and backward of the primitive softmax_cross_entropy on bare arrays."""
-
-    @staticmethod
-    def forward(logits: Array, *, labels: Any, into: Any = None) -> Any:
-        """(loss, saved), or None; `into`: (loss, log_p), to be filled and returned."""
-        fast = kernel("softmax_cross_entropy")
-        if fast is None or logits.__class__ is not np.ndarray or not (fits(logits) and fast.fits(labels, logits)):
-            return None
-        return fast.forward(logits, labels, into)
-
-    @staticmethod
-    def backward(g: Array, out: Array, saved: Any, logits: Array, *, labels: Any, into: Any = None) -> Any:
-        """(d_logits,), or None; `into`: the same, to be filled and returned."""
-        fast = kernel("softmax_cross_entropy")
-        (log_p,) = saved
-        g = _ordered(g)
-        if fast is None or not (fits(log_p, g) and fast.fits(labels, log_p)):
-            return None
-        return (fast.backward(g, labels, log_p, None if into is None else into[0]),)

@@ -1,4 +1,4 @@
-"""What the losses that are one node call: as fused.py, which does it for normalization."""
+"""What cross-entropies call: the chosen kernel where it fits their arguments, else None (readable code runs)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,32 @@ from typing import Any
 import numpy as np
 
 from . import kernel
+from .batch_norm import fits
+from .fused import ordered
 
 Array = np.ndarray[Any, Any]
+
+
+class SoftmaxCrossEntropy:
+    """forward and backward of the primitive softmax_cross_entropy on bare arrays."""
+
+    @staticmethod
+    def forward(logits: Array, *, labels: Any, into: Any = None) -> Any:
+        """(loss, saved), or None; `into`: (loss, log_p), to be filled and returned."""
+        fast = kernel("softmax_cross_entropy")
+        if fast is None or logits.__class__ is not np.ndarray or not (fits(logits) and fast.fits(labels, logits)):
+            return None
+        return fast.forward(logits, labels, into)
+
+    @staticmethod
+    def backward(g: Array, out: Array, saved: Any, logits: Array, *, labels: Any, into: Any = None) -> Any:
+        """(d_logits,), or None; `into`: the same, to be filled and returned."""
+        fast = kernel("softmax_cross_entropy")
+        (log_p,) = saved
+        g = ordered(g)
+        if fast is None or not (fits(log_p, g) and fast.fits(labels, log_p)):
+            return None
+        return (fast.backward(g, labels, log_p, None if into is None else into[0]),)
 
 
 class SigmoidCrossEntropy:

@@ -25,7 +25,6 @@ from .. import ops
 from ..context import frozen, in_force, no_grad
 from ..creation import ones, zeros
 from ..fast import kernel
-from ..fast.batch_norm import running_statistics
 from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
 from ..normalization import (
@@ -174,8 +173,7 @@ class BatchNorm1d(Module):
         running_mean, running_var = self.running_mean._array, self.running_var._array
         known = kernels.moments(values)
         if known is not None and not frozen and running_mean.dtype == values.dtype:
-            move = kernel("running_statistics") or running_statistics
-            if not move(running_mean, running_var, known, keep, take, scale):
+            if not kernel("running_statistics")(running_mean, running_var, known, keep, take, scale):
                 self._refuse(values, known.var)
         else:
             with np.errstate(invalid="ignore", over="ignore"):

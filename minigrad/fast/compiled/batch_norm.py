@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import buffers
 from ..batch_norm import Moments, fits
+from ..tiny import FEW
+from . import tiny
 from .memory import aligned, compiled, pour, pours
 
 Array = np.ndarray[Any, Any]
@@ -154,6 +156,9 @@ def _normalize(
 def _forward(
     x: Any, gamma: Any, beta: Any, eps: float, y: Any, x_hat: Any, inv_std: Any, moments: Any
 ) -> None:  # pragma: no cover - compiled
+    if x.size <= FEW:
+        tiny.forward(x, gamma, beta, eps, y, x_hat, inv_std, moments)
+        return
     _moments(x, moments[0], moments[1])
     _normalize(x, gamma, beta, eps, moments[0], moments[1], y, x_hat, inv_std)
 
@@ -182,6 +187,9 @@ def _sums(flat: Any, flat_h: Any, w: int, d: int) -> Any:  # pragma: no cover - 
 def _backward(
     g: Any, gamma: Any, x_hat: Any, inv_std: Any, dx: Any, d_gamma: Any, d_beta: Any
 ) -> None:  # pragma: no cover - compiled
+    if g.size <= FEW:
+        tiny.backward(g, gamma, x_hat, inv_std, dx, d_gamma, d_beta)
+        return
     n, d = g.shape
     flat, flat_h, flat_dx, w = g.reshape(-1), x_hat.reshape(-1), dx.reshape(-1), _wide(n, d)
     over, along = np.zeros(d), np.zeros(d)

@@ -1,0 +1,29 @@
+"""Running statistics of batch norm, moved in few NumPy calls."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .batch_norm import Moments, constant
+
+Array = np.ndarray[Any, Any]
+
+
+def running_statistics(
+    running_mean: Array, running_var: Array, moments: Moments, keep: float, take: float, scale: float
+) -> bool:
+    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
+    if not math.isfinite(np.maximum.reduce(moments.var)):  # no variance is negative, and NaN is the largest
+        return False
+    dtype = running_mean.dtype
+    kept = constant(keep, dtype)
+    mean = moments.first + moments.offset
+    mean *= constant(take, dtype)
+    running_mean *= kept
+    running_mean += mean
+    running_var *= kept
+    running_var += moments.var * constant(take * scale, dtype)
+    return True
