@@ -448,6 +448,9 @@ def test_a_mask_selects_bit_for_bit(dtype):
             into = np.empty_like(x)
             assert select.masked(condition, x, into=into) is into
             assert into.tobytes() == found.tobytes()
+            in_place = x.copy()
+            assert select.masked(condition, in_place, into=in_place) is in_place
+            assert in_place.tobytes() == found.tobytes()
         assert mg.where(condition, x, -0.0).tobytes() == np.where(condition, x, -0.0).tobytes()
 
 

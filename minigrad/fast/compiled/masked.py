@@ -18,6 +18,16 @@ def _masked(condition: Any, x: Any, out: Any) -> None:  # pragma: no cover - com
         out[k] = x[k] if condition[k] else zero
 
 
+@compiled  # type: ignore[untyped-decorator,unused-ignore]
+def _in_place(condition: Any, x: Any) -> None:  # pragma: no cover - compiled
+    zero = x.dtype.type(0.0)
+    for k in range(x.size):
+        x[k] = x[k] if condition[k] else zero
+
+
 def masked(condition: Array, x: Array, out: Array) -> None:
-    """out = np.where(condition, x, 0.0), all C-ordered and of one shape."""
-    _masked(condition.reshape(-1), x.reshape(-1), out.reshape(-1))
+    """out = np.where(condition, x, 0.0), all C-ordered and of one shape; out may be x."""
+    if out is x:  # two arrays in one memory would be walked element by element
+        _in_place(condition.reshape(-1), x.reshape(-1))
+    else:
+        _masked(condition.reshape(-1), x.reshape(-1), out.reshape(-1))
