@@ -161,6 +161,21 @@ def test_axes_that_do_not_exist_are_named(name, axis):
         getattr(mg, name)(x, axis=axis)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("m", [1, 2, 5])
+def test_a_column_times_a_row_keeps_nan_and_infinity(n, m):
+    """BLAS may leave out what is multiplied by 0."""
+    special = np.array([0.0, np.nan, np.inf, -0.0, 1.0])
+    for shift in range(5):
+        x, y = np.roll(special, shift)[:n, None], np.roll(special, -shift)[None, :m]
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal((mg.tensor(x) @ mg.tensor(y)).data, x * y)
+            a, b = (mg.tensor(array, requires_grad=True) for array in (x, y))
+            dx, dy = mg.grad(a @ b, (a, b), np.ones((n, m)))
+        np.testing.assert_array_equal(dx.data, y.sum(axis=1, keepdims=True).repeat(n, axis=0))
+        np.testing.assert_array_equal(dy.data, x.sum(axis=0, keepdims=True).repeat(m, axis=1))
+
+
 @given(st.data())
 def test_matmul_of_any_shapes(data):
     shapes = data.draw(hnp.mutually_broadcastable_shapes(signature="(m?,n),(n,p?)->(m?,p?)", max_dims=2, max_side=3))

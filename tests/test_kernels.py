@@ -143,10 +143,9 @@ def test_adam_equals_its_formula(name, dtype, size):
     rng = np.random.default_rng(0)
     m, v = (rng.random(size).astype(dtype) for _ in range(2))
     g = rng.normal(size=size).astype(dtype)
-    wide_m, wide_v = 0.9 * m.astype(float) + g, 0.999 * v.astype(float) + g.astype(float) ** 2
+    wide_m, wide_v = 0.9 * m.astype(float) + 0.1 * g, 0.999 * v.astype(float) + 0.001 * g.astype(float) ** 2
     value, slope = rng.normal(size=size).astype(dtype), g.copy()
-    mean, mean_square = wide_m / (1 + 0.9 + 0.9**2), wide_v / (1 + 0.999 + 0.999**2)
-    expected = value - 0.01 * mean / (np.sqrt(mean_square) + 1e-8)
+    expected = value - 0.01 * (wide_m / (1 - 0.9**3)) / (np.sqrt(wide_v / (1 - 0.999**3)) + 1e-8)
     update(value, g, m, v, 0.01, (0.9, 0.999), 1e-8, 3)
     for one, two in ((value, expected), (m, wide_m), (v, wide_v)):
         same(one, two.astype(dtype), dtype)

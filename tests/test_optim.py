@@ -223,3 +223,25 @@ def test_a_step_without_gradients_changes_nothing():
     assert w.item() == 1.0
     for name, array in optimizer.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_betas_that_change_during_a_training_equal_pytorch():
+    torch = pytest.importorskip("torch")
+    w, theirs = mg.tensor([1.0, -2.0], requires_grad=True), torch.tensor([1.0, -2.0], dtype=float, requires_grad=True)
+    mine, other = optim.Adam([w], lr=0.1), torch.optim.Adam([theirs], lr=0.1)
+    for t in range(40):
+        if t == 20:
+            mine.groups[0]["betas"] = other.param_groups[0]["betas"] = (0.5, 0.99)
+        w.grad, theirs.grad = mg.tensor([1.0, 0.1 * t]), torch.tensor([1.0, 0.1 * t], dtype=float)
+        mine.step()
+        other.step()
+    np.testing.assert_allclose(w.data, theirs.detach().numpy(), rtol=1e-12)
+
+
+def test_adam_in_half_precision_does_not_overflow_at_ordinary_gradients():
+    w = mg.tensor(np.zeros(3, np.float16), requires_grad=True)
+    adam = optim.Adam([w], lr=0.01)
+    for _ in range(600):
+        w.grad = mg.tensor(np.full(3, 10.0, np.float16))
+        adam.step()
+    assert (w.data < -5.0).all()

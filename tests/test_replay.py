@@ -6,6 +6,7 @@ import functools
 import gc
 import threading
 import tracemalloc
+import types
 import weakref
 from typing import Any
 
@@ -754,7 +755,7 @@ def test_memory_is_used_again_only_when_nobody_needs_it():
     replayed = mg.replay(step)
     for k in range(3):
         replayed(*batch((6, 3), 9, k))
-    bound = replayed._last.bound
+    bound = replayed._latest[1].bound
     values = list(bound.lives)
     for k, a in enumerate(values):
         for b in values[:k]:
@@ -853,6 +854,127 @@ def test_a_primitive_of_ones_own_is_not_taken_for_the_one_of_that_name():
         y, d = again(np.array([1.0, -1.0]))
     same(y.data, [3.0, -6.0])
     same(d.data, [3.0, 3.0])
+
+
+SCALE = 2.0
+
+
+class Settings:
+    """A class whose attribute a step reads."""
+
+    scale = 2.0
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+    def __init__(self) -> None:
+        self.scale = 2.0
+
+
+class Scaled(mg.nn.Module):
+    """A module whose forward reads an attribute of its class, and a property that reads a global variable."""
+
+    scale = 2.0
+
+    @property
+    def shift(self) -> float:
+        return SCALE
+
+    def forward(self, x):
+        return x * self.scale + self.shift
+
+
+def scaled_inside(x):
+    return sum([x * SCALE for _ in range(2)], 0.0)
+
+
+def scaled_by_default(x, *, scale=2.0):
+    return x * scale
+
+
+def watched(what):
+    """A step that reads something around it, and a function that changes it."""
+    if what == "an empty list":
+        hooks: list[Any] = []
+        return lambda x: functools.reduce(lambda y, hook: hook(y), hooks, x), lambda: hooks.append(lambda y: y * 3.0)
+    if what == "exchanged keys":
+        numbers = {"a": 2.0, "b": 3.0}
+
+        def exchange():
+            a, b = numbers.pop("a"), numbers.pop("b")
+            numbers.update(b=a, a=b)
+
+        return lambda x: x * numbers["a"] - numbers["b"], exchange
+    if what == "a global in a comprehension":
+        return scaled_inside, lambda: globals().update(SCALE=5.0)
+    if what == "a class attribute":
+        return lambda x: x * Settings.scale, lambda: setattr(Settings, "scale", 3.0)
+    if what == "slots":
+        slotted = Slotted()
+        return lambda x: x * slotted.scale, lambda: setattr(slotted, "scale", 3.0)
+    if what == "a module's class":
+        module = Scaled()
+        return module, lambda: setattr(Scaled, "scale", 3.0)
+    if what == "a global in a property":
+        module = Scaled()
+        return module, lambda: globals().update(SCALE=7.0)
+    if what == "forward of the class":
+        module = Scaled()
+        return module, lambda: setattr(Scaled, "forward", lambda self, x: x * 10.0)
+    if what == "a default":
+        return lambda x: scaled_by_default(x), lambda: (scaled_by_default.__kwdefaults__ or {}).update(scale=4.0)
+    if what == "a lower-case name of a module":
+        settings = types.ModuleType("settings")
+        settings.activation = "tanh"  # type: ignore[attr-defined]
+        return lambda x: getattr(mg, settings.activation)(x), lambda: setattr(settings, "activation", "exp")
+    zero = np.array([0.0])
+    return lambda x: x / zero, lambda: zero.__setitem__(0, -0.0)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "an empty list", "exchanged keys", "a global in a comprehension", "a class attribute", "slots",
+        "a module's class", "a global in a property", "forward of the class", "a default",
+        "a lower-case name of a module", "the sign of a zero",
+    ],
+)  # fmt: skip
+def test_what_is_around_a_step_in_other_ways_is_watched_too(what, monkeypatch):
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    monkeypatch.setattr(Settings, "scale", 2.0)
+    monkeypatch.setattr(Scaled, "scale", 2.0)
+    monkeypatch.setattr(Scaled, "forward", Scaled.forward)
+    monkeypatch.setattr(scaled_by_default, "__kwdefaults__", {"scale": 2.0})
+    step, change = watched(what)
+    again = mg.replay(lambda x: mg.sum(step(x)))
+    x = np.arange(1.0, 5.0)
+    with np.errstate(divide="ignore"):
+        for _ in range(3):
+            again(x)
+        assert again.replays == 1
+        change()
+        same(again(x).data, mg.sum(step(mg.tensor(x))).data)
+
+
+def test_a_large_argument_in_another_layout_is_summed_as_its_copy_is():
+    big = np.random.default_rng(0).normal(size=(1024, 256)).astype(np.float32)
+    again = mg.replay(mg.sum)
+    for view in (big[::2], big[::-1], np.broadcast_to(big[:1], big.shape)):
+        assert view.nbytes >= 1 << 18
+        assert len({again(view).item() for _ in range(4)}) == 1
+
+
+def test_a_primitive_of_ones_own_with_saved_arrays_does_not_work_in_place():
+    def relu(x, /, *, saved):
+        return saved[0] * 2.0
+
+    twice: Any = mg.primitive(save=lambda x: (np.exp(x),))(relu)
+    twice.defvjp_joint(lambda g, out, saved, x: (g * saved[0] * 2.0,))
+    again = mg.replay(lambda x: mg.sum(twice(mg.square(x) * 2.0) * 3.0))
+    for k in range(4):
+        x = np.full((6, 4), float(k) / 4)
+        same(again(x).data, mg.sum(twice(mg.square(mg.tensor(x)) * 2.0) * 3.0).data)
 
 
 def test_fit_replayed_resumes_with_the_same_bytes(tmp_path):

@@ -20,14 +20,12 @@ def adam(
 ) -> None:
     """One step of value, m and v along `slope`, in place; `slope` stays as it is.
 
-    m = beta1 * m + g and v = beta2 * v + g^2, sums in which what came k steps ago counts beta^k; then
-    value -= lr * m' / (sqrt(v') + eps) with m' and v' the weighted means, each sum over the sum of its weights. Those
-    are the moving averages of Kingma and Ba 2015, without their start, in two passes over memory less.
+    m = beta1 * m + (1 - beta1) * g, v likewise with g^2, value -= lr * m' / (sqrt(v') + eps) with
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba 2015.
     """
     dtype, n = value.dtype, value.size
-    keep1, keep2 = _numbers(*betas, dtype)
     rate, eps = folded(lr, betas, eps, step)
-    numbers = keep1, keep2, dtype.type(rate), dtype.type(eps)
+    numbers = *_numbers(*betas, dtype), dtype.type(rate), dtype.type(eps)
     size = BLOCK // dtype.itemsize
     scratch = buffers.empty((min(size, n),), dtype)
     if n <= size:
@@ -40,21 +38,36 @@ def adam(
 
 
 def folded(lr: float, betas: tuple[float, float], eps: float, step: int) -> tuple[float, float]:
-    """(rate, epsilon) such that a step is value -= rate * m / (sqrt(v) + epsilon): both sums of weights folded in."""
-    weights1, weights2 = [(1 - beta**step) / (1 - beta) for beta in betas]
-    return lr * math.sqrt(weights2) / weights1, eps * math.sqrt(weights2)
+    """(rate, epsilon) such that a step is value -= rate * m / (sqrt(v) + epsilon): both corrections in two numbers."""
+    beta1, beta2 = betas
+    root = math.sqrt(1 - beta2**step)
+    return lr * root / (1 - beta1**step), eps * root
 
 
 @functools.lru_cache(maxsize=64)
-def _numbers(beta1: float, beta2: float, dtype: Any) -> tuple[Array, Array]:
-    """The betas as arrays: NumPy takes as long to convert a Python number as to multiply a few hundred by it."""
-    return np.array([beta1], dtype), np.array([beta2], dtype)
+def _numbers(beta1: float, beta2: float, dtype: Any) -> tuple[Array, ...]:
+    """beta1, 1 - beta1, beta2, 1 - beta2 as arrays: NumPy takes as long to convert a Python number as to multiply."""
+    return tuple([np.array([x], dtype) for x in (beta1, 1 - beta1, beta2, 1 - beta2)])
 
 
-def _block(w: Array, g: Array, m: Array, v: Array, work: Array, keep1: Any, keep2: Any, rate: Any, eps: Any) -> None:
+def _block(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    work: Array,
+    keep1: Any,
+    rest1: Any,
+    keep2: Any,
+    rest2: Any,
+    rate: Any,
+    eps: Any,
+) -> None:
+    np.multiply(g, rest1, work)
     np.multiply(m, keep1, m)
-    np.add(m, g, m)
+    np.add(m, work, m)
     np.square(g, work)
+    np.multiply(work, rest2, work)
     np.multiply(v, keep2, v)
     np.add(v, work, v)
     np.sqrt(v, work)

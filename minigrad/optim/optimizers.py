@@ -247,12 +247,10 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """w -= lr * m' / (sqrt(v') + eps), with m' and v' the means of g and g^2 in which k steps ago counts beta^k.
+    """m, v = moving averages of g and g^2 without their start: w -= lr * m' / (sqrt(v') + eps), x' = x / (1 - beta^t).
 
-    As sums over sums of weights: m = beta1 * m + g, m' = m / (1 + beta1 + ... + beta1^(t-1)), likewise v with g^2. (The
-    paper keeps (1 - beta) * m, a moving average that starts at 0, and divides by 1 - beta^t: the same m'.) `betas`
-    stay what they are during a training. weight_decay adds weight_decay * w to g first (AdamW decays w itself). As
-    torch.optim.Adam; Keras' default eps is 1e-7. Kingma and Ba 2015.
+    weight_decay adds weight_decay * w to g first (AdamW decays w itself). As torch.optim.Adam; Keras' default eps is
+    1e-7. Kingma and Ba 2015.
     """
 
     names = ("m", "v")
@@ -282,13 +280,13 @@ class Adam(Optimizer):
 
 
 def _adam(w: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int) -> None:
-    """The formula as it stands; fast/ has its kernels."""
-    weights1, weights2 = [(1 - beta**step) / (1 - beta) for beta in betas]
-    m *= betas[0]
-    m += g
-    v *= betas[1]
-    v += g * g
-    w -= lr * (m / weights1) / (np.sqrt(v / weights2) + eps)
+    """The formula as it stands in the paper; fast/ has its kernels."""
+    beta1, beta2 = betas
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * (g * g)
+    w -= lr / (1 - beta1**step) * (m / (np.sqrt(v) * (1 / math.sqrt(1 - beta2**step)) + eps))
 
 
 class AdamW(Adam):

@@ -68,8 +68,8 @@ class Bound:
     def give(self, arrays: Iterable[Array]) -> None:
         """The arguments of the next run."""
         for (value, place), array in zip(self._given, arrays, strict=True):
-            if place is None:
-                self._arrays[value] = array
+            if place is None:  # another layout would be summed in another order
+                self._arrays[value] = np.ascontiguousarray(array)
             else:
                 place[...] = array
 
@@ -193,7 +193,10 @@ class Bound:
 
     def _taken_over(self, k: int, instruction: Instruction) -> Value | None:
         """The input that dies here and whose memory the result may have, if there is one."""
-        if instruction.kind != "op" or not elementwise(instruction.name) or instruction.outputs[0] in self._slopes:
+        op = instruction.op
+        if instruction.kind != "op" or op is None or not op.own or not elementwise(instruction.name):
+            return None
+        if instruction.outputs[0] in self._slopes:
             return None
         out = instruction.outputs[0].array
         read = list(values_in(instruction.inputs))

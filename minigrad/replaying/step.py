@@ -80,8 +80,7 @@ class Replayed:
         self._modules: dict[Any, None] = {}
         self._refusal: str | None = None
         self.replays = self.recordings = 0
-        self._last: Entry | None = None
-        self._last_key: Any = None  # of what ran last: to compare is quicker than to look up
+        self._latest: tuple[Any, Entry | None] = None, None  # what ran last: to compare keys is quicker than to look up
         self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
         self.__wrapped__ = step
 
@@ -94,10 +93,10 @@ class Replayed:
             raise NotReplayable(self._refusal)
         kind = (_signature(args, named), context.recording, context.frozen, threading.get_ident())
         key = (*kind, self._modes())
-        entry = self._last if self._last_key == key else self._entries.get(key)
+        known, last = self._latest  # read at once: other threads set it, too
+        entry = last if known == key else self._entries.get(key)
         if entry is not None and entry.bound is not None and entry.holds():
-            self._last_key = key
-            self._last = entry
+            self._latest = key, entry
             self.replays += 1
             return entry.run(args, named, self._copy)
         # new, or what it was recorded with has been replaced
@@ -110,8 +109,9 @@ class Replayed:
             self._refusal = f"{error} (found in an earlier call; this one did nothing)"
             raise
         self._modules |= dict.fromkeys(modules)
-        self._last_key = (*kind, self._modes())
-        self._entries[self._last_key] = self._last = entry
+        key = (*kind, self._modes())
+        self._entries[key] = entry
+        self._latest = key, entry
         while len(self._entries) > MOST:
             self._entries.pop(next(iter(self._entries)))
         return result
@@ -127,15 +127,19 @@ class Replayed:
     @property
     def stages(self) -> dict[str, Program]:
         """The program as recorded, and after each pass, by name."""
-        if self._last is None or not self._last.ready:
+        return self._ran().stages
+
+    def _ran(self) -> Entry:
+        entry = self._latest[1]
+        if entry is None or not entry.ready:
             raise RuntimeError("nothing has been recorded yet: the program is there after two calls of one kind")
-        return self._last.stages
+        return entry
 
     @property
     def program(self) -> Listed:
         """The program that ran last: printed as a listing, drawn with `mg.draw(step.program.tensors())`."""
         stages = self.stages
-        return Listed(stages[next(reversed(stages))], self._last.bound)  # type: ignore[union-attr]
+        return Listed(stages[next(reversed(stages))], self._ran().bound)
 
 
 class Listed:
@@ -225,7 +229,7 @@ class Entry:
         self.bound = Bound(program)
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
         self._watch = Watch(surroundings(self.step, recorder, args, named))
-        self._arrays = {id(a): (a, a.copy()) for a in self._watch.held() if _small_array(a)}
+        self._arrays = {id(a): (a, a.tobytes()) for a in self._watch.held() if _small_array(a)}
         self._touched = list(program.emptied)
         bound = self.bound
         self._left = [(leaf, bound.array_of(v)) for leaf, v in program.gradients.items() if not bound.is_lent(v)]
@@ -242,7 +246,7 @@ class Entry:
             self.changed = changed
             return False
         for array, before in self._arrays.values():
-            if not np.array_equal(array, before, equal_nan=array.dtype.kind == "f"):
+            if array.tobytes() != before:
                 self.changed = f"an array of shape {array.shape} that it uses"
                 return False
         return True
