@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, Protocol, overload
 import numpy as np
 
 from .context import in_force, source_line
+from .fast.into import UFUNCS
 from .record import NO_PARAMS, PLAIN, Array, Primitive, Rule, Traced, array_of, constant, next_number, registry
 from .reuse import LARGE, plain, reusing
 
@@ -104,8 +105,13 @@ def primitive_of(op: Primitive) -> Any:
     return call
 
 
+def _kernel(op: Primitive) -> Callable[..., Any]:
+    """The kernel; where all that it does is call a function of NumPy's, that function: a call less for each op."""
+    return UFUNCS.get(op.name, op.kernel) if op.own else op.kernel
+
+
 def _call_one(op: Primitive) -> Any:
-    kernel, differentiable = op.kernel, op.differentiable
+    kernel, differentiable = _kernel(op), op.differentiable
 
     def call(x: Array, /) -> Any:
         if not isinstance(x, Traced):
@@ -132,7 +138,7 @@ def _call_one(op: Primitive) -> Any:
 
 
 def _call_two(op: Primitive) -> Any:
-    kernel, differentiable = op.kernel, op.differentiable
+    kernel, differentiable = _kernel(op), op.differentiable
 
     def call(x: Array, y: Array, /) -> Any:
         reuses = op.reuses

@@ -6,6 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad import fast
 from minigrad.backward import walk
+from minigrad.fast.into import UFUNCS
 from minigrad.reads import reads
 from minigrad.record import Traced
 
@@ -244,3 +245,15 @@ def test_the_registry_holds_functions_with_what_they_say_of_themselves():
         if call.op.differentiable:
             assert call.op.joint is not None or call.op.rules, f"{name} has no rule"
     assert issubclass(mg.Tensor, Traced)
+
+
+@pytest.mark.parametrize("name", sorted(UFUNCS))
+def test_a_primitive_that_is_called_as_a_function_of_numpy_does_nothing_else(name):
+    """The call and the replay of these skip the kernel, so it must say just what they do."""
+    op = registry[name].op
+    code = op.kernel.__code__
+    assert code.co_names[0] == "np"
+    assert getattr(np, code.co_names[1]) is UFUNCS[name]
+    assert len(code.co_names) == 2
+    assert code.co_consts[1:] in ((), (None,))
+    assert op.arity == UFUNCS[name].nin
