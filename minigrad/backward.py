@@ -19,7 +19,7 @@ from .fast import buffers
 from .guards import read_only
 from .reads import storage
 from .record import Primitive, Traced, describe, raw
-from .reuse import LARGE, Reusing, plain, reusing
+from .reuse import LARGE, plain, reusing
 from .sums import total
 from .writing import refuse_stale
 
@@ -96,7 +96,8 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
             kept[node] = g
         op: Any = node.op
         try:
-            if op.reuses and g.nbytes >= LARGE:
+            large = g.nbytes >= LARGE and op.reuses
+            if large:
                 g = reusing(g)
             if op.pulled == 2:
                 x, y = node.inputs
@@ -108,7 +109,7 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                 if isinstance(y, Traced):
                     b, y_needs = y._array, y._needs
                 if x_needs:
-                    d = plain(rule_x(g, node._array, a, b)) if type(g) is Reusing else rule_x(g, node._array, a, b)
+                    d = plain(rule_x(g, node._array, a, b)) if large else rule_x(g, node._array, a, b)
                     if d.shape != a.shape or d.dtype is not a.dtype:
                         d = _fitted(d, x, node)
                     if x not in grads:
@@ -118,7 +119,7 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                     else:
                         grads[x] = _sum(grads[x], d, x, own)
                 if y_needs:
-                    d = plain(rule_y(g, node._array, a, b)) if type(g) is Reusing else rule_y(g, node._array, a, b)
+                    d = plain(rule_y(g, node._array, a, b)) if large else rule_y(g, node._array, a, b)
                     if d.shape != b.shape or d.dtype is not b.dtype:
                         d = _fitted(d, y, node)
                     if y not in grads:

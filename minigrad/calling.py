@@ -141,20 +141,20 @@ def _call_two(op: Primitive) -> Any:
     kernel, differentiable = _kernel(op), op.differentiable
 
     def call(x: Array, y: Array, /) -> Any:
-        reuses = op.reuses
+        large = False
         if isinstance(x, Traced):
             cls, a, needs = type(x), x._array, x._needs
+            large = a.nbytes >= LARGE and op.reuses
             if isinstance(y, Traced):
                 b, needs = y._array, needs or y._needs
             else:
                 b = y
         elif isinstance(y, Traced):
             cls, a, b, needs = type(y), x, y._array, y._needs
-            reuses = False
         else:
             return kernel(x, y)
         try:
-            value = plain(kernel(reusing(a), b)) if reuses and a.nbytes >= LARGE else kernel(a, b)
+            value = plain(kernel(reusing(a), b)) if large else kernel(a, b)
             if b is y:
                 y = constant(y)
             elif a is x:
