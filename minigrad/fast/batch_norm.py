@@ -192,9 +192,8 @@ class batch_norm:
         first, offset, var = batch_norm.moments(x)
         _inverted(var, eps, inv_std)  # (3)
         mean, lost = _two_sum(first, offset)
-        close = bool(
-            (2.0 * np.abs(lost * inv_std) <= np.finfo(x.dtype).eps).all()
-        )  # then x_hat cannot see what is lost
+        # whether x_hat cannot see what is lost
+        close = bool((2.0 * np.abs(lost * inv_std) <= np.finfo(x.dtype).eps).all())
         vectors = _repeated(mean, lost, inv_std, gamma, beta)
         for rows, side in reversed(_blocks(n, d, x.itemsize)):  # what was read last is still in a cache
             centre, rest, scale, slope, level = vectors(side)

@@ -23,6 +23,14 @@ def fits(z: Any, t: Any) -> bool:
     )
 
 
+def decayed(z: Array) -> Array:
+    """e = exp(-|z|)."""
+    e = np.abs(z)
+    np.negative(e, e)
+    np.exp(e, e)
+    return e
+
+
 class sigmoid_cross_entropy:
     """The kernels of one primitive, for arrays that `fits` takes: `forward`; backward is one product."""
 
@@ -31,9 +39,7 @@ class sigmoid_cross_entropy:
     @staticmethod
     def forward(z: Array, t: Array, loss: Array, slope: Array) -> None:
         """loss = z ([z > 0] - t) + log(1 + e), slope = ((1 - t) a - t b) / (1 + e)."""
-        e = np.abs(z)
-        np.negative(e, e)
-        np.exp(e, e)
+        e = decayed(z)
         positive = np.greater(z, 0)
         np.subtract(positive, t, loss)
         np.multiply(loss, z, loss)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..sigmoid_cross_entropy import fits
+from ..sigmoid_cross_entropy import decayed
+from ..sigmoid_cross_entropy import sigmoid_cross_entropy as in_numpy
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]
@@ -24,16 +25,12 @@ def _combined(z: Any, t: Any, e: Any, loss: Any, slope: Any) -> None:  # pragma:
         slope[k] = ((one - p) * a - p * b) / (one + small)
 
 
-class sigmoid_cross_entropy:
-    """The kernels of one primitive, for arrays that `fits` takes: `forward`; backward is one product."""
-
-    fits = staticmethod(fits)
+class sigmoid_cross_entropy(in_numpy):
+    """As in NumPy, but for the loop."""
 
     @staticmethod
     def forward(z: Array, t: Array, loss: Array, slope: Array) -> None:
         """loss = z ([z > 0] - t) + log(1 + e), slope = ((1 - t) a - t b) / (1 + e). See ../sigmoid_cross_entropy.py."""
-        e = np.abs(z)
-        np.negative(e, e)
-        np.exp(e, e)
+        e = decayed(z)
         np.log1p(e, loss)
         _combined(z.reshape(-1), t.reshape(-1), e.reshape(-1), loss.reshape(-1), slope.reshape(-1))

@@ -13,6 +13,7 @@ from .memory import compiled
 def forward(
     x: Any, gamma: Any, beta: Any, eps: float, y: Any, x_hat: Any, inv_std: Any, moments: Any
 ) -> None:  # pragma: no cover - compiled
+    """(1) to (5) of normalization.py: y, x_hat and inv_std; mean and variance of x - first row into `moments`."""
     n, d = x.shape
     for j in range(d):
         first = np.float64(x[0, j])
@@ -37,6 +38,7 @@ def forward(
 def backward(
     g: Any, gamma: Any, x_hat: Any, inv_std: Any, dx: Any, d_gamma: Any, d_beta: Any
 ) -> None:  # pragma: no cover - compiled
+    """(6) to (9'): dx, d_gamma and d_beta."""
     n, d = g.shape
     for j in range(d):
         over, along = 0.0, 0.0
