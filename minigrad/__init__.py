@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .anomalies import detect_anomalies
-from .backward import grad
-from .calling import primitive
-from .context import no_grad, record_lines, scope
+from .core.calling import primitive
+from .core.context import no_grad, record_lines, scope
+from .core.gradients import grad
+from .core.tensor import Tensor
 from .creation import arange, eye, full, ones, tensor, zeros
 from .derivatives import hvp, jacobian
 from .fast import kernels
@@ -38,7 +39,6 @@ from .normalization import (
     layer_norm_composed,
 )
 from .ops import *  # noqa: F403
-from .tensor import Tensor
 
 if TYPE_CHECKING:
     from . import check, data, export, nn, optim, training

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .context import switched
-from .record import Primitive, Traced, describe, raw
+from .core.context import switched
+from .core.nodes import Node, Primitive, describe, raw
 
 
 def detect_anomalies() -> switched:
@@ -37,18 +37,18 @@ def detect_anomalies() -> switched:
 class Watch:
     """What the engine tells of each result while anomalies are looked for."""
 
-    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...]) -> None:
+    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...]) -> None:
         """Called with every result of an op."""
         strange = _strange(out._array)
         if not strange:
             return
-        before = [x for x in inputs if isinstance(x, Traced) and _strange(x._array)]
+        before = [x for x in inputs if isinstance(x, Node) and _strange(x._array)]
         what = f"{op.name} made {strange} of its result"
         if before:
             what = f"{op.name} was given {describe(before[0])}, which already holds {_strange(before[0]._array)}"
         raise FloatingPointError(_message(what, _inputs(op, inputs), getattr(out, "_line", None)))
 
-    def pulled(self, node: Traced, g: Any, steps: list[tuple[int, Any]]) -> None:
+    def pulled(self, node: Node, g: Any, steps: list[tuple[int, Any]]) -> None:
         """Called with what the rule of each op sends to its inputs."""
         op: Primitive = node.op  # type: ignore[assignment]
         for position, d in steps:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .tensor import Data, Tensor
+from .core.tensor import Data, Tensor
 
 
 def tensor(

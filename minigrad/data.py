@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .extras import needs
-from .files import PathLike
-from .randomness import Generator, Source, generator
+from ._support.extras import needs
+from ._support.files import PathLike
+from ._support.randomness import Generator, Source, generator
 
 Array = np.ndarray[Any, Any]
 

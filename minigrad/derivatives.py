@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .backward import grad
-from .tensor import Data, Tensor
+from .core.gradients import grad
+from .core.tensor import Data, Tensor
 
 
 def _leaf(x: Data) -> Tensor:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .noting import noted
+from ._support.randomness import Source, generator
+from .core.callbacks import noted
+from .core.nodes import Node, raw
 from .ops import add, exp, log, matmul, mul, sub
 from .ops import sum as sum_
 from .ops.reductions import axes_of
-from .randomness import Source, generator
-from .record import Traced, raw
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
@@ -73,7 +73,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _shape(x: Any) -> tuple[int, ...]:
-    return x._array.shape if isinstance(x, Traced) else np.shape(x)
+    return x._array.shape if isinstance(x, Node) else np.shape(x)
 
 
 def dropout(x: Any, p: float, rng: Source) -> Any:
@@ -100,7 +100,7 @@ def _kept(source: Any, shape: tuple[int, ...], p: float, dtype: Any) -> Any:
 
 def floats(who: str, x: Any) -> Any:
     """x as a Tensor or an array of floating-point numbers; integers are converted, anything else refused."""
-    x = x if isinstance(x, Traced) else np.asarray(x)
+    x = x if isinstance(x, Node) else np.asarray(x)
     kind = raw(x).dtype.kind
     if kind not in "fiub":
         raise TypeError(f"{who}: expected real numbers, got dtype {raw(x).dtype}")

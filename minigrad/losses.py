@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .calling import primitive
-from .context import scope
+from .core.callbacks import noted
+from .core.calling import primitive
+from .core.context import scope
+from .core.nodes import Array, raw
 from .fast.fused_losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .functional import floats, log_softmax
-from .noting import noted
 from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
 from .ops import sum as sum_
-from .record import Array, raw
 
 
 def _reduced(values: Any, reduction: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.record import registry as everything
+from minigrad.core.nodes import registry as everything
 
 # The package's primitives: what its modules hold under their names (a doctest may have registered one of its own).
 registry: dict[str, Any] = {

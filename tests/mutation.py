@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.record import Primitive, raw
+from minigrad.core.nodes import Primitive, raw
 
 from .helpers import assert_right, registry
 from .table import ROWS, Row

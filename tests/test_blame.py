@@ -7,7 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.check import blame, explain_zeros
-from minigrad.record import raw
+from minigrad.core.nodes import raw
 
 from .helpers import leaves, registry
 from .mutation import OPS, SLOPED, Plant, frozen, on_result, planted

@@ -7,7 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.check import compare, cost, gradcheck, numerical_grad, rel_error
-from minigrad.record import raw
+from minigrad.core.nodes import raw
 
 
 def planted(rule, kernel=np.sin):

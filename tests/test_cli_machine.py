@@ -13,7 +13,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.check import compare
-from minigrad.check.plain import plain
+from minigrad.check.as_data import plain
 from minigrad.cli import SUBCOMMANDS, completion, main, parser
 from minigrad.training.progress import Progress
 

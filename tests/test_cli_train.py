@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from examples import train_mlp
+from minigrad._support.files import load_arrays, save_arrays
 from minigrad.cli import main
-from minigrad.files import load_arrays, save_arrays
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import record
-from minigrad.backward import consumers_first, unbroadcast, walk
-from minigrad.sums import in_blocks, products, squares_about, total
+from minigrad.core import nodes as record
+from minigrad.core.gradients import consumers_first, unbroadcast, walk
+from minigrad.fast.sums import in_blocks, products, squares_about, total
 
 
 def leaf(data, **kwargs):
@@ -396,7 +396,7 @@ def test_sums_taken_block_by_block_have_the_bits_of_the_whole(rows, rng):
 
 
 def test_the_engine_needs_no_tensor_class():
-    class Plain(record.Traced):
+    class Plain(record.Node):
         __slots__ = ()
 
     x = Plain._leaf(np.array([1.0, 2.0]), needs=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.randomness import generator, restore, state_of
+from minigrad._support.randomness import generator, restore, state_of
 
 RNG = np.random.default_rng(0)
 

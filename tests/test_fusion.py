@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.backward import consumers_first
+from minigrad.core.gradients import consumers_first
 from minigrad.replaying.fusion import KINDS
 from minigrad.replaying.passes import without_dead_code, without_repeats
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import interop
+from minigrad import numpy_protocol as interop
 
 from .helpers import assert_right, first, leaves, registry
 from .table import ROWS

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import losses, normalization
-from minigrad.fast import adam as numpy_adam
-from minigrad.fast import batch_norm as numpy_batch_norm
-from minigrad.fast import buffers, chosen, fused, fused_losses, select
+from minigrad import losses
+from minigrad.fast import chosen, fused, fused_losses, select
+from minigrad.fast import pool as buffers
+from minigrad.fast.numpy_kernels import adam as numpy_adam
+from minigrad.fast.numpy_kernels import batch_norm as numpy_batch_norm
+from minigrad.normalization import batch as normalization
 
 IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch_norm.batch_norm, numpy_adam.adam)}
 if find_spec("numba") is not None:

@@ -13,8 +13,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.context import frozen
-from minigrad.files import save_arrays
+from minigrad._support.files import save_arrays
+from minigrad.core.context import frozen
 
 RNG = np.random.default_rng(2)
 BATCHES = [RNG.normal(3.0, 2.0, (8, 4)) for _ in range(6)]

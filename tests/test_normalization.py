@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.check import compare, gradcheck
-from minigrad.reads import kept_for_backward
+from minigrad.core.reads import kept_for_backward
 
 COMPOSED: dict[str, Any] = {
     "primitive": mg.batch_norm_composed,
@@ -248,7 +248,7 @@ def test_what_the_fused_node_keeps():
     ],
 )
 def test_intermediates_are_named_and_scoped(form, names):
-    from minigrad.backward import consumers_first
+    from minigrad.core.gradients import consumers_first
 
     y = COMPOSED[form](*(leaf(a) for a in ordinary(4, 2)))
     nodes = consumers_first(y)[::-1]

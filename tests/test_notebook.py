@@ -10,8 +10,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad._support.notebook import ROWS, WRONG, Shown, block, curves, escaped, table
 from minigrad.check import blame, compare, explain_zeros, gradcheck
-from minigrad.notebook import ROWS, WRONG, Shown, block, curves, escaped, table
 from minigrad.training import History
 
 EVIL = "</pre></svg><script>alert('1')</script>\"&\x00\ud800"

@@ -5,10 +5,10 @@ import pytest
 
 import minigrad as mg
 from minigrad import fast
-from minigrad.backward import walk
+from minigrad.core.gradients import walk
+from minigrad.core.nodes import Node
+from minigrad.core.reads import reads
 from minigrad.fast.into import UFUNCS
-from minigrad.reads import reads
-from minigrad.record import Traced
 
 from .helpers import assert_right, leaves, registry
 from .table import ROWS
@@ -244,7 +244,7 @@ def test_the_registry_holds_functions_with_what_they_say_of_themselves():
         assert call.op.differentiable is False or call.op.formula, f"{name} has no formula"
         if call.op.differentiable:
             assert call.op.joint is not None or call.op.rules, f"{name} has no rule"
-    assert issubclass(mg.Tensor, Traced)
+    assert issubclass(mg.Tensor, Node)
 
 
 @pytest.mark.parametrize("name", sorted(UFUNCS))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.files import load_arrays, save_arrays
+from minigrad._support.files import load_arrays, save_arrays
 
 library = pytest.importorskip("safetensors.numpy")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.record import raw
-from minigrad.writing import _writes, write
+from minigrad.core.nodes import raw
+from minigrad.core.versions import _writes, write
 
 
 def leaf(data, **kwargs):

@@ -20,7 +20,7 @@ from examples import cs231n_batchnorm as notebook
 from examples.cs231n import cells, experiments, plots, source
 from examples.cs231n.net import FullyConnectedNet
 from examples.cs231n.solver import Job, Placed, place, solve
-from minigrad.randomness import restore
+from minigrad._support.randomness import restore
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data" / "cifar10_cs231n_subset.npz"
 SUBSET = Path(os.environ.get("MINIGRAD_CIFAR10", BESIDE))

@@ -11,8 +11,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.optim.slabs import BLOCK, LARGE
-from minigrad.reads import storage
+from minigrad.core.reads import storage
+from minigrad.optim.flat import BLOCK, LARGE
 
 from .test_optim import CASES, give_gradients, parameters
 

@@ -13,8 +13,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import data, nn, optim, training
-from minigrad.files import load_arrays
-from minigrad.randomness import state_of
+from minigrad._support.files import load_arrays
+from minigrad._support.randomness import state_of
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(60, 4))

@@ -11,7 +11,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 from minigrad.check.table import short, table
-from minigrad.context import frozen
+from minigrad.core.context import frozen
 
 from .net import FullyConnectedNet
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import data, optim, training
-from minigrad.randomness import restore, state_of
+from minigrad._support.randomness import restore, state_of
 
 from .net import FullyConnectedNet
 from .source import Data

@@ -45,7 +45,7 @@ def load(path: str | None, num_train: int = 1000) -> Data:
         mean = cifar.x_train[:49000].mean(axis=0)
         parts = (cifar.x_train[:num_train], cifar.y_train[:num_train], cifar.x_train[49000:], cifar.y_train[49000:])
     else:
-        from minigrad.files import load_arrays
+        from minigrad._support.files import load_arrays
 
         arrays = load_arrays(path)
         wanted = ("X_train", "y_train", "X_val", "y_val", "mean_image_49000")

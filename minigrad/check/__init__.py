@@ -11,10 +11,10 @@ Reports are true where all is well and print as tables.
 
 from __future__ import annotations
 
-from .blame import Blame, blame
-from .compare import Comparison, compare
-from .cost import Cost, cost
-from .gradcheck import Gradcheck, gradcheck
+from .blaming import Blame, blame
+from .comparison import Comparison, compare
+from .costs import Cost, cost
+from .gradient_check import Gradcheck, gradcheck
 from .numerical import numerical_grad, rel_error
 from .zeros import ZeroReport, explain_zeros
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..context import switched
-from ..record import Traced, raw
-from ..tensor import Tensor
+from ..core.context import switched
+from ..core.nodes import Node, raw
+from ..core.tensor import Tensor
 
 Function: TypeAlias = Callable[..., Any]
 SENSITIVITY = 16.0  # how many times what one bit of the inputs moves, two correct results may be apart
@@ -69,7 +69,7 @@ def name_of(f: Function) -> str:
 
 def array_of(x: Any) -> np.ndarray[Any, Any]:
     """The bare array of a Tensor, or of whatever NumPy can make one of."""
-    return np.asarray(raw(x)) if not isinstance(x, Traced) else x._array
+    return np.asarray(raw(x)) if not isinstance(x, Node) else x._array
 
 
 def nudged(x: Any, rng: np.random.Generator) -> Any:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import grad
-from ..context import no_grad
-from ..tensor import Tensor
+from ..core.context import no_grad
+from ..core.gradients import grad
+from ..core.tensor import Tensor
 from .arguments import SENSITIVITY, Function, leaves_of, nudged, value_of
 from .numerical import FloatArray, Slope, best_step, elements, slope
 

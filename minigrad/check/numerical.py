@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..context import frozen, no_grad
-from ..tensor import Tensor
+from ..core.context import frozen, no_grad
+from ..core.tensor import Tensor
 from .arguments import Function, array_of
 
 FloatArray = npt.NDArray[np.floating[Any]]

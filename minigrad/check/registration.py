@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..record import Primitive
+from ..core.nodes import Primitive
 from .arguments import as_sequence
-from .compare import compare
-from .gradcheck import gradcheck
+from .comparison import compare
+from .gradient_check import gradcheck
 
 
 def check_registration(op: Primitive) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backward import consumers_first, cotangent_for, walk
-from ..notebook import Shown, block
-from ..notebook import table as html_table
+from .._support.notebook import Shown, block
+from .._support.notebook import table as html_table
+from ..core.gradients import consumers_first, cotangent_for, walk
+from ..core.nodes import Node, raw
+from ..core.tensor import Tensor
 from ..ops.reductions import axes_of
-from ..record import Traced, raw
-from ..tensor import Tensor
 from .arguments import as_sequence
 from .table import short, table
 
@@ -75,13 +75,13 @@ class _Flow:
     def __init__(self, y: Tensor, start: FloatArray) -> None:
         self.arrived: dict[int, FloatArray] = {}
         self.sent: dict[tuple[int, int], FloatArray] = {}
-        self.consumers: dict[int, list[tuple[Traced, int]]] = {}
+        self.consumers: dict[int, list[tuple[Node, int]]] = {}
         for node in consumers_first(y)[::-1]:
             for position, x in enumerate(node.inputs):
-                if isinstance(x, Traced):
+                if isinstance(x, Node):
                     self.consumers.setdefault(x.number, []).append((node, position))
 
-        def observe(node: Traced, g: Any, steps: list[tuple[int, Any]]) -> None:
+        def observe(node: Node, g: Any, steps: list[tuple[int, Any]]) -> None:
             self.arrived[node.number] = np.asarray(g)
             for position, d in steps:
                 self.sent[node.number, position] = np.asarray(d)
@@ -117,7 +117,7 @@ def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Any =
     return ZeroReport(tuple(found), len(leaves))
 
 
-def _explained(flow: _Flow, y: Tensor, x: Traced) -> Explained | None:
+def _explained(flow: _Flow, y: Tensor, x: Node) -> Explained | None:
     name = x.name or f"{x._array.shape} leaf"
     d = flow.total.get(x)
     if d is None and x is not y:
@@ -140,7 +140,7 @@ def _listed(numbers: npt.NDArray[np.intp]) -> str:
     return ", ".join(map(str, numbers[:6])) + (" ..." if len(numbers) > 6 else "")
 
 
-def _reason(flow: _Flow, x: Traced, columns: npt.NDArray[np.bool_], level: float) -> str:
+def _reason(flow: _Flow, x: Node, columns: npt.NDArray[np.bool_], level: float) -> str:
     """Follow the zero from x towards y until an op is found that makes it."""
     limit = level * flow.scale
     seen, stack = set(), [x]
@@ -169,14 +169,14 @@ def _in(d: FloatArray, columns: npt.NDArray[np.bool_]) -> FloatArray:
     return d[..., columns] if d.ndim and d.shape[-1] == len(columns) else d
 
 
-def _cancelled(consumers: Sequence[Traced]) -> str:
+def _cancelled(consumers: Sequence[Node]) -> str:
     ops = sorted({n.op.name for n in consumers if n.op is not None})
     if {"mean", "sub"} <= set(ops):
         return "the mean that is subtracted takes it away again: adding a constant to every row changes nothing"
     return f"what comes back from {' and '.join(ops)} cancels"
 
 
-def _ended(flow: _Flow, node: Traced, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
+def _ended(flow: _Flow, node: Node, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
     """Why the rule of this op sends zero although something arrives."""
     op: Any = node.op
     a = raw(node.inputs[position])
@@ -195,7 +195,7 @@ def _ended(flow: _Flow, node: Traced, position: int, g: FloatArray, columns: npt
     return f"the derivative of {op.name} is zero here"
 
 
-def _summed_away(flow: _Flow, node: Traced) -> str:
+def _summed_away(flow: _Flow, node: Node) -> str:
     """A broadcast summand whose gradient sums to zero over the rows: what becomes of the sum?"""
     names = {n.op.name for n, _ in flow.consumers.get(node.number, []) if n.op is not None}
     fused = next((name for name in ("batch_norm", "layer_norm") if name in names), None)
@@ -204,7 +204,7 @@ def _summed_away(flow: _Flow, node: Traced) -> str:
     return "the gradients that arrive sum to zero over the rows that it was added to"
 
 
-def _normalized(node: Traced, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
+def _normalized(node: Node, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
     op: Any = node.op
     axis = axes_of(node.params["axis"], g.ndim)
     count = int(np.prod([g.shape[k] for k in axis]))

@@ -13,9 +13,9 @@ import numpy as np
 
 from .. import chapter
 from ..check import compare
-from ..check.plain import plain
+from ..check.as_data import plain
+from ..core.tensor import Tensor
 from ..normalization import batch_norm, batch_norm_composed
-from ..tensor import Tensor
 from .matrix import Matrix, read_matrix
 from .problems import Problem
 

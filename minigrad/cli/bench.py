@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import normalization
-from ..backward import grad
+from ..core.gradients import grad
+from ..core.tensor import Tensor
 from ..fast import chosen
-from ..tensor import Tensor
 from .problems import Problem
 
 Contestants: TypeAlias = dict[str, Callable[[], Any]]

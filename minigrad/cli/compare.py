@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..check import compare
-from ..check.plain import plain
-from ..tensor import Tensor
+from ..check.as_data import plain
+from ..core.tensor import Tensor
 from .loading import load_function
 from .matrix import read_matrix
 from .problems import Problem

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..context import record_lines
-from ..tensor import Tensor
+from ..core.context import record_lines
+from ..core.tensor import Tensor
 from .loading import load_function
 from .matrix import read_matrix
 from .problems import Problem

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import data, losses, nn, optim, training
-from ..extras import needs
-from ..files import load_arrays
+from .._support.extras import needs
+from .._support.files import load_arrays
 from .problems import Problem
 
 Array = np.ndarray[Any, Any]

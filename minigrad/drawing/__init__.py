@@ -8,9 +8,9 @@ The package is called drawing because `mg.draw` is a function. Only this package
 from __future__ import annotations
 
 from .collect import graph
+from .data import Graph, Node
 from .pair import Pair, draw_pair
 from .picture import Drawing, draw
-from .plain import Graph, Node
 from .renderer import RendererNotFound
 from .stepping import page
 

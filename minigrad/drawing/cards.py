@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .plain import Node, saved_bytes
+from .data import Node, saved_bytes
 from .theme import MONO, Palette
 from .words import attribute, brief, cut, escaped, shape, size
 

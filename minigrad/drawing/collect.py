@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import consumers_first, cotangent_for, walk
-from ..reads import kept_for_backward, storage
-from ..record import Primitive, Traced, raw
-from .plain import Contribution, Graph, Node, Numbers, Saved, Scope, Slot
+from ..core.gradients import consumers_first, cotangent_for, walk
+from ..core.nodes import Node, Primitive, raw
+from ..core.reads import kept_for_backward, storage
+from .data import Contribution, Graph, Numbers, Saved, Scope, Slot
+from .data import Node as Drawn
 from .rules import buffer_names, expression, formula, local_texts, rule_source
 from .words import clean, constant, cut
 
@@ -41,10 +42,10 @@ def count(y: Any) -> int:
     return len(dict.fromkeys(node for root in _roots(y) for node in consumers_first(root)))
 
 
-def _roots(y: Any) -> list[Traced]:
-    roots = [y] if isinstance(y, Traced) else list(y) if isinstance(y, (list, tuple)) else []
+def _roots(y: Any) -> list[Node]:
+    roots = [y] if isinstance(y, Node) else list(y) if isinstance(y, (list, tuple)) else []
     for root in roots:
-        if not isinstance(root, Traced):
+        if not isinstance(root, Node):
             raise TypeError(f"a graph is drawn of a Tensor or of several, got a {type(root).__name__} among them")
     if not roots:
         raise TypeError(
@@ -54,7 +55,7 @@ def _roots(y: Any) -> list[Traced]:
     return list(dict.fromkeys(roots))
 
 
-def _cotangents(roots: list[Traced], gradient: Any) -> list[tuple[Traced, Any, bool]]:
+def _cotangents(roots: list[Node], gradient: Any) -> list[tuple[Node, Any, bool]]:
     """(root, cotangent, was it asked for?) of every root that has one."""
     if gradient is None:
         before = [(root, getattr(root, "_cotangent", None)) for root in roots]
@@ -69,11 +70,11 @@ def _cotangents(roots: list[Traced], gradient: Any) -> list[tuple[Traced, Any, b
 # Names
 
 
-def _names(given: Any) -> dict[Traced, tuple[str, bool]]:
+def _names(given: Any) -> dict[Node, tuple[str, bool]]:
     """Tensor -> (name, is it a module's parameter?). Names that start with _ are the notebook's own."""
     if given is None:
         return {}
-    found: dict[Traced, tuple[str, bool]] = {}
+    found: dict[Node, tuple[str, bool]] = {}
     if not isinstance(given, Mapping):
         if not hasattr(given, "named_parameters"):
             raise TypeError(f"names= takes a dict such as locals(), or a module, got {type(given).__name__}")
@@ -88,13 +89,13 @@ def _names(given: Any) -> dict[Traced, tuple[str, bool]]:
     return found
 
 
-def _tensors(name: str, value: Any) -> Iterable[tuple[str, Traced, bool]]:
-    if isinstance(value, Traced):
+def _tensors(name: str, value: Any) -> Iterable[tuple[str, Node, bool]]:
+    if isinstance(value, Node):
         yield name, value, False
     elif isinstance(value, (list, tuple)) and len(value) <= 1000:
-        yield from ((f"{name}[{k}]", x, False) for k, x in enumerate(value) if isinstance(x, Traced))
+        yield from ((f"{name}[{k}]", x, False) for k, x in enumerate(value) if isinstance(x, Node))
     elif isinstance(value, dict) and len(value) <= 1000:
-        yield from ((f"{name}[{k!r}]", x, False) for k, x in value.items() if isinstance(x, Traced))
+        yield from ((f"{name}[{k!r}]", x, False) for k, x in value.items() if isinstance(x, Node))
     elif hasattr(value, "named_parameters") and not isinstance(value, type):
         yield from ((str(key), p, True) for key, p in value.named_parameters())
 
@@ -105,10 +106,10 @@ def _tensors(name: str, value: Any) -> Iterable[tuple[str, Traced, bool]]:
 
 class _Collector:
     def __init__(
-        self, roots: list[Traced], order: list[Traced], names: dict[Traced, tuple[str, bool]], marks: Mapping[int, str]
+        self, roots: list[Node], order: list[Node], names: dict[Node, tuple[str, bool]], marks: Mapping[int, str]
     ) -> None:
         self.roots, self.order, self.given, self.marks = roots, order, names, marks
-        self.members: list[Any] = []  # nodes in tape order: Traced, or (consumer, position) of a constant array
+        self.members: list[Any] = []  # nodes in tape order: Node, or (consumer, position) of a constant array
         self.id: dict[Any, str] = {}
         self.storages: dict[int, int] = {}
         self.alive: list[Any] = []  # keeps the counted arrays alive, so that no address is used twice
@@ -116,7 +117,7 @@ class _Collector:
         self.table: list[Scope] = []
         self.notes: list[str] = []
 
-    def collect(self, cotangents: list[tuple[Traced, Any, bool]]) -> Graph:
+    def collect(self, cotangents: list[tuple[Node, Any, bool]]) -> Graph:
         self._number()
         gradients, contributions, steps = self._walk(cotangents)
         self._name()
@@ -136,7 +137,7 @@ class _Collector:
             }
             if isinstance(member, tuple):
                 consumer, k = member
-                nodes.append(Node(kind="constant", value=Numbers(consumer.inputs[k]), needs=False, **common))
+                nodes.append(Drawn(kind="constant", value=Numbers(consumer.inputs[k]), needs=False, **common))
                 continue
             g = gradients.get(member)
             common["gradient"] = None if g is None else Numbers(g)
@@ -145,12 +146,12 @@ class _Collector:
             common["scope"] = self._scope(member) if member.op is not None else None
             if member.op is None:
                 array = member._array.copy()  # a leaf may be written later; results never are
-                nodes.append(Node(kind=self._kind(member), value=Numbers(array), **common))
+                nodes.append(Drawn(kind=self._kind(member), value=Numbers(array), **common))
             else:
                 about = self._op(member)
                 cause = member.context.cause
                 nodes.append(
-                    Node(
+                    Drawn(
                         value=Numbers(member._array),
                         forward=forward[member],
                         backward=steps.get(member, 0),
@@ -167,7 +168,7 @@ class _Collector:
 
     def _number(self) -> None:
         """Ids n0, n1, ... in tape order; constant arrays come right before the op that uses them."""
-        leaves = dict.fromkeys(x for n in self.order for x in n.inputs if isinstance(x, Traced) and x.op is None)
+        leaves = dict.fromkeys(x for n in self.order for x in n.inputs if isinstance(x, Node) and x.op is None)
         leaves |= dict.fromkeys(root for root in self.roots if root.op is None)
         for node in sorted([*leaves, *self.order], key=lambda n: n.number):
             for k, x in enumerate(node.inputs):
@@ -176,15 +177,13 @@ class _Collector:
             self.members.append(node)
         self.id = {member: f"n{k}" for k, member in enumerate(self.members)}
 
-    def _walk(
-        self, cotangents: list[tuple[Traced, Any, bool]]
-    ) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, int]]:
+    def _walk(self, cotangents: list[tuple[Node, Any, bool]]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, int]]:
         """Gradients, contributions and the order of the backward pass, by walking again with an observer."""
         gradients: dict[Any, Any] = {}
         parts: dict[Any, list[Contribution]] = {}
         steps: dict[Any, int] = {}
 
-        def observe(node: Traced, g: Any, sent: list[tuple[int, Any]]) -> None:
+        def observe(node: Node, g: Any, sent: list[tuple[int, Any]]) -> None:
             gradients[node] = gradients[node] + g if node in gradients else g
             steps.setdefault(node, len(steps) + 1)
             for k, d in sent:
@@ -227,30 +226,30 @@ class _Collector:
             if member not in self.was_named:
                 self.name[member] = f"d_{self.name[node]}"
 
-    def _words(self, node: Traced) -> str:
+    def _words(self, node: Node) -> str:
         name = self.name.get(node) or getattr(node, "_name", "")
         return clean(f"{node.op.name if node.op is not None else ''} {name}".strip())
 
-    def _gradients(self) -> dict[Traced, Traced]:
+    def _gradients(self) -> dict[Node, Node]:
         """In a recorded backward pass: tensor -> the forward tensor whose gradient it is.
 
         The first thing that a rule reads of the backward pass and did not make itself is the g that it was given.
         """
-        found: dict[Traced, Traced] = {}
-        known: set[Traced] = set()
+        found: dict[Node, Node] = {}
+        known: set[Node] = set()
         for node in self.order:
             cause = node.context.cause
             if cause is None or cause not in self.id or cause in known:
                 continue
             for x in node.inputs:
-                other = x.context.cause if isinstance(x, Traced) and x.op is not None else None
+                other = x.context.cause if isinstance(x, Node) and x.op is not None else None
                 if other is not None and other is not cause:
                     known.add(cause)
                     found.setdefault(x, cause)
                     break
         return found
 
-    def _kind(self, leaf: Traced) -> str:
+    def _kind(self, leaf: Node) -> str:
         """Input or parameter: a parameter learns (needs a gradient) and is not what the longest path starts from."""
         if not leaf._needs:
             return "input"
@@ -258,32 +257,32 @@ class _Collector:
             return "parameter"
         return "input" if leaf in self._starts() else "parameter"
 
-    def _starts(self) -> set[Traced]:
+    def _starts(self) -> set[Node]:
         """The leaf that the longest path starts from; where that is a list (concatenate, stack), all of the list."""
         if not hasattr(self, "_begin"):
             start = self._longest_from()
-            self._begin: set[Traced] = {start}
+            self._begin: set[Node] = {start}
             for node in self.order:
                 op: Primitive = node.op  # type: ignore[assignment]
                 if op.variadic and any(x is start for x in node.inputs):
-                    self._begin |= {x for x in node.inputs if isinstance(x, Traced) and x.op is None}
+                    self._begin |= {x for x in node.inputs if isinstance(x, Node) and x.op is None}
         return self._begin
 
-    def _longest_from(self) -> Traced:
+    def _longest_from(self) -> Node:
         """The leaf that the longest path to the last root starts from; at equal length the first argument's.
 
         In a product the data leads, whichever side it stands on: the factor that needs no gradient.
         """
-        best: dict[Traced, tuple[int, bool, Traced]] = {}
+        best: dict[Node, tuple[int, bool, Node]] = {}
         for node in self.order:
-            inputs = [x for x in node.inputs if isinstance(x, Traced)]
+            inputs = [x for x in node.inputs if isinstance(x, Node)]
             ends = [best.get(x, (0, not x._needs, x)) for x in inputs]
             product = node.op is not None and node.op.name in ("matmul", "mul", "einsum")
             steps, free, start = max(ends, key=lambda e: (e[0], product and e[1]))
             best[node] = (steps + 1, free, start)
         return best[self.roots[-1]][2] if self.roots[-1] in best else self.roots[-1]
 
-    def _scope(self, node: Traced) -> int | None:
+    def _scope(self, node: Node) -> int | None:
         """The index of the scope that an op was recorded in.
 
         What a rule records carries the forward op's scope; it gets scopes of its own inside one called "backward",
@@ -311,13 +310,13 @@ class _Collector:
             self.table.append(Scope(name, parent))
         return self.scopes[key]
 
-    def _op(self, node: Traced) -> dict[str, Any]:
+    def _op(self, node: Node) -> dict[str, Any]:
         op: Primitive = node.op  # type: ignore[assignment]
         texts: list[str] = []
         sources: list[str | None] = []
         for k, x in enumerate(node.inputs):
-            member = x if isinstance(x, Traced) else (node, k)
-            known = member in self.id if isinstance(x, (Traced, np.ndarray)) else False
+            member = x if isinstance(x, Node) else (node, k)
+            known = member in self.id if isinstance(x, (Node, np.ndarray)) else False
             sources.append(self.id[member] if known else None)
             texts.append(self.name[member] if known else constant(x))
         local = local_texts(node, texts, self.name[node])
@@ -343,9 +342,9 @@ class _Collector:
             "inputs": slots,
         }
 
-    def _saved(self) -> tuple[dict[Traced, list[Saved]], dict[Any, list[str]]]:
+    def _saved(self) -> tuple[dict[Node, list[Saved]], dict[Any, list[str]]]:
         """What each op keeps, and for each tensor who keeps it."""
-        saves: dict[Traced, list[Saved]] = {}
+        saves: dict[Node, list[Saved]] = {}
         kept_by: dict[Any, list[str]] = {}
         for node in self.order:
             op: Primitive = node.op  # type: ignore[assignment]
@@ -364,14 +363,14 @@ class _Collector:
                     kept_by.setdefault(owner, []).append(self.id[node])
         return saves, kept_by
 
-    def _owner(self, node: Traced, what: str) -> Any:
+    def _owner(self, node: Node, what: str) -> Any:
         if what == "out":
             return node
         op: Primitive = node.op  # type: ignore[assignment]
         for k, x in enumerate(node.inputs):
             name = op.input_names[0] + f" {k}" if op.variadic else op.input_names[k]
             if name == what:
-                return x if isinstance(x, Traced) else (node, k)
+                return x if isinstance(x, Node) else (node, k)
         return None
 
 

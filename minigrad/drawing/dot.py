@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import graphviz
 
 from .cards import Style, card, cell, font, kept_slots, row
+from .data import Graph, Node, Scope, saved_bytes
 from .layout import ancestors, entering, follows, homes, is_module, slots_in_order, spine
-from .plain import Graph, Node, Scope, saved_bytes
 from .renderer import TOGETHER
 from .theme import MATCHES, SANS, Palette
 from .words import attribute, clean, cut, shape, size

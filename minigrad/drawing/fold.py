@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .data import Graph, Node, Scope
 from .layout import ancestors
-from .plain import Graph, Node, Scope
 
 FEWEST = 3  # equal blocks in a row
 LONGEST = 24  # items in a block that are looked for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plain import Graph, Node, Scope
+from .data import Graph, Node, Scope
 
 
 def spine(graph: Graph) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .plain import Graph, Node, Numbers
+from .data import Graph, Node, Numbers
 from .words import cut, number
 
 

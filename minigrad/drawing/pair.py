@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from .cards import Style, cell, font, row
+from .data import Graph
 from .dot import Part, document
 from .match import Match, matches
 from .picture import MOST, Picture, checked_detail, checked_direction, collected
-from .plain import Graph
 from .text import table
 from .theme import MATCHES, SANS, Palette, palette
 from .views import view

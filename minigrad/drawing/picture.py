@@ -12,11 +12,11 @@ from typing import Any
 
 import graphviz
 
-from ..files import written_aside
+from .._support.files import written_aside
 from .cards import Style
 from .collect import count, graph
+from .data import Graph
 from .dot import Part, document
-from .plain import Graph
 from .renderer import render
 from .text import table
 from .theme import MONO_STACK, SANS_STACK, palette

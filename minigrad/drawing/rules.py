@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..record import Primitive, Rule, Traced
+from ..core.nodes import Node, Primitive, Rule
 from .words import index, parameter
 
 Template = tuple[str, ...]  # literal text and marks such as "<in 0>", "<out>", "<parameter axis>"
@@ -41,7 +41,7 @@ INFIX = {
 HIDDEN = {"wide"}  # parameters that say nothing which axis and shape have not said
 
 
-def expression(node: Traced, names: Sequence[str]) -> tuple[str, str]:
+def expression(node: Node, names: Sequence[str]) -> tuple[str, str]:
     """(the whole call in the user's names, the same without parameters, for a card)."""
     op: Primitive = node.op  # type: ignore[assignment]
     if op.name in INFIX and len(names) == 2:
@@ -81,7 +81,7 @@ def _same(a: Any, b: Any) -> bool:
 # Local derivatives
 
 
-def local_texts(node: Traced, names: Sequence[str], out: str) -> list[str]:
+def local_texts(node: Node, names: Sequence[str], out: str) -> list[str]:
     """For each input, what the backward pass sends there, as an expression in g; "" where the op has no rule."""
     op: Primitive = node.op  # type: ignore[assignment]
     summed = _summed_axes(node, op)
@@ -99,13 +99,13 @@ def _sum(text: str, axes: str) -> str:
     return f"sum{axes}({text})"
 
 
-def formula(node: Traced, names: Sequence[str], out: str) -> str:
+def formula(node: Node, names: Sequence[str], out: str) -> str:
     """The op's formula in the user's names."""
     op: Primitive = node.op  # type: ignore[assignment]
     return _fill(_formula_template(op), node, names, out)
 
 
-def _summed_axes(node: Traced, op: Primitive) -> dict[int, str]:
+def _summed_axes(node: Node, op: Primitive) -> dict[int, str]:
     """Inputs of an elementwise op that were stretched by broadcasting: the walk sums their gradient down again."""
     if len(node.inputs) < 2 or op.defaults or op.name == "matmul":
         return {}
@@ -192,7 +192,7 @@ def _split(text: str) -> Template:
     return tuple(part for part in _MARK.split(text) if part)
 
 
-def _fill(parts: Template, node: Traced, names: Sequence[str], out: str) -> str:
+def _fill(parts: Template, node: Node, names: Sequence[str], out: str) -> str:
     said = []
     for k, part in enumerate(parts):
         if not part.startswith("<") or not _MARK.fullmatch(part):

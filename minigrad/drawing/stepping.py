@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from .cards import Style
+from .data import CORNER, WHOLE, Graph, Node, Numbers
 from .dot import Part, document
 from .layout import ancestors
 from .match import matches
 from .picture import MOST, Picture, checked_detail, collected, write
-from .plain import CORNER, WHOLE, Graph, Node, Numbers
 from .renderer import render
 from .theme import DARK, LIGHT, SENTINEL, Palette
 from .views import view

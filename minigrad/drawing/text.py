@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plain import Graph, Node
+from .data import Graph, Node
 from .words import clean, cut, number, shape, size
 
 MOST = 200  # rows

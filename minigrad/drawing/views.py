@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .data import Graph, Node, Numbers, Saved, Slot
 from .fold import folded
 from .layout import ancestors
-from .plain import Graph, Node, Numbers, Saved, Slot
 from .words import cut
 
 CROWDED = 40  # cards; above it repeated blocks are folded unless fold=False

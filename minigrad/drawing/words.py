@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .plain import Numbers
+from .data import Numbers
 
 
 def number(v: float, digits: int = 3) -> str:

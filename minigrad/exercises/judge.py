@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..calling import primitive
+from .._support.notebook import Shown, block, lines
 from ..check import Gradcheck, gradcheck
+from ..core.calling import primitive
+from ..core.tensor import Tensor
 from ..drawing import Pair, draw_pair
-from ..notebook import Shown, block, lines
-from ..tensor import Tensor
 from .hints import hints, wrong_steps
 from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
 

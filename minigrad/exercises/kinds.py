@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..record import Traced
+from ..core.nodes import Node
 
 Array: TypeAlias = Any
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -86,7 +86,7 @@ class Exercise:
         shape = inputs[self.inputs.index(like)].shape
         if not hasattr(d, "shape") or not hasattr(d, "sum"):
             raise Unfit(f"{step} must be an array of the shape of {like}, {shape}; it is {type(d).__name__}")
-        if isinstance(d, Traced) and not any(isinstance(x, Traced) for x in inputs):
+        if isinstance(d, Node) and not any(isinstance(x, Node) for x in inputs):
             raise Unfit(f"{step} is a Tensor, but arrays were given: compute with what comes in, arrays or Tensors")
         if d.dtype.kind not in "fiub":
             raise Unfit(f"{step} must hold real numbers; it holds {d.dtype}")

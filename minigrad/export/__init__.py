@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from .onnx_writer import onnx
 from .states import from_keras_weights, from_torch_state, keras_weights, torch_state
-from .writing import onnx
 
 __all__ = ["from_keras_weights", "from_torch_state", "keras_weights", "onnx", "torch_state"]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..record import raw
+from ..core.nodes import raw
 
 if TYPE_CHECKING:
+    from .onnx_writer import File
     from .recording import Step
-    from .writing import File
 
 Emitter = Callable[["File", "Step"], str]
 TABLE: dict[str, Emitter] = {}

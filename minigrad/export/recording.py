@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..context import switched
+from ..core.context import switched
+from ..core.nodes import Node, Primitive, describe
+from ..core.tensor import Tensor
 from ..nn import frozen_statistics
 from ..ops.reductions import axes_of, count
-from ..record import Primitive, Traced, describe
-from ..tensor import Tensor
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Step:
     """One operation: a primitive's name or a pattern's, what it is given, and the value that it made."""
 
     op: str
-    inputs: tuple[Any, ...]  # Traced, or constants
+    inputs: tuple[Any, ...]  # Node, or constants
     params: dict[str, Any]
     out: Any
 
@@ -53,11 +53,11 @@ class _Watch:
     def __init__(self) -> None:
         self.flat: dict[Any, tuple[Primitive, tuple[Any, ...]]] = {}
 
-    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...]) -> None:
+    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...]) -> None:
         if out.op is None and inputs:
             self.flat[out] = op, inputs
 
-    def pulled(self, node: Traced, g: Any, steps: Any) -> None:
+    def pulled(self, node: Node, g: Any, steps: Any) -> None:
         pass
 
 
@@ -101,13 +101,13 @@ def steps_of(outputs: Sequence[Any], flat: dict[Any, Any]) -> list[Step]:
 
 def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Any]:
     found: set[Any] = set()
-    stack = [x for x in outputs if isinstance(x, Traced)]
+    stack = [x for x in outputs if isinstance(x, Node)]
     while stack:
         x = stack.pop()
         made = step(x) if x not in found else None
         if made is not None:
             found.add(x)
-            stack.extend(y for y in made.inputs if isinstance(y, Traced))
+            stack.extend(y for y in made.inputs if isinstance(y, Node))
     return sorted(found, key=lambda x: x.number)
 
 
@@ -152,17 +152,17 @@ def _log_softmax(step: Step, made: dict[Any, Step]) -> Step | None:
     """shifted - log(sum(exp(shifted))), shifted = x - (the largest of each row, a constant)."""
     chain = [step.inputs[1]]
     for name in ("log", "sum", "exp"):
-        before = made.get(chain[-1]) if isinstance(chain[-1], Traced) else None
+        before = made.get(chain[-1]) if isinstance(chain[-1], Node) else None
         if before is None or before.op != name:
             return None
         chain.append(before.inputs[0])
     shifted, total = chain[-1], made[chain[1]]
-    first = made.get(shifted) if isinstance(shifted, Traced) else None
+    first = made.get(shifted) if isinstance(shifted, Node) else None
     axis = total.params["axis"]
     if first is None or first.op != "sub" or shifted is not step.inputs[0] or len(axis) != 1:
         return None
     x, top = first.inputs
-    if not isinstance(x, Traced) or isinstance(top, Traced) or not total.params["keepdims"]:
+    if not isinstance(x, Node) or isinstance(top, Node) or not total.params["keepdims"]:
         return None
     largest = x._array.max(axis=axis, keepdims=True)
     if not np.array_equal(top, np.where(np.isfinite(largest), largest, 0)):
@@ -173,7 +173,7 @@ def _log_softmax(step: Step, made: dict[Any, Step]) -> Step | None:
 def _linear(step: Step, made: dict[Any, Step]) -> Step | None:
     """x @ weight + bias for a matrix x."""
     z, bias = step.inputs
-    before = made.get(z) if isinstance(z, Traced) else None
+    before = made.get(z) if isinstance(z, Node) else None
     if before is None or before.op != "matmul" or getattr(bias, "ndim", 0) != 1:
         return None
     x, weight = before.inputs
@@ -206,7 +206,7 @@ def difference(a: Recording, b: Recording) -> str:
     places = [{**{x: ("input", k) for k, x in enumerate(r.inputs)}, **r.made()} for r in (a, b)]
     for s, t in zip(a.steps, b.steps, strict=True):
         for x, y in zip(s.inputs, t.inputs, strict=True):
-            known = [place.get(z) if isinstance(z, Traced) else None for z, place in zip((x, y), places, strict=True)]
+            known = [place.get(z) if isinstance(z, Node) else None for z, place in zip((x, y), places, strict=True)]
             if known[0] != known[1] or (known[0] is None and not same(x, y)):
                 return f"{s.op} used {_words(x)}, which was computed from the inputs outside the graph"
         if s.params.keys() != t.params.keys() or not all(
@@ -224,7 +224,7 @@ def same(x: Any, y: Any) -> bool:
         return len(x) == len(y) and all(map(same, x, y))
     if isinstance(x, slice) and isinstance(y, slice):
         return (x.start, x.stop, x.step) == (y.start, y.stop, y.step)
-    x, y = (z._array if isinstance(z, Traced) else z for z in (x, y))
+    x, y = (z._array if isinstance(z, Node) else z for z in (x, y))
     if isinstance(x, (np.ndarray, np.generic)) or isinstance(y, (np.ndarray, np.generic)):
         a, b = np.asarray(x), np.asarray(y)
         return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
@@ -232,7 +232,7 @@ def same(x: Any, y: Any) -> bool:
 
 
 def _words(x: Any) -> str:
-    return f"the constant {describe(x)}" if isinstance(x, (Traced, np.ndarray)) else f"the number {x!r}"
+    return f"the constant {describe(x)}" if isinstance(x, (Node, np.ndarray)) else f"the number {x!r}"
 
 
 def stretched(a: Recording, b: Recording) -> str:

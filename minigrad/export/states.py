@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..nn import BatchNorm1d, LayerNorm, Linear, Module, Sequential
-from ..tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -50,7 +50,7 @@ def kernel(name: str) -> Any:
     who = kernels()[name]
     if who == "reference":
         return None
-    module = f"{__name__}.compiled" if who == "numba" else f"{__name__}.{name}"
+    module = f"{__name__}.compiled" if who == "numba" else f"{__name__}.numpy_kernels.{name}"
     return getattr(importlib.import_module(module), name)
 
 

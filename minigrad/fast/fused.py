@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import kernel
-from .batch_norm import Moments, fits
+from .numpy_kernels.batch_norm import Moments, fits
 
 Array = np.ndarray[Any, Any]
 

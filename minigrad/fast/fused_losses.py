@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import kernel
-from .batch_norm import fits
 from .fused import ordered
+from .numpy_kernels.batch_norm import fits
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import select
-from .product import product
+from .numpy_kernels.product import product
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from . import buffers, kernel
+from . import kernel
+from . import pool as buffers
 
 Array = np.ndarray[Any, Any]
 

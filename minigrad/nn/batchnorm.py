@@ -22,21 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from ..context import frozen, in_force, no_grad
+from ..core.callbacks import noted
+from ..core.context import frozen, in_force, no_grad
+from ..core.nodes import Node, raw
+from ..core.tensor import Tensor
+from ..core.versions import stamp, write
 from ..creation import ones, zeros
 from ..fast import kernel
 from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
-from ..normalization import (
-    batch_norm,
-    batch_norm_composed,
-    batch_norm_inference,
-    batch_norm_inference_composed,
-)
-from ..noting import noted
-from ..record import Traced, raw
-from ..tensor import Tensor
-from ..writing import stamp, write
+from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
 from .module import Module
 
 Array = np.ndarray[Any, Any]
@@ -254,7 +249,7 @@ class BatchNorm1d(Module):
 
     def _warn_of_bias(self, x: Any) -> None:
         self._looked_for_bias = True
-        if isinstance(x, Traced) and x.op is not None and x.op.name == "add":
+        if isinstance(x, Node) and x.op is not None and x.op.name == "add":
             for bias in x.inputs:
                 if isinstance(bias, Tensor) and bias.op is None and bias.requires_grad and bias.ndim == 1:
                     warnings.warn(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..randomness import Source, generator
+from .._support.randomness import Source, generator
 
 Shape: TypeAlias = "tuple[int, ...]"
 Array: TypeAlias = "np.ndarray[Any, Any]"

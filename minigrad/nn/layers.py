@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import functional, ops
+from .._support.randomness import Source, generator
+from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..normalization import layer_norm, layer_norm_composed
-from ..randomness import Source, generator
-from ..tensor import Tensor
 from .batchnorm import BatchNorm1d
 from .init import Initialiser, glorot_uniform
 from .module import Module

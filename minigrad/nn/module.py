@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..context import in_force, in_scope
-from ..files import PathLike, load_arrays, save_arrays
-from ..notebook import Shown, block, table
-from ..randomness import Generator
-from ..tensor import Tensor
-from ..writing import write
+from .._support.files import PathLike, load_arrays, save_arrays
+from .._support.notebook import Shown, block, table
+from .._support.randomness import Generator
+from ..core.context import in_force, in_scope
+from ..core.tensor import Tensor
+from ..core.versions import write
 
 Self = TypeVar("Self", bound="Module")
 

@@ -11,12 +11,12 @@ import math
 
 import numpy as np
 
-from ..backward import unbroadcast
-from ..calling import primitive
+from ..core.calling import primitive
+from ..core.gradients import unbroadcast
+from ..core.nodes import Array, raw
 from ..fast import select
-from ..record import Array, raw
-from ..reuse import plain
-from ..sums import in_blocks, products
+from ..fast.reuse import plain
+from ..fast.sums import in_blocks, products
 from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
 
 

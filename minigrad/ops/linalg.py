@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..calling import primitive
-from ..fast.product import product
-from ..record import Array
+from ..core.calling import primitive
+from ..core.nodes import Array
+from ..fast.numpy_kernels.product import product
 from .shape import broadcast_to, expand_dims, reshape
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..calling import primitive
-from ..record import Array
+from ..core.calling import primitive
+from ..core.nodes import Array
 
 flat = primitive(differentiable=False)
 

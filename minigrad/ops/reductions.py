@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..calling import primitive
-from ..record import Array, Traced, raw
-from ..reuse import plain, reusing
-from ..sums import Axis as Axis
-from ..sums import average, in_blocks, kept, number, squares_about, total
-from ..sums import axes_of as axes_of
-from ..sums import count as count
+from ..core.calling import primitive
+from ..core.nodes import Array, Node, raw
+from ..fast.reuse import plain, reusing
+from ..fast.sums import Axis as Axis
+from ..fast.sums import average, in_blocks, kept, number, squares_about, total
+from ..fast.sums import axes_of as axes_of
+from ..fast.sums import count as count
 from .elementwise import exp, sqrt, square, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import broadcast_to, expand_dims, flip, reshape, transpose
@@ -30,7 +30,7 @@ _SMALL = 4096  # elements up to which it is quicker to fill an array than to hav
 def widened(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
     """The g of a reduction over `axis` of an array of `shape`, with the axes put back as ones."""
     wide = kept(shape, axis)
-    return g if g.shape == wide else reshape(g, wide) if isinstance(g, Traced) else g.reshape(wide)
+    return g if g.shape == wide else reshape(g, wide) if isinstance(g, Node) else g.reshape(wide)
 
 
 def spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
@@ -68,7 +68,7 @@ def _count_of(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
 
 
 def _centred(x: Array, axis: Axis) -> Array:
-    if isinstance(x, Traced):
+    if isinstance(x, Node):
         return x - mean(x, axis=axis, keepdims=True)
     return plain(reusing(x) - average(x, axis, True))
 
@@ -76,7 +76,7 @@ def _centred(x: Array, axis: Axis) -> Array:
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    if not isinstance(x, Traced):
+    if not isinstance(x, Node):
         x = np.asarray(x)
         if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
             found = squares_about(x, average(x, 0)) / number(n, x.dtype)

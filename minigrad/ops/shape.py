@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import unbroadcast
-from ..calling import primitive
-from ..record import Array, constant, raw
+from ..core.calling import primitive
+from ..core.gradients import unbroadcast
+from ..core.nodes import Array, constant, raw
 
 
 @primitive(formula="reshape(x)")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..context import in_force
+from ..core.callbacks import noted
+from ..core.context import in_force
+from ..core.nodes import describe
+from ..core.tensor import Tensor
 from ..fast import kernel
-from ..noting import noted
-from ..record import describe
-from ..tensor import Tensor
-from .slabs import Slab, blocks
+from .flat import Slab, blocks
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..noting import noted
+from ..core.callbacks import noted
 from .optimizers import Array, Optimizer
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import stretched
+from ..core.gradients import stretched
 from ..fast.into import into
-from ..sums import count, kept, number, total_into
+from ..fast.sums import count, kept, number, total_into
 from .program import Array, Instruction
 from .recorder import Fit
 

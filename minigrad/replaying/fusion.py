@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import consumers_first
-from ..context import in_force, switched
+from ..core.callbacks import noted
+from ..core.context import in_force, switched
+from ..core.gradients import consumers_first
+from ..core.nodes import Node, raw
+from ..core.tensor import Tensor
 from ..losses import softmax_cross_entropy
-from ..normalization import batch_norm_, layer_norm_
-from ..noting import noted
+from ..normalization.batch import batch_norm_, layer_norm_
 from ..ops import neg, reshape
 from ..ops.reductions import axes_of
-from ..record import Traced, raw
-from ..tensor import Tensor
 from .passes import without_repeats
 from .program import Instruction, Program
 
@@ -31,9 +31,9 @@ from .program import Instruction, Program
 class Match:
     """What was recognised: the tensors that go in, a function of them that is the fused form, the nodes that go."""
 
-    inputs: tuple[Traced, ...]
+    inputs: tuple[Node, ...]
     fused: Callable[..., Any]
-    gone: tuple[Traced, ...]
+    gone: tuple[Node, ...]
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -41,24 +41,24 @@ class Match:
 
 
 def _is(x: Any, name: str) -> bool:
-    return isinstance(x, Traced) and x.op is not None and x.op.name == name
+    return isinstance(x, Node) and x.op is not None and x.op.name == name
 
 
 @dataclass(frozen=True)
 class _Normalized:
     """(x - mean(x)) / sqrt(var(x) + eps)."""
 
-    x: Traced
+    x: Node
     axes: tuple[int, ...]
     eps: float
-    gone: tuple[Traced, ...]
+    gone: tuple[Node, ...]
 
 
 def _normalized(node: Any) -> _Normalized | None:
     """Whether a node is x_hat, with the variance as one node or spelled out."""
     if _is(node, "div"):
         centred, std = node.inputs
-        between: tuple[Traced, ...] = ()
+        between: tuple[Node, ...] = ()
     elif _is(node, "mul"):
         inverse = next((part for part in node.inputs if _is(part, "div") and _number(part.inputs[0]) == 1.0), None)
         if inverse is None:
@@ -73,7 +73,7 @@ def _normalized(node: Any) -> _Normalized | None:
     v, eps = std.inputs[0].inputs
     if not isinstance(eps, (int, float)):
         v, eps = eps, v
-    if not (isinstance(eps, (int, float)) and isinstance(x, Traced) and _is(mu, "mean") and mu.inputs[0] is x):
+    if not (isinstance(eps, (int, float)) and isinstance(x, Node) and _is(mu, "mean") and mu.inputs[0] is x):
         return None
     gone = (node, centred, std, std.inputs[0], mu, v, *between)
     if _is(v, "var"):
@@ -95,7 +95,7 @@ def _number(x: Any) -> float | None:
     return float(x) if isinstance(x, (int, float)) else None
 
 
-def _affine(node: Traced) -> tuple[_Normalized, Any, Any, tuple[Traced, ...]] | None:
+def _affine(node: Node) -> tuple[_Normalized, Any, Any, tuple[Node, ...]] | None:
     """(x_hat, gamma, beta, nodes that go) of gamma * x_hat + beta, gamma * x_hat or x_hat alone."""
     plain = _normalized(node)
     if plain is not None:
@@ -103,16 +103,16 @@ def _affine(node: Traced) -> tuple[_Normalized, Any, Any, tuple[Traced, ...]] | 
     scaled, beta = node, None
     if _is(node, "add"):
         scaled, beta = node.inputs if _is(node.inputs[0], "mul") else node.inputs[::-1]
-    if not _is(scaled, "mul") or not isinstance(scaled, Traced):
+    if not _is(scaled, "mul") or not isinstance(scaled, Node):
         return None
     for x_hat, gamma in (scaled.inputs, scaled.inputs[::-1]):
         found = _normalized(x_hat)
-        if found is not None and isinstance(gamma, Traced) and (beta is None or isinstance(beta, Traced)):
+        if found is not None and isinstance(gamma, Node) and (beta is None or isinstance(beta, Node)):
             return found, gamma, beta, (node, scaled, *found.gone)
     return None
 
 
-def _norm(node: Traced, over_rows: bool) -> Match | None:
+def _norm(node: Node, over_rows: bool) -> Match | None:
     found = _affine(node)
     if found is None:
         return None
@@ -145,7 +145,7 @@ def _stretched(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     return (1,) * (ndim - len(shape)) + shape
 
 
-def _cross_entropy(node: Traced) -> Match | None:
+def _cross_entropy(node: Node) -> Match | None:
     """log_softmax(z)[each row, its label]; the sign stays where it is."""
     if not _is(node, "getitem") or not _is(node.inputs[0], "sub"):
         return None
@@ -156,7 +156,7 @@ def _cross_entropy(node: Traced) -> Match | None:
     total = log.inputs[0]
     logits = shifted.inputs[0]
     index = node.params["index"]
-    if not (_is(total.inputs[0], "exp") and total.inputs[0].inputs[0] is shifted and isinstance(logits, Traced)):
+    if not (_is(total.inputs[0], "exp") and total.inputs[0].inputs[0] is shifted and isinstance(logits, Node)):
         return None
     rows = logits._array.shape[0] if logits._array.ndim == 2 else -1
     if not (isinstance(index, tuple) and len(index) == 2 and all(isinstance(part, np.ndarray) for part in index)):
@@ -183,7 +183,7 @@ def _from_the_front(labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[An
     return np.where(labels < 0, labels + classes, labels).astype(np.intp)
 
 
-KINDS: dict[str, Callable[[Traced], Match | None]] = {
+KINDS: dict[str, Callable[[Node], Match | None]] = {
     "batch_norm": lambda node: _norm(node, over_rows=True),
     "layer_norm": lambda node: _norm(node, over_rows=False),
     "softmax_cross_entropy": _cross_entropy,
@@ -222,12 +222,10 @@ def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
     return renewed.get(y, y)
 
 
-def renewal(
-    y: Traced, names: Iterable[str], keep: set[Traced]
-) -> tuple[dict[Traced, Traced], list[tuple[Traced, Traced]]]:
+def renewal(y: Node, names: Iterable[str], keep: set[Node]) -> tuple[dict[Node, Node], list[tuple[Node, Node]]]:
     """(old node: new node, for all that change; the pairs that were recognised). Nodes in `keep` stay in the graph."""
-    found: dict[Traced, Match] = {}
-    gone: set[Traced] = set()
+    found: dict[Node, Match] = {}
+    gone: set[Node] = set()
     for node in consumers_first(y):
         matches = (KINDS[name](node) for name in names) if node not in gone else ()
         match = next((m for m in matches if m is not None), None)
@@ -235,13 +233,13 @@ def renewal(
         if match is not None and not inside & keep and _proved(node, match):
             found[node] = match
             gone.update(match.gone)
-    renewed: dict[Traced, Traced] = {}
+    renewed: dict[Node, Node] = {}
     for node in sorted(_needed(y, found), key=lambda n: n.number):
         match = found.get(node)
         inputs = match.inputs if match is not None else node.inputs
-        if match is None and not any(x in renewed for x in inputs if isinstance(x, Traced)):
+        if match is None and not any(x in renewed for x in inputs if isinstance(x, Node)):
             continue
-        given = [renewed.get(x, x) if isinstance(x, Traced) else x for x in inputs]
+        given = [renewed.get(x, x) if isinstance(x, Node) else x for x in inputs]
         with switched(lambda context, scope=node.context.scope: context._replace(scope=scope)):  # type: ignore[misc]
             if match is not None:
                 renewed[node] = match.fused(*given)
@@ -252,26 +250,26 @@ def renewal(
     return renewed, [(node, renewed[node]) for node in found if node in renewed]
 
 
-def _needed(y: Traced, found: dict[Traced, Match]) -> set[Traced]:
+def _needed(y: Node, found: dict[Node, Match]) -> set[Node]:
     """The recorded nodes that y still depends on when what was found is replaced."""
     needed, stack = {y}, [y]
     while stack:
         node = stack.pop()
         for x in found[node].inputs if node in found else node.inputs:
-            if isinstance(x, Traced) and x.op is not None and x not in needed:
+            if isinstance(x, Node) and x.op is not None and x not in needed:
                 needed.add(x)
                 stack.append(x)
     return needed
 
 
-def _proved(node: Traced, match: Match) -> bool:
+def _proved(node: Node, match: Match) -> bool:
     """Whether a part of the graph and its replacement agree on random inputs, values and gradients; else a warning."""
     inside = sorted(set(match.gone), key=lambda n: n.number)
 
     def composed(*inputs: Any) -> Any:
-        values: dict[Traced, Any] = dict(zip(match.inputs, inputs, strict=True))
+        values: dict[Node, Any] = dict(zip(match.inputs, inputs, strict=True))
         for n in inside:
-            values[n] = n.op.call(*[values.get(x, x) if isinstance(x, Traced) else x for x in n.inputs], **n.params)  # type: ignore[union-attr]
+            values[n] = n.op.call(*[values.get(x, x) if isinstance(x, Node) else x for x in n.inputs], **n.params)  # type: ignore[union-attr]
         return values[node]
 
     rng = np.random.default_rng(0)

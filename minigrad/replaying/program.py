@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..record import Primitive, Traced
+from ..core.nodes import Node, Primitive
 
 Array = np.ndarray[Any, Any]
 
@@ -54,7 +54,7 @@ class Instruction:
     params: dict[str, Any]
     outputs: tuple[Value, ...]
     op: Primitive | None = None
-    writes: tuple[Traced, ...] = ()
+    writes: tuple[Node, ...] = ()
     backward: bool = False
     scope: tuple[str, ...] = ()
     line: tuple[str, int] | None = None
@@ -82,8 +82,8 @@ class Program:
     instructions: list[Instruction]
     inputs: list[Value]
     template: Any = None
-    gradients: dict[Traced, Value] = field(default_factory=dict)
-    emptied: set[Traced] = field(default_factory=set)
+    gradients: dict[Node, Value] = field(default_factory=dict)
+    emptied: set[Node] = field(default_factory=set)
     replaced: dict[Value, Value] = field(default_factory=dict)
 
     def kept(self) -> list[Value]:

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..backward import _apply as pulled
-from ..backward import consumers_first, cotangent_for, unbroadcast
-from ..context import current, no_grad, source_line, switched
+from ..core.context import current, no_grad, source_line, switched
+from ..core.gradients import _apply as pulled
+from ..core.gradients import consumers_first, cotangent_for, unbroadcast
+from ..core.nodes import Node, Primitive, describe, next_number, raw
+from ..core.versions import refuse_stale
 from ..ops import astype
-from ..record import Primitive, Traced, describe, next_number, raw
-from ..writing import refuse_stale
 from .program import Array, Instruction, Program, Value
 
 # rules that look at values, and those whose result has another layout as an array than as a Tensor
@@ -29,7 +29,7 @@ class NotReplayable(TypeError):
     """What a step does that cannot be recorded once and run again; the message says what and what to do."""
 
 
-Renewal: TypeAlias = Callable[[Traced, "set[Traced]"], "tuple[dict[Traced, Traced], list[tuple[Traced, Traced]]]"]
+Renewal: TypeAlias = Callable[[Node, "set[Node]"], "tuple[dict[Node, Node], list[tuple[Node, Node]]]"]
 
 
 class Recorder:
@@ -40,9 +40,9 @@ class Recorder:
         self.inputs: list[Value] = []
         self._values: dict[int, Value] = {}  # by id of the array
         self._alive: list[Array] = []  # so that no id is used twice
-        self._emptied: set[Traced] = set()
-        self._cleared: set[Traced] = set()
-        self._touched: dict[Traced, None] = {}
+        self._emptied: set[Node] = set()
+        self._cleared: set[Node] = set()
+        self._touched: dict[Node, None] = {}
         self._backward = False
         self._begin = next_number()
         self._renewal = renewal
@@ -74,7 +74,7 @@ class Recorder:
 
     def _value(self, x: Any) -> Any:
         """What stands for x in an instruction: a Value for an array, anything else as it is."""
-        if isinstance(x, Traced):
+        if isinstance(x, Node):
             known = self._values.get(id(x._array))
             if known is not None:
                 return known
@@ -92,7 +92,7 @@ class Recorder:
         self, kind: str, name: str, function: Any, inputs: Any, params: dict[str, Any], outputs: Any, **more: Any
     ) -> None:
         # what is noted gets a tensor as it is: to write to
-        taken = tuple([x if kind == "noted" and isinstance(x, Traced) else self._value(x) for x in inputs])
+        taken = tuple([x if kind == "noted" and isinstance(x, Node) else self._value(x) for x in inputs])
         named = {key: self._value(x) for key, x in params.items()}
         made = tuple([self._new("made", array) for array in outputs])
         scope = current.context.scope
@@ -103,7 +103,7 @@ class Recorder:
 
     # what the engine tells ----------------------------------------------------------------------------------
 
-    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], saved: Any) -> None:
+    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], saved: Any) -> None:
         """A primitive gave `out`."""
         if saved is None and any(out._array is raw(x) for x in inputs):  # the value that it was given: nothing to do
             return
@@ -111,7 +111,7 @@ class Recorder:
         line = getattr(out, "_line", None)
         self._write_down("op", op.name, op.kernel, inputs, params, results, op=op, line=line)
 
-    def noted(self, function: Callable[..., Any], args: tuple[Any, ...], writes: tuple[Traced, ...]) -> Any:
+    def noted(self, function: Callable[..., Any], args: tuple[Any, ...], writes: tuple[Node, ...]) -> Any:
         """Run a function of bare arrays that is no primitive, now and in every replay."""
         with switched(lambda context: context._replace(recorder=None, lines=False)):
             result = function(*args)
@@ -153,14 +153,14 @@ class Recorder:
         vars(module).setdefault("training", module.training)  # so that train() and eval() add no attribute
         self.modules.setdefault(module, dict(vars(module)))
 
-    def cleared(self, leaf: Traced) -> None:
+    def cleared(self, leaf: Node) -> None:
         """The gradient of a leaf was set to None, or to something else."""
         self._cleared.add(leaf)
         self._touched[leaf] = None
 
     # gradients ----------------------------------------------------------------------------------------------
 
-    def backward(self, y: Any, gradient: Any, keep: Iterable[Traced], create_graph: bool) -> None:
+    def backward(self, y: Any, gradient: Any, keep: Iterable[Node], create_graph: bool) -> None:
         """`Tensor.backward` while a step is recorded."""
         for leaf, d in self.walk(y, gradient, keep, create_graph).items():
             before = leaf.grad  # type: ignore[attr-defined]
@@ -180,15 +180,15 @@ class Recorder:
         results = [x._leaf(found[x]._array if x in found else np.zeros_like(x._array)) for x in xs]
         return results[0] if single else tuple(results)
 
-    def walk(self, y: Any, gradient: Any, keep: Iterable[Traced], create_graph: bool) -> dict[Traced, Any]:
+    def walk(self, y: Any, gradient: Any, keep: Iterable[Node], create_graph: bool) -> dict[Node, Any]:
         """`backward.walk` with rules that run on Tensors, but record no graph."""
         if create_graph:
             raise NotReplayable("a step with create_graph=True cannot be replayed: run it as it is")
         start = cotangent_for(y, gradient)
-        if isinstance(gradient, Traced) and start is not gradient:  # in another dtype: recorded, for it may change
+        if isinstance(gradient, Node) and start is not gradient:  # in another dtype: recorded, for it may change
             with no_grad():
                 start = astype(gradient, dtype=y._array.dtype)
-        renewed: dict[Traced, Traced] = {}
+        renewed: dict[Node, Node] = {}
         if self._renewal is not None:
             renewed, pairs = self._renewal(y, set(keep))
             y = renewed.get(y, y)
@@ -197,8 +197,8 @@ class Recorder:
         if order:
             refuse_stale(order, graph=False)
         wanted = {renewed.get(x, x): x for x in keep if x.op is not None}
-        kept: dict[Traced, Any] = {}
-        grads: dict[Traced, Any] = {y: start}
+        kept: dict[Node, Any] = {}
+        grads: dict[Node, Any] = {y: start}
         self._backward = True
         try:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"), no_grad():
@@ -218,10 +218,10 @@ class Recorder:
             self._backward = False
         return grads | kept
 
-    def _pulled(self, node: Traced, g: Traced) -> list[tuple[int, Any]]:
+    def _pulled(self, node: Node, g: Node) -> list[tuple[int, Any]]:
         """What the rules of one op send to its inputs, as (position, Tensor)."""
         op: Primitive = node.op  # type: ignore[assignment]
-        wanted = tuple([k for k, x in enumerate(node.inputs) if isinstance(x, Traced) and x._needs])
+        wanted = tuple([k for k, x in enumerate(node.inputs) if isinstance(x, Node) and x._needs])
         if op.joint is None and op.own and op.name not in WHOLE:
             rules = [op.rules[0] if op.variadic else op.rules[k] for k in wanted]
             place = [{"position": k} if op.variadic else {} for k in wanted]
@@ -239,17 +239,17 @@ class Recorder:
         self._write_down("rule", f"{op.name} backward", pull, inputs, node.params, arrays, **given)
         return [(k, node._leaf(a)) for k, a in zip(pull.given, arrays, strict=True)]
 
-    def _fitted(self, d: Any, x: Traced, node: Traced) -> Traced:
+    def _fitted(self, d: Any, x: Node, node: Node) -> Node:
         """A contribution in the shape and dtype of the input that it belongs to, summed as the walk on arrays does."""
         array: Array = raw(d)
         if array.shape == x._array.shape and array.dtype == x._array.dtype:
-            return d if isinstance(d, Traced) else node._leaf(array)
+            return d if isinstance(d, Node) else node._leaf(array)
         fit = Fit(node.op.name, x._array.shape, x._array.dtype)  # type: ignore[union-attr]
         result = np.asarray(fit(array))
         self._write_down("rule", "unbroadcast", fit, (d,), {}, [result])
         return node._leaf(result)
 
-    def _own(self, leaf: Traced, what: str) -> None:
+    def _own(self, leaf: Node, what: str) -> None:
         if not self.knows(leaf._grad._array):
             raise NotReplayable(
                 f"{what} the gradient of {describe(leaf)} that was there before the step began, and a replay could "
@@ -282,7 +282,7 @@ class Recorder:
                 leaf._grad = leaf._leaf(left._array.copy())
 
     def _value_of_result(self, x: Any) -> Any:
-        if isinstance(x, (Traced, np.ndarray)):
+        if isinstance(x, (Node, np.ndarray)):
             return self._value(x)
         if isinstance(x, (tuple, list)):
             parts = [self._value_of_result(part) for part in x]

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ..context import in_force, switched
-from ..record import Traced, describe, raw
-from ..tensor import Tensor
-from .binding import Bound
+from ..core.context import in_force, switched
+from ..core.nodes import Node, describe, raw
+from ..core.tensor import Tensor
 from .fusion import chosen, rewriter, with_fusions
-from .listing import line_of, listing, tensors_of
+from .guards import Watch, surroundings
+from .memory import Bound
 from .passes import without_dead_code, without_repeats
+from .printing import line_of, listing, tensors_of
 from .program import Array, Program, Value, difference, substitute
 from .recorder import NotReplayable, Recorder
-from .surroundings import Watch, surroundings
 
 SMALL = 1 << 12  # bytes up to which arrays around a step are compared before each replay: they may be written to
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
@@ -160,7 +160,7 @@ class Listed:
         """(in words, the call that it became) of every instruction but views, which are made once."""
         return [] if self.bound is None else [(line_of(i), run) for i, run in self.bound.calls()]
 
-    def tensors(self) -> list[Traced]:
+    def tensors(self) -> list[Node]:
         """What the program keeps, as Tensors with a graph of its instructions: for mg.graph and mg.draw."""
         return tensors_of(self.program)
 
@@ -286,7 +286,7 @@ class Entry:
 
 def _owned(x: Any) -> Any:
     """What a recorded step returned, without its graph and in memory of its own."""
-    if isinstance(x, Traced):
+    if isinstance(x, Node):
         return Tensor._leaf(x._array.copy())
     if isinstance(x, np.ndarray):
         return Tensor._leaf(x.copy())
@@ -311,12 +311,12 @@ def _small_array(x: Any) -> bool:
 
 
 def _is_array(x: Any) -> bool:
-    return isinstance(x, (Traced, np.ndarray))
+    return isinstance(x, (Node, np.ndarray))
 
 
 def _copied(x: Any) -> Array:
     """An argument's values in an array of the step's own, axes in the order that they have."""
-    if isinstance(x, Traced):
+    if isinstance(x, Node):
         if x._needs:
             raise TypeError(
                 f"an argument of a replayed step is data, but {describe(x)} requires a gradient; let the step use it "
@@ -333,7 +333,7 @@ def _signature(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 
 def _kind(x: Any) -> Any:
-    if isinstance(x, Traced):
+    if isinstance(x, Node):
         x = x._array
     if x.__class__ is np.ndarray:
         return x.shape, x.dtype, x.flags.c_contiguous or x.strides

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..files import PathLike, load_arrays, save_arrays
+from .._support.files import PathLike, load_arrays, save_arrays
+from .._support.randomness import Generator, restore, state_of
 from ..nn.module import Module
 from ..optim import Optimizer, Schedule
-from ..randomness import Generator, restore, state_of
 from .history import History
 
 Array = np.ndarray[Any, Any]

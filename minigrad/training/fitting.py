@@ -12,16 +12,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..context import no_grad
+from .._support.files import PathLike
+from .._support.randomness import Generator, Source, generator
+from ..core.callbacks import noted
+from ..core.context import no_grad
+from ..core.nodes import raw
+from ..core.tensor import Tensor
 from ..data import shuffled
-from ..files import PathLike
 from ..nn import BatchNorm1d, Module, NonFinite
-from ..noting import noted
 from ..optim import Optimizer, Schedule, clip_grad_norm
-from ..randomness import Generator, Source, generator
-from ..record import raw
 from ..replaying import Replayed
-from ..tensor import Tensor
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .history import History
 from .nonfinite import NonFiniteStep, first_nonfinite

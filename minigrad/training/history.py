@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import needs
-from ..files import PathLike, written_aside
-from ..notebook import Shown, block, curves, lines, table
+from .._support.extras import needs
+from .._support.files import PathLike, written_aside
+from .._support.notebook import Shown, block, curves, lines, table
 
 Array = np.ndarray[Any, Any]
 

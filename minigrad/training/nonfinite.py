@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..anomalies import Watch
-from ..context import switched
-from ..record import Primitive, Traced
-from ..tensor import Tensor
+from ..core.context import switched
+from ..core.nodes import Node, Primitive
+from ..core.tensor import Tensor
 
 
 class NonFiniteStep(FloatingPointError):
@@ -30,16 +30,16 @@ class NonFiniteStep(FloatingPointError):
 class _Placed(Watch):
     """Watches every result and every gradient, and keeps the node at which the first strange one appeared."""
 
-    node: Traced | None = None
+    node: Node | None = None
 
-    def made(self, out: Traced, op: Primitive, inputs: tuple[Any, ...]) -> None:
+    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...]) -> None:
         try:
             super().made(out, op, inputs)
         except FloatingPointError:
             self.node = out
             raise
 
-    def pulled(self, node: Traced, g: Any, steps: list[tuple[int, Any]]) -> None:
+    def pulled(self, node: Node, g: Any, steps: list[tuple[int, Any]]) -> None:
         try:
             super().pulled(node, g, steps)
         except FloatingPointError:

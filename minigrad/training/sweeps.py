@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import needs
-from ..files import PathLike, written_aside
+from .._support.extras import needs
+from .._support.files import PathLike, written_aside
 from .progress import Progress
 
 Setting = Mapping[str, Any]

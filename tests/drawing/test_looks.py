@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.drawing.plain import Numbers
+from minigrad.drawing.data import Numbers
 from minigrad.drawing.theme import DARK, LIGHT
 from minigrad.drawing.words import brief, number, shape
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.core.nodes import registry
 from minigrad.drawing.rules import _formula_template, template
-from minigrad.record import registry
 
 ONE = {"neg", "exp", "log", "log1p", "expm1", "sqrt", "square", "abs", "sin", "cos", "tanh", "sigmoid", "softplus"}
 ONE |= {"relu", "erf"}

@@ -9,9 +9,9 @@ import pytest
 
 import minigrad as mg
 from minigrad.cli import main
+from minigrad.core.nodes import registry
 from minigrad.exercises import EXERCISES, beside, functions_of, judge, read
 from minigrad.exercises.hints import expected, same
-from minigrad.record import registry
 
 from .answers import NINE, RIGHT, WRONG, file_of, norm, rule, steps
 

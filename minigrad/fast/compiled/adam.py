@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..adam import folded
+from ..numpy_kernels.adam import folded
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import buffers
+from .. import pool as buffers
 from .batch_norm import constant
 from .memory import compiled
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..sigmoid_cross_entropy import decayed
-from ..sigmoid_cross_entropy import sigmoid_cross_entropy as in_numpy
+from ..numpy_kernels.sigmoid_cross_entropy import decayed
+from ..numpy_kernels.sigmoid_cross_entropy import sigmoid_cross_entropy as in_numpy
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]

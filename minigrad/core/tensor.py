@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backward import cotangent_for, deposit, owned, walk
+from .callbacks import noted, refuse_reading
 from .context import in_force, recording
-from .noting import noted, refuse_reading
+from .gradients import cotangent_for, deposit, owned, walk
+from .nodes import describe, raw
 from .operators import Data as Data
 from .operators import Operators
-from .record import describe, raw
-from .writing import write
+from .versions import write
 
 _retained: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
 

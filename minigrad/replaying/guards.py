@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..record import Traced
+from ..core.nodes import Node
 from .recorder import Recorder
 
 DEPTH = 4  # step -> object -> its attribute -> a dict in it
 MOST = 200  # holders that are watched: the nearest ones, for a step can reach half of what is imported
 LONGEST = 1000  # things in a container that is looked into
 _OWN = __name__.partition(".")[0]
-_PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.ndarray, np.dtype, Traced)
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.ndarray, np.dtype, Node)
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 
 

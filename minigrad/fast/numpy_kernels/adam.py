@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import buffers
+from .. import pool as buffers
 
 Array = np.ndarray[Any, Any]
 

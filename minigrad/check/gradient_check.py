@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..backward import grad
-from ..context import frozen, recording
-from ..notebook import Shown, block, lines
-from ..notebook import table as html_table
-from ..tensor import Tensor
+from .._support.notebook import Shown, block, lines
+from .._support.notebook import table as html_table
+from ..core.context import frozen, recording
+from ..core.gradients import grad
+from ..core.tensor import Tensor
 from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
 from .jacobian import Case, Element, entries, projected
 from .numerical import FloatArray

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import buffers, tiny
+from .. import pool as buffers
+from . import tiny
 
 Array = np.ndarray[Any, Any]
 

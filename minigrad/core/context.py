@@ -237,7 +237,7 @@ def recording() -> switched:
     return switched(lambda context: context._replace(recording=True))
 
 
-_HOME = os.path.dirname(__file__)
+_HOME = os.path.dirname(os.path.dirname(__file__))
 
 
 def source_line() -> tuple[str, int]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .nodes import Node, Primitive, describe, next_number
 from .reads import read_by, storage
-from .record import Primitive, Traced, describe, next_number
 
 
 class Mark:
@@ -30,13 +30,13 @@ _last_write = 0
 _writes: dict[int, Mark] = {}  # by id of the memory's owner, for as long as it lives
 
 
-def write(leaf: Traced, value: Any) -> None:
+def write(leaf: Node, value: Any) -> None:
     """Copy `value` into the storage of a leaf, and stamp it."""
     leaf._array[...] = value
     stamp(leaf)
 
 
-def stamp(*leaves: Traced) -> None:
+def stamp(*leaves: Node) -> None:
     """Note that the storage of these leaves was just written."""
     renew([marked(leaf) for leaf in leaves])
 
@@ -49,7 +49,7 @@ def renew(marks: Iterable[Mark]) -> None:
         mark.number = number
 
 
-def marked(leaf: Traced) -> Mark:
+def marked(leaf: Node) -> Mark:
     """The mark of the memory of a leaf, good for as long as its array is not replaced."""
     owner = storage(leaf._array)
     key = id(owner)
@@ -60,7 +60,7 @@ def marked(leaf: Traced) -> Mark:
     return mark
 
 
-def move(leaf: Traced, home: np.ndarray) -> Mark:
+def move(leaf: Node, home: np.ndarray) -> Mark:
     """Let the values of a leaf live in `home`, memory of its shape, from now on; when they were written is kept."""
     before = _writes.get(id(storage(leaf._array)))
     home[...] = leaf._array
@@ -70,7 +70,7 @@ def move(leaf: Traced, home: np.ndarray) -> Mark:
     return mark
 
 
-def refuse_stale(order: list[Traced], graph: bool) -> None:
+def refuse_stale(order: list[Node], graph: bool) -> None:
     """Raise if a rule would read an array that was written after the op was recorded. `order`: newest first.
 
     One pass over the graph, however much was written: batch norm's running averages alone are four writes a layer.
@@ -90,7 +90,7 @@ def refuse_stale(order: list[Traced], graph: bool) -> None:
         if node.number > newest:  # batch norm's averages are written right after it: most of a small net comes later
             continue
         op: Primitive = node.op  # type: ignore[assignment]
-        arrays = [node._array, *(node.saved or ()), *[x._array for x in node.inputs if isinstance(x, Traced)]]
+        arrays = [node._array, *(node.saved or ()), *[x._array for x in node.inputs if isinstance(x, Node)]]
         if late.keys().isdisjoint([id(a if a.base is None else storage(a)) for a in arrays]):
             continue
         for a in node.saved or ():
@@ -98,7 +98,7 @@ def refuse_stale(order: list[Traced], graph: bool) -> None:
             if number > node.number:
                 _stale(op, "what it saved", name)
         for k, x in enumerate((*node.inputs, node)):
-            number, name = late.get(id(storage(x._array)), _NEVER) if isinstance(x, Traced) else _NEVER
+            number, name = late.get(id(storage(x._array)), _NEVER) if isinstance(x, Node) else _NEVER
             if number > node.number:
                 role = "out" if x is node else op.input_names[0 if op.variadic else k]
                 if role in read_by(node) or (graph and op.save is not None):

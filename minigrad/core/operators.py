@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy.typing as npt
 
-from . import interop, ops
-from .record import Traced
+from .. import numpy_protocol as interop
+from .. import ops
+from .nodes import Node
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -16,13 +17,13 @@ Data: TypeAlias = "Tensor | npt.ArrayLike"
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 
 
-class Operators(Traced):
+class Operators(Node):
     """What can be computed from a Tensor, as methods and operators of it."""
 
     __slots__ = ()
     # NumPy hands over: ndarray * tensor and np.exp(tensor) become primitives, what has none is a TypeError
     __array_ufunc__, __array_function__ = interop.ufunc, interop.function
-    __hash__ = Traced.__hash__
+    __hash__ = Node.__hash__
 
     def astype(self, dtype: npt.DTypeLike) -> Tensor:
         """A copy in another dtype; differentiable between floating-point ones."""

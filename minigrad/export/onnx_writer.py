@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..extras import needs
-from ..files import PathLike, written_aside
-from ..randomness import restore, state_of
-from ..record import Traced, raw
-from ..tensor import Tensor
+from .._support.extras import needs
+from .._support.files import PathLike, written_aside
+from .._support.randomness import restore, state_of
+from ..core.nodes import Node, raw
+from ..core.tensor import Tensor
 from .operators import TABLE, unsupported
 from .recording import Recording, Step, difference, one_row_more, other_values, record, steps_of, stretched
 
@@ -70,10 +70,10 @@ def _of_graph(outputs: list[Any], inputs: Any) -> tuple[Recording, bool]:
     steps = steps_of(outputs, {})
     if not steps:
         raise ValueError("export: the tensor has no graph; nothing that it was computed from requires a gradient")
-    leaves = list(dict.fromkeys(x for s in steps for x in s.inputs if isinstance(x, Traced) and x.op is None))
+    leaves = list(dict.fromkeys(x for s in steps for x in s.inputs if isinstance(x, Node) and x.op is None))
     if inputs is None:
         return Recording(leaves, steps, outputs), True
-    chosen = [inputs] if isinstance(inputs, Traced) else list(inputs)
+    chosen = [inputs] if isinstance(inputs, Node) else list(inputs)
     for x in chosen:
         if x not in set(leaves):
             raise ValueError(
@@ -255,16 +255,16 @@ class File:
 
     def name(self, x: Any) -> str:
         """The name of a value; a leaf that is not an input, or an array, becomes a constant of the file."""
-        if isinstance(x, Traced) and x in self.known:
+        if isinstance(x, Node) and x in self.known:
             return self.known[x]
-        if isinstance(x, Traced):
+        if isinstance(x, Node):
             self.known[x] = self.constant(x._array, x._array.dtype, x.name or "constant")
             return self.known[x]
         return self.constant(x, np.asarray(x).dtype)
 
     def operand(self, x: Any, dtype: np.dtype[Any]) -> str:
         """The name of a value as `dtype`, cast where it is of another."""
-        if isinstance(x, Traced):
+        if isinstance(x, Node):
             name = self.name(x)
             return name if self.typed(x._array.dtype) == self.typed(dtype) else self.cast(name, dtype)
         return self.constant(x, dtype)

@@ -14,19 +14,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.guards import read_only
+from ..fast import pool as buffers
+from ..fast.reuse import LARGE, plain, reusing
+from ..fast.sums import total
 from .context import differentiating, in_force, recording
-from .fast import buffers
-from .guards import read_only
+from .nodes import Node, Primitive, describe, raw
 from .reads import storage
-from .record import Primitive, Traced, describe, raw
-from .reuse import LARGE, plain, reusing
-from .sums import total
-from .writing import refuse_stale
+from .versions import refuse_stale
 
 _by_number = attrgetter("number")
 
 
-def consumers_first(y: Traced) -> list[Traced]:
+def consumers_first(y: Node) -> list[Node]:
     """The recorded ops that `y` depends on, each before the ops that made its inputs: newest first.
 
     Why the order matters, on a diamond:
@@ -43,23 +43,23 @@ def consumers_first(y: Traced) -> list[Traced]:
     stack = list(found)
     while stack:
         for x in stack.pop().inputs:
-            if isinstance(x, Traced) and x.op is not None and x not in found:
+            if isinstance(x, Node) and x.op is not None and x not in found:
                 found.add(x)
                 stack.append(x)
     return sorted(found, key=_by_number, reverse=True)
 
 
-Observer: TypeAlias = Callable[[Traced, Any, "list[tuple[int, Any]]"], None]
+Observer: TypeAlias = Callable[[Node, Any, "list[tuple[int, Any]]"], None]
 
 
 def walk(
-    y: Traced,
+    y: Node,
     cotangent: Any,
     *,
-    keep: Iterable[Traced] = (),
+    keep: Iterable[Node] = (),
     graph: bool = False,
     observe: Observer | None = None,
-) -> dict[Traced, Any]:
+) -> dict[Node, Any]:
     """Gradients of sum(cotangent * y): of every leaf that `y` depends on, and of the tensors in `keep`.
 
     Runs on bare arrays; with `graph=True` on Tensors, so that the gradients have a graph of their own. Gradients
@@ -73,8 +73,8 @@ def walk(
     if observe is None:
         watch = in_force().watch
         observe = None if watch is None else watch.pulled
-    kept: dict[Traced, Any] = {}
-    grads: dict[Traced, Any] = {y: cotangent}
+    kept: dict[Node, Any] = {}
+    grads: dict[Node, Any] = {y: cotangent}
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")  # inf is the right slope of sqrt at 0
     if not graph and observe is None:
         with quiet:
@@ -85,9 +85,9 @@ def walk(
     return grads | kept if kept else grads
 
 
-def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced], kept: dict[Traced, Any]) -> None:
+def _walk_arrays(order: list[Node], grads: dict[Node, Any], keep: set[Node], kept: dict[Node, Any]) -> None:
     """The walk on bare arrays. The rules of one and two plain inputs are called from here: small graphs cost calls."""
-    own: set[Traced] = set()  # whose gradient is a sum made here, which nobody else can see: the next is added to it
+    own: set[Node] = set()  # whose gradient is a sum made here, which nobody else can see: the next is added to it
     for node in order:
         g = grads.pop(node, None)
         if g is None:  # every path to it ended in an argument without a gradient
@@ -104,9 +104,9 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                 rule_x, rule_y = op.rules
                 x_needs = y_needs = False
                 a, b = x, y
-                if isinstance(x, Traced):
+                if isinstance(x, Node):
                     a, x_needs = x._array, x._needs
-                if isinstance(y, Traced):
+                if isinstance(y, Node):
                     b, y_needs = y._array, y._needs
                 if x_needs:
                     d = plain(rule_x(g, node._array, a, b)) if large else rule_x(g, node._array, a, b)
@@ -134,12 +134,12 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
                 (x,) = node.inputs
                 steps = ((x, plain(op.rules[0](g, node._array, x._array, **node.params))),) if x._needs else ()
             elif op.joint is not None and op.own:
-                arrays = [x._array if isinstance(x, Traced) else x for x in node.inputs]
+                arrays = [x._array if isinstance(x, Node) else x for x in node.inputs]
                 steps = zip(node.inputs, _joint(op, g, node._array, arrays, node.saved, node.params), strict=True)
             else:
                 steps = [(node.inputs[k], d) for k, d in _contributions(node, g, graph=False)]
             for x, d in steps:
-                if not isinstance(x, Traced) or not x._needs or (d is None and op.joint is not None):
+                if not isinstance(x, Node) or not x._needs or (d is None and op.joint is not None):
                     continue
                 d = _fitted(d, x, node)
                 if x not in grads:
@@ -153,7 +153,7 @@ def _walk_arrays(order: list[Traced], grads: dict[Traced, Any], keep: set[Traced
             raise
 
 
-def _sum(one: Any, other: Any, x: Traced, own: set[Traced]) -> Any:
+def _sum(one: Any, other: Any, x: Node, own: set[Node]) -> Any:
     """The sum of two contributions to x, out of place: rules may hand one array to several inputs."""
     both = np.add(one, other, buffers.empty(one.shape, one.dtype) if one.nbytes >= buffers.SMALLEST else None)
     if type(both) is np.ndarray:  # and not a scalar, which NumPy makes of 0-d arrays
@@ -162,10 +162,10 @@ def _sum(one: Any, other: Any, x: Traced, own: set[Traced]) -> Any:
 
 
 def _walk_observed(
-    order: list[Traced],
-    grads: dict[Traced, Any],
-    keep: set[Traced],
-    kept: dict[Traced, Any],
+    order: list[Node],
+    grads: dict[Node, Any],
+    keep: set[Node],
+    kept: dict[Node, Any],
     graph: bool,
     observe: Observer | None,
 ) -> None:
@@ -189,18 +189,18 @@ def _walk_observed(
             raise
 
 
-def _where(node: Traced) -> str:
+def _where(node: Node) -> str:
     return f"in the rule of {node.op.name}({', '.join(describe(x) for x in node.inputs)})"  # type: ignore[union-attr]
 
 
-def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:
+def _contributions(node: Node, g: Any, graph: bool) -> list[tuple[int, Any]]:
     """What the rules of one op send to its inputs, as (position, gradient)."""
     op: Primitive = node.op  # type: ignore[assignment]
     if not op.rules and op.joint is None:
         raise NotImplementedError(f"{op.name} has no rule: give it one with {op.name}.defvjp(...)")
     wanted, arrays = [], []
     for k, x in enumerate(node.inputs):
-        if isinstance(x, Traced):
+        if isinstance(x, Node):
             arrays.append(x._array)
             if x._needs:
                 wanted.append(k)
@@ -212,7 +212,7 @@ def _contributions(node: Traced, g: Any, graph: bool) -> list[tuple[int, Any]]:
         saved = op.save(*node.inputs, **node.params) if op.save is not None else None
         steps = _apply(op, g, node, node.inputs, saved, node.params, wanted)
     for _, d in steps:  # a gradient is linear in g: whatever does not depend on g lost it on the way
-        if not isinstance(d, Traced) or (isinstance(g, Traced) and g._needs and not d._needs):
+        if not isinstance(d, Node) or (isinstance(g, Node) and g._needs and not d._needs):
             raise TypeError(
                 f"the rule of {op.name} is not differentiable: it returned {describe(d)} without a graph; "
                 "write it with minigrad's functions and operators; what comes from .data or .numpy() is a constant"
@@ -238,7 +238,7 @@ def _apply(
 def _joint(op: Any, g: Any, out: Any, inputs: Sequence[Any], saved: Any, params: dict[str, Any]) -> tuple[Any, ...]:
     """The gradients of all inputs by a joint rule, or by the kernel that stands for it on arrays."""
     ds = None
-    if op.fast is not None and op.fast_for is op.joint and not isinstance(out, Traced):
+    if op.fast is not None and op.fast_for is op.joint and not isinstance(out, Node):
         ds = op.fast.backward(g, out, saved, *inputs, **params)
     if ds is None:
         ds = op.joint(g, out, saved, *inputs, **params)
@@ -247,7 +247,7 @@ def _joint(op: Any, g: Any, out: Any, inputs: Sequence[Any], saved: Any, params:
     return ds
 
 
-def _fitted(d: Any, x: Traced, node: Traced) -> Any:
+def _fitted(d: Any, x: Node, node: Node) -> Any:
     """A contribution in the shape and dtype of the input that it belongs to; an error if it cannot be."""
     a = x._array
     try:
@@ -306,10 +306,10 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
     >>> dx.item(), mg.grad(dx, x).item()
     (27.0, 18.0)
     """
-    single = isinstance(xs, Traced)
+    single = isinstance(xs, Node)
     targets: list[Any] = [xs] if single else list(xs)
     for x in targets:
-        if not isinstance(x, Traced):
+        if not isinstance(x, Node):
             raise TypeError(f"grad(y, xs): xs are Tensors, got {type(x).__name__}")
         if not x._needs:
             raise ValueError(f"grad(y, xs): {describe(x)} does not require a gradient; make it with requires_grad=True")
@@ -322,7 +322,7 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
     return results[0] if single else tuple(results)
 
 
-def owned(found: dict[Traced, Any], xs: list[Any], start: Any, graph: bool) -> list[Any]:
+def owned(found: dict[Node, Any], xs: list[Any], start: Any, graph: bool) -> list[Any]:
     """The gradients of xs as Tensors, zeros where none was found; in memory that is not another's, start's or x's."""
     if not graph:
         # copied, but for large arrays that nothing else can see
@@ -371,7 +371,7 @@ _ALONE = _taken({None: np.empty(0)})[2] or -1
 
 def cotangent_for(y: Any, gradient: Any) -> Any:
     """The cotangent to start a walk from `y` with, as a Tensor; checked against `y`."""
-    if not isinstance(y, Traced):
+    if not isinstance(y, Node):
         raise TypeError(f"a gradient is taken of a Tensor, got {type(y).__name__}")
     if not y._needs:
         raise ValueError(
@@ -379,7 +379,7 @@ def cotangent_for(y: Any, gradient: Any) -> Any:
             "(or it was computed under no_grad)"
         )
     a = y._array
-    if isinstance(gradient, Traced) and gradient._array.dtype is a.dtype and gradient._array.shape == a.shape:
+    if isinstance(gradient, Node) and gradient._array.dtype is a.dtype and gradient._array.shape == a.shape:
         return gradient
     if gradient is None:
         if a.size != 1:
@@ -392,6 +392,6 @@ def cotangent_for(y: Any, gradient: Any) -> Any:
         raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")
     if not np.can_cast(value.dtype, a.dtype, "same_kind"):
         raise TypeError(f"gradient= has dtype {value.dtype}, which does not fit the tensor's {a.dtype}")
-    if isinstance(gradient, Traced) and value.dtype == a.dtype:
+    if isinstance(gradient, Node) and value.dtype == a.dtype:
         return gradient
     return y._leaf(value.astype(a.dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .compare import Comparison
+from .comparison import Comparison
 
 
 def plain(report: Comparison) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from .record import Primitive, Rule, Traced
+    from .nodes import Node, Primitive, Rule
 
 _METADATA = {"shape", "ndim", "size", "dtype"}
 
@@ -60,13 +60,13 @@ def _read_names(rule: Rule, names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found - {"g"})
 
 
-def read_by(node: Traced) -> frozenset[str]:
+def read_by(node: Node) -> frozenset[str]:
     """What the rules read that will run for this recorded op: those of its inputs that need a gradient."""
     op: Primitive = node.op  # type: ignore[assignment]
     return frozenset().union(*(reads(op, k) for k, x in enumerate(node.inputs) if getattr(x, "_needs", False)))
 
 
-def kept_for_backward(node: Traced) -> dict[str, np.ndarray]:
+def kept_for_backward(node: Node) -> dict[str, np.ndarray]:
     """Arrays that backward needs of one recorded op: by input name, "out", or "saved 0", "saved 1", ..."""
     op = node.op
     if op is None:

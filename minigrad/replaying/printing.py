@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Context, Scope, current
-from ..record import Primitive, Traced, next_number
-from ..tensor import Tensor
-from .binding import Bound
+from ..core.context import Context, Scope, current
+from ..core.nodes import Node, Primitive, next_number
+from ..core.tensor import Tensor
+from .memory import Bound
 from .program import Instruction, Program, Value, values_in
 
 
@@ -65,9 +65,9 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def tensors_of(program: Program) -> list[Traced]:
+def tensors_of(program: Program) -> list[Node]:
     """What the program keeps, as Tensors whose graph is the program: a node for every result of an instruction."""
-    made: dict[Value, Traced] = {}
+    made: dict[Value, Node] = {}
     scopes: dict[tuple[bool, tuple[str, ...]], Scope | None] = {}
 
     def tensor(x: Any) -> Any:

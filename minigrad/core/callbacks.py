@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .context import in_force
-from .record import Traced, describe
+from .nodes import Node, describe
 
 
-def noted(function: Callable[..., Any], *args: Any, writes: tuple[Traced, ...] = ()) -> Any:
+def noted(function: Callable[..., Any], *args: Any, writes: tuple[Node, ...] = ()) -> Any:
     """function(*args) of bare arrays, numbers and objects: an array, a tuple of them, or None; part of the step.
 
     `writes`: the tensors that it writes to. Where a step is being recorded, results are arrays that must not be
@@ -23,7 +23,7 @@ def noted(function: Callable[..., Any], *args: Any, writes: tuple[Traced, ...] =
     return function(*args) if recorder is None else recorder.noted(function, args, writes)
 
 
-def refuse_reading(x: Traced, how: str) -> None:
+def refuse_reading(x: Node, how: str) -> None:
     """Raise if a step is being recorded: what Python learns from a value would be the same in every replay."""
     recorder = in_force().recorder
     if recorder is not None:

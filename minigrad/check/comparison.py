@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..backward import grad
-from ..context import frozen
-from ..notebook import Shown, block, lines
-from ..notebook import table as html_table
-from ..tensor import Tensor
+from .._support.notebook import Shown, block, lines
+from .._support.notebook import table as html_table
+from ..core.context import frozen
+from ..core.gradients import grad
+from ..core.tensor import Tensor
 from .arguments import SENSITIVITY, Function, array_of, as_sequence, leaves_of, name_of, names_of, nudged, value_of
-from .cost import Cost, cost
+from .costs import Cost, cost
 from .table import short, table
 from .trials import Draw, Shapes, Trial, cases
 

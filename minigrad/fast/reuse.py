@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .fast import buffers
+from . import pool as buffers
 
 LARGE = 1 << 18  # bytes from which the detour through Python is worth its few microseconds
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.nodes import Node
 from ..fast.into import elementwise
-from ..record import Traced
 from .calls import Run, copying, direct, fast
 from .passes import layout_of
 from .program import Array, Instruction, Program, Value, substitute, values_in
@@ -89,7 +89,7 @@ class Bound:
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""
         if value.kind == "tensor":
-            tensor: Traced = value.source
+            tensor: Node = value.source
             return tensor._array
         return value.array if value.kind == "constant" else self._arrays[value]
 
@@ -124,7 +124,7 @@ class Bound:
                     found[value] = here
         return found
 
-    def _places(self, instruction: Instruction) -> Iterator[tuple[Traced, Array]]:
+    def _places(self, instruction: Instruction) -> Iterator[tuple[Node, Array]]:
         """(parameter, where its gradient is to be) for an optimizer's step."""
         layout = instruction.function.layout()
         for (params, cuts), vector in zip(layout, self._vectors[instruction], strict=True):

@@ -13,10 +13,10 @@ from typing import Any, ParamSpec, Protocol, overload
 
 import numpy as np
 
+from ..fast.into import UFUNCS
+from ..fast.reuse import LARGE, plain, reusing
 from .context import in_force, source_line
-from .fast.into import UFUNCS
-from .record import NO_PARAMS, PLAIN, Array, Primitive, Rule, Traced, array_of, constant, next_number, registry
-from .reuse import LARGE, plain, reusing
+from .nodes import NO_PARAMS, PLAIN, Array, Node, Primitive, Rule, array_of, constant, next_number, registry
 
 _ndarray = np.ndarray
 _new = object.__new__
@@ -114,7 +114,7 @@ def _call_one(op: Primitive) -> Any:
     kernel, differentiable = _kernel(op), op.differentiable
 
     def call(x: Array, /) -> Any:
-        if not isinstance(x, Traced):
+        if not isinstance(x, Node):
             return kernel(x)
         try:
             a = x._array
@@ -142,14 +142,14 @@ def _call_two(op: Primitive) -> Any:
 
     def call(x: Array, y: Array, /) -> Any:
         large = False
-        if isinstance(x, Traced):
+        if isinstance(x, Node):
             cls, a, needs = type(x), x._array, x._needs
             large = a.nbytes >= LARGE and op.reuses
-            if isinstance(y, Traced):
+            if isinstance(y, Node):
                 b, needs = y._array, needs or y._needs
             else:
                 b = y
-        elif isinstance(y, Traced):
+        elif isinstance(y, Node):
             cls, a, b, needs = type(y), x, y._array, y._needs
         else:
             return kernel(x, y)
@@ -216,7 +216,7 @@ def _call_one_with_params(op: Primitive) -> Any:
     )
     known: dict[str, Any] = {"_op": op, "_kernel": op.kernel, "_differentiable": op.differentiable}
     known.update((f"_default_{name}", value) for name, value in names.items())
-    known.update(_missing=object(), _PLAIN=PLAIN, _REFUSED=_REFUSED, _Traced=Traced, _ndarray=_ndarray)
+    known.update(_missing=object(), _PLAIN=PLAIN, _REFUSED=_REFUSED, _Traced=Node, _ndarray=_ndarray)
     known.update(_array_of=array_of, _node=_node, _too_few=_too_few)
     exec(compile(source, f"{__file__}: {op.name}", "exec"), known)
     return known["call"]
@@ -228,7 +228,7 @@ def _call_general(op: Primitive) -> Any:
 
     def call(*inputs: Any, **params: Any) -> Any:
         extra: tuple[Any, ...] = ()
-        if fixed and not params and len(inputs) == count and not [x for x in inputs if isinstance(x, Traced)]:
+        if fixed and not params and len(inputs) == count and not [x for x in inputs if isinstance(x, Node)]:
             return kernel(*inputs)
         if count is not None and len(inputs) != count:
             inputs, extra = inputs[:count], inputs[count:]
@@ -237,7 +237,7 @@ def _call_general(op: Primitive) -> Any:
         params = op.bind(extra, params)
         cls, needs, bare, arrays = None, False, False, []
         for x in inputs:
-            if isinstance(x, Traced):
+            if isinstance(x, Node):
                 cls, needs = cls or type(x), needs or x._needs
                 arrays.append(x._array)
             else:
@@ -262,7 +262,7 @@ def _call_general(op: Primitive) -> Any:
             value = array_of(value, op)
         needs = needs and differentiable and value.dtype.kind == "f"
         if bare and (needs or in_force().lines):
-            inputs = tuple([x if isinstance(x, Traced) else constant(x) for x in inputs])
+            inputs = tuple([x if isinstance(x, Node) else constant(x) for x in inputs])
         return _node(cls, value, needs, op, inputs, params, saved)
 
     return call
@@ -274,14 +274,14 @@ def _too_few(op: Primitive, inputs: tuple[Any, ...]) -> TypeError:
 
 
 def _node(
-    cls: type[Traced],
+    cls: type[Node],
     value: np.ndarray,
     needs: bool,
     op: Primitive,
     inputs: tuple[Any, ...],
     params: dict[str, Any],
     saved: tuple[np.ndarray, ...] | None,
-) -> Traced:
+) -> Node:
     """The node for `value`. Without a gradient to carry it keeps no history, so its inputs can be freed."""
     out = _new(cls)
     out._array = value
@@ -296,7 +296,7 @@ def _node(
     return out
 
 
-def _noted(out: Traced, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], saved: Any) -> None:
+def _noted(out: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], saved: Any) -> None:
     """Where was it recorded, is it finite, is it to be replayed? For those who asked."""
     context = out.context
     out._line = source_line()

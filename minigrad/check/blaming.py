@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import consumers_first, cotangent_for, walk
-from ..notebook import Shown, block
-from ..notebook import table as html_table
-from ..record import Primitive, Traced, raw
-from ..tensor import Tensor
+from .._support.notebook import Shown, block
+from .._support.notebook import table as html_table
+from ..core.gradients import consumers_first, cotangent_for, walk
+from ..core.nodes import Node, Primitive, raw
+from ..core.tensor import Tensor
 from .arguments import Function
-from .gradcheck import Gradcheck, gradcheck
+from .gradient_check import Gradcheck, gradcheck
 from .table import table
 
 HEADER = ["step", "op", "result", "rule", "why"]
@@ -109,7 +109,7 @@ def _raised_in(y: Tensor, gradient: Any) -> dict[int, str]:
     if gradient is None and y.size != 1:
         return {}
     start = raw(cotangent_for(y, gradient))
-    reached: list[Traced] = []
+    reached: list[Node] = []
     try:
         walk(y, start, observe=lambda node, g, steps: reached.append(node))
     except Exception as error:
@@ -119,12 +119,12 @@ def _raised_in(y: Tensor, gradient: Any) -> dict[int, str]:
     return {}
 
 
-def _judged(node: Traced, order: int, seed: int, raised: str | None) -> Verdict:
+def _judged(node: Node, order: int, seed: int, raised: str | None) -> Verdict:
     op: Primitive = node.op  # type: ignore[assignment]
     name = node.name or "-"
     if raised is not None:
         return Verdict(node.number, op.name, name, "WRONG", raised, None)
-    wanted = [k for k, x in enumerate(node.inputs) if isinstance(x, Traced) and x._needs]
+    wanted = [k for k, x in enumerate(node.inputs) if isinstance(x, Node) and x._needs]
     arrays = [_float64(node.inputs[k]) for k in wanted]
     if not node._array.size or not all(a.size for a in arrays):
         return Verdict(node.number, op.name, name, "not judged", "it is empty", None)
@@ -147,7 +147,7 @@ def _float64(x: Any) -> np.ndarray[Any, Any]:
     return np.array(raw(x), dtype=np.float64)
 
 
-def _alone(node: Traced, wanted: list[int]) -> Function:
+def _alone(node: Node, wanted: list[int]) -> Function:
     """The op as a function of those of its inputs that have a gradient; the others, and parameters, as recorded."""
     op: Primitive = node.op  # type: ignore[assignment]
 

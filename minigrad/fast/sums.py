@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .fast import buffers
+from . import pool as buffers
 
 Array: TypeAlias = Any
 Axis: TypeAlias = int | tuple[int, ...] | None

@@ -1,9 +1,9 @@
-"""What a graph is made of: the node, `Traced`, and what the engine knows of the primitive that made it.
+"""What a graph is made of: the node, `Node`, and what the engine knows of the primitive that made it.
 
-It knows no arithmetic and no Tensor class: `Traced` is what `Tensor` extends. How calling a primitive records a node
+It knows no arithmetic and no Tensor class: `Node` is what `Tensor` extends. How calling a primitive records a node
 is calling.py; the walk back through the graph is backward.py.
 
-What PyTorch calls it: a recorded `Traced` is a tensor with its `grad_fn`; `op` is the function's name, `inputs`
+What PyTorch calls it: a recorded `Node` is a tensor with its `grad_fn`; `op` is the function's name, `inputs`
 its `next_functions`, `saved` what `ctx.save_for_backward` would hold.
 """
 
@@ -17,22 +17,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.guards import guarded
 from .context import Context, in_force
-from .guards import guarded
 
 Array: TypeAlias = Any  # a NumPy array or a Tensor: minigrad's own functions take either and return the same
 Rule: TypeAlias = Callable[..., Any]
 
 _ndarray = np.ndarray
+_HOME = __name__.partition(".")[0]
 next_number = itertools.count(1).__next__
 _new = object.__new__
 
 
-class Traced:
+class Node:
     """A value in the graph: the array, and how it was made.
 
     op      the primitive that made it, or None for a leaf
-    inputs  what the primitive was given: Traced, or constants (own copies of arrays, Python scalars, None)
+    inputs  what the primitive was given: Node, or constants (own copies of arrays, Python scalars, None)
     params  the keyword arguments of the call, such as axis
     saved   what the primitive's `save` kept for backward, or None
     number  creation number; every value is created after its inputs, so a higher number is never an input of
@@ -99,8 +100,8 @@ NO_PARAMS: dict[str, Any] = {}
 
 
 def raw(x: Any) -> Any:
-    """The bare array of a Traced; anything else as it is. What is computed from it has no gradient."""
-    return x._array if isinstance(x, Traced) else x
+    """The bare array of a Node; anything else as it is. What is computed from it has no gradient."""
+    return x._array if isinstance(x, Node) else x
 
 
 def array_of(value: Any, op: Primitive | None) -> np.ndarray:
@@ -152,7 +153,7 @@ class Primitive:
         if check_against is not None and (example is None or not callable(check_against)):
             raise ValueError(f"{kernel.__name__}: check_against= takes a function, and needs example=, the inputs")
         self.check_against, self.example = check_against, example
-        self.own = (kernel.__module__ or "").startswith(f"{__package__}.")
+        self.own = (kernel.__module__ or "").startswith(f"{_HOME}.")
         if not self.own:  # users' code gets arrays that it cannot write to
             kernel, save = guarded(kernel), None if save is None else guarded(save)
         self.kernel, self.save, self.formula, self.local, self.reads = kernel, save, formula, tuple(local), reads
@@ -205,7 +206,7 @@ class Primitive:
         if self.check_against is None:
             return
         # by name, because checking stands above recording: a primitive that does not ask for it needs no checker
-        registration = importlib.import_module(f"{__package__}.check.registration")
+        registration = importlib.import_module(f"{_HOME}.check.registration")
         try:
             registration.check_registration(self)
         except Exception:
@@ -233,7 +234,7 @@ class Primitive:
                 continue
             if value is _REQUIRED:
                 raise TypeError(f"{self.name} needs {name}=")
-            if isinstance(value, Traced):
+            if isinstance(value, Node):
                 raise TypeError(f"{self.name}: {name}= is a constant and has no gradient; pass a number or an array")
             if isinstance(value, list):
                 bound[name] = tuple(value)

@@ -42,19 +42,19 @@ from typing import Any
 
 import numpy as np
 
-from .backward import unbroadcast
-from .calling import primitive
-from .context import scope
-from .fast.fused import BatchNorm, LayerNorm
-from .ops import add, div, mean, mul, reshape, sqrt, square, sub, var
-from .ops.reductions import Axis, axes_of, count
-from .ops.reductions import sum as sum_
-from .record import Array, Traced, raw
+from ..core.calling import primitive
+from ..core.context import scope
+from ..core.gradients import unbroadcast
+from ..core.nodes import Array, Node, raw
+from ..fast.fused import BatchNorm, LayerNorm
+from ..ops import add, div, mean, mul, reshape, sqrt, square, sub, var
+from ..ops.reductions import Axis, axes_of, count
+from ..ops.reductions import sum as sum_
 
 
 def named(x: Array, name: str) -> Array:
     """`x.named(name)` where x is a Tensor; bare arrays have no names."""
-    if isinstance(x, Traced):
+    if isinstance(x, Node):
         x._name = name
     return x
 
@@ -67,7 +67,7 @@ def _prepared(
     who: str, x: Any, affine: dict[str, Any], axis: Axis, eps: float, shared_over_reduced: bool
 ) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
     """x as floats, the reduced axes, and the shape in which per-channel values broadcast against x; all checked."""
-    x = x if isinstance(x, Traced) else np.asarray(x)
+    x = x if isinstance(x, Node) else np.asarray(x)
     a = raw(x)
     kind = a.dtype.kind
     if kind != "f":
@@ -79,7 +79,7 @@ def _prepared(
     axes, wide, expected = _axes_and_shapes(who, a.shape, axis, shared_over_reduced)
     for name, value in affine.items():
         if value is not None:
-            shape = value._array.shape if isinstance(value, Traced) else np.shape(value)
+            shape = value._array.shape if isinstance(value, Node) else np.shape(value)
             if shape != expected:
                 raise ValueError(
                     f"{who}: {name} has shape {shape}, expected {expected} "

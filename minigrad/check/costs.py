@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backward import consumers_first, grad
-from ..context import switched
-from ..reads import kept_for_backward, storage
-from ..record import Primitive, Traced
-from ..tensor import Tensor
+from ..core.context import switched
+from ..core.gradients import consumers_first, grad
+from ..core.nodes import Node, Primitive
+from ..core.reads import kept_for_backward, storage
+from ..core.tensor import Tensor
 
 
 class Cost(NamedTuple):
@@ -47,7 +47,7 @@ def cost(y: Tensor) -> Cost:
     (1, 6)
     """
     nodes = consumers_first(y)
-    inputs = [x for node in nodes for x in node.inputs if isinstance(x, Traced) and x.op is None]
+    inputs = [x for node in nodes for x in node.inputs if isinstance(x, Node) and x.op is None]
     largest = max((x._array.size for x in inputs), default=0)
     kept = [array for node in nodes for array in kept_for_backward(node).values()]
     alive = [node._array for node in nodes] + [array for node in nodes for array in node.saved or ()]
@@ -66,7 +66,7 @@ def _bytes(arrays: Iterable[np.ndarray[Any, Any]]) -> int:
     return sum(a.nbytes for a in found.values())
 
 
-def _moved(node: Traced, largest: int) -> int:
+def _moved(node: Node, largest: int) -> int:
     values = [node._array, *(getattr(x, "_array", x) for x in node.inputs)]
     return sum(np.size(a) >= largest for a in values if isinstance(a, np.ndarray))
 
@@ -75,7 +75,7 @@ def _recording() -> switched:
     return switched(lambda context: context._replace(recording=True))
 
 
-def _expanded(node: Traced) -> list[Traced]:
+def _expanded(node: Node) -> list[Node]:
     """The ops that an op's own code is made of, found by running that code on Tensors.
 
     Fused ops and reductions such as var are written in minigrad's own functions, so they can be; an op whose code is
@@ -89,17 +89,17 @@ def _expanded(node: Traced) -> list[Traced]:
             out = op.kernel(*fresh, **saved, **node.params)
         except (TypeError, ValueError):  # NumPy does not take Tensors
             return [node]
-    parts = consumers_first(out) if isinstance(out, Traced) else []
+    parts = consumers_first(out) if isinstance(out, Node) else []
     if len(parts) < 2:
         return [node]
     return [smaller for part in parts for smaller in (_expanded(part) if part.op is not op else [part])]
 
 
 def _leaf_of(x: Any) -> Any:
-    return type(x)._leaf(x._array, needs=x._needs) if isinstance(x, Traced) else x
+    return type(x)._leaf(x._array, needs=x._needs) if isinstance(x, Node) else x
 
 
-def _moved_backward(y: Tensor, nodes: list[Traced], inputs: list[Traced], largest: int) -> int | None:
+def _moved_backward(y: Tensor, nodes: list[Node], inputs: list[Node], largest: int) -> int | None:
     """Counted on the differentiable backward pass: of the ops that it records, those that depend on the cotangent
     (the others are `save` run again, which the plain walk does not do)."""
     wanted = list({x.number: x for x in inputs if x._needs}.values())
@@ -116,7 +116,7 @@ def _moved_backward(y: Tensor, nodes: list[Traced], inputs: list[Traced], larges
     total = 0
     for number in sorted(recorded):
         node = recorded[number]
-        if any(isinstance(x, Traced) and x.number in flowing for x in node.inputs):
+        if any(isinstance(x, Node) and x.number in flowing for x in node.inputs):
             flowing.add(number)
             total += _moved(node, largest)
     return total

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..record import Traced, raw
-from ..tensor import Tensor
-from ..writing import Mark, move, renew, stamp
+from ..core.nodes import Node, raw
+from ..core.tensor import Tensor
+from ..core.versions import Mark, move, renew, stamp
 
 Array = np.ndarray[Any, Any]
 
@@ -158,16 +158,16 @@ def blocks(*vectors: Array) -> Iterator[tuple[Array, ...]]:
 _count: Any = getattr(sys, "getrefcount", None)
 
 
-def _holders(tensor: Traced) -> int:
+def _holders(tensor: Node) -> int:
     return int(_count(tensor._array))
 
 
-def _holders_of_base(tensor: Traced) -> int:
+def _holders_of_base(tensor: Node) -> int:
     return int(_count(tensor._array.base))
 
 
 # the counts of an array that one tensor alone holds, and of the base of one
-_sample = Traced._leaf(np.frombuffer(np.zeros(1).data).reshape(1))
+_sample = Node._leaf(np.frombuffer(np.zeros(1).data).reshape(1))
 _ALONE, _ALONE_BASE = (_holders(_sample), _holders_of_base(_sample)) if _count is not None else (0, 0)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .record import Traced, raw
+from .core.nodes import Node, raw
 
 Function = Callable[..., Any]
 
@@ -24,11 +24,11 @@ Function = Callable[..., Any]
 
 
 def _and(x: Any, y: Any) -> Any:
-    return x & y if isinstance(x, Traced) else y & x  # Tensor's own operator: for masks alone
+    return x & y if isinstance(x, Node) else y & x  # Tensor's own operator: for masks alone
 
 
 def _or(x: Any, y: Any) -> Any:
-    return x | y if isinstance(x, Traced) else y | x
+    return x | y if isinstance(x, Node) else y | x
 
 
 UFUNCS: dict[Any, Function] = {

@@ -1,0 +1,1 @@
+"""The engine: values that remember how they were computed, and the walk that differentiates them."""

@@ -1,0 +1,1 @@
+"""Kernels in NumPy: few calls, few passes over memory."""
