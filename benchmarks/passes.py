@@ -57,13 +57,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     x, gamma, beta, g = norm_inputs(case)
     options: dict[str, Any] = {"axis": (0,), "wide": (1, args.columns), "eps": EPS}
-    y, saved = BatchNorm.forward(x, gamma, beta, **options)
+    y, saved = BatchNorm.forward((x, gamma, beta), options)
     out = (y, *saved)
-    slopes = BatchNorm.backward(g, y, saved, x, gamma, beta, **options)
+    slopes = BatchNorm.backward(g, y, saved, (x, gamma, beta), options)
     # forward reads x twice and writes y and x_hat; backward reads g and x_hat twice and writes dx
     for name, arrays, run_pass in (
-        ("forward", 4, lambda: BatchNorm.forward(x, gamma, beta, into=out, **options)),
-        ("backward", 5, lambda: BatchNorm.backward(g, y, saved, x, gamma, beta, into=slopes, **options)),
+        ("forward", 4, lambda: BatchNorm.forward((x, gamma, beta), options, out)),
+        ("backward", 5, lambda: BatchNorm.backward(g, y, saved, (x, gamma, beta), options, slopes)),
         ("copy", 2, lambda: np.copyto(y, x)),
     ):
         seconds = median(run_pass, args.repeats)

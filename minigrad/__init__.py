@@ -10,14 +10,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import ops
-from .anomalies import detect_anomalies
-from .core.calling import primitive
-from .core.context import no_grad, record_lines, scope
+from . import fast
+
+fast.install_calls()  # before the primitives are made
+
+from . import numpy_protocol, ops
+from .anomalies import detect_anomalies, record_lines
+from .core import nodes
+from .core.context import no_grad, scope
 from .core.gradients import grad
 from .core.tensor import Tensor
 from .creation import arange, eye, full, ones, tensor, zeros
 from .derivatives import hvp, jacobian
+from .extend import primitive
 from .fast import kernels
 from .functional import dropout, linear, log_softmax, softmax
 from .losses import (
@@ -123,4 +128,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted(__all__)
+
+
+fast.install_kernels()  # after the primitives are made
+numpy_protocol.install(Tensor)
+nodes.kernels["check_registration"] = lambda: __getattr__("check").check_registration

@@ -10,11 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from .core.context import switched
+from ._support.source_lines import source_line
+from .core.context import Observer, observing
 from .core.nodes import Node, Primitive, describe, raw
 
 
-def detect_anomalies() -> switched:
+class Lines(Observer):
+    """Keeps with each result the line of the user's code that computed it."""
+
+    def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """Called with every result of an op."""
+        node._line = source_line()
+
+
+def record_lines() -> observing:
+    """Keep with each op recorded inside the file and line of the user's code that called it (slower)."""
+    return observing(Lines())
+
+
+def detect_anomalies() -> observing:
     """Raise FloatingPointError at the first op whose result, or whose rule's gradient, holds NaN or infinity.
 
     The message names the op, where its result lives, how many elements and which first, statistics of what it was
@@ -31,30 +45,30 @@ def detect_anomalies() -> switched:
     ...         print(str(error).split(";")[0])
     the rule of sqrt made infinity in 1 of 2 elements (first at [1]) of the gradient of its input x: (2,) float64
     """
-    return switched(lambda context: context._replace(lines=True, watch=Watch()))
+    return observing(Lines(), Watch())
 
 
-class Watch:
-    """What the engine tells of each result while anomalies are looked for."""
+class Watch(Observer):
+    """Looks at every result, and at every gradient that a rule sends."""
 
-    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...]) -> None:
+    def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
         """Called with every result of an op."""
-        strange = _strange(out._array)
+        strange = _strange(node._array)
         if not strange:
             return
         before = [x for x in inputs if isinstance(x, Node) and _strange(x._array)]
         what = f"{op.name} made {strange} of its result"
         if before:
             what = f"{op.name} was given {describe(before[0])}, which already holds {_strange(before[0]._array)}"
-        raise FloatingPointError(_message(what, _inputs(op, inputs), getattr(out, "_line", None)))
+        raise FloatingPointError(_message(what, _inputs(op, inputs), getattr(node, "_line", None)))
 
-    def pulled(self, node: Node, g: Any, steps: list[tuple[int, Any]]) -> None:
+    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
         """Called with what the rule of each op sends to its inputs."""
         op: Primitive = node.op  # type: ignore[assignment]
-        for position, d in steps:
+        for position, d in gradients:
             strange = _strange(raw(d))
             if strange:
-                given = [("incoming gradient", raw(g)), *_inputs(op, node.inputs)]
+                given = [("incoming gradient", raw(g)), *_inputs(op, node.given)]
                 if _strange(raw(g)):
                     what = f"the gradient that arrives at {op.name} already holds {_strange(raw(g))}"
                 else:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .core.tensor import Data, Tensor
+from ._support.signatures import Data
+from .core.tensor import Tensor
 
 
 def tensor(

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ._support.signatures import Data
 from .core.gradients import grad
-from .core.tensor import Data, Tensor
+from .core.tensor import Tensor
 
 
 def _leaf(x: Data) -> Tensor:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ._support.randomness import Source, generator
-from .core.callbacks import noted
-from .core.nodes import Node, raw
+from ._support.shapes import axes_of
+from .core.nodes import Node, callback, raw
 from .ops import add, exp, log, matmul, mul, sub
 from .ops import sum as sum_
-from .ops.reductions import axes_of
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
@@ -30,8 +29,9 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     values = raw(x)
     if values.shape[axes_of(axis, x.ndim)[0]] == 0:
         raise ValueError(f"log_softmax: axis={axis} of a shape {values.shape} has no elements")
+    largest = callback(_largest, values, axis) if isinstance(x, Node) else _largest(values, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shifted = sub(x, noted(_largest, values, axis))
+        shifted = sub(x, largest)
         return sub(shifted, log(sum_(exp(shifted), axis=axis, keepdims=True)))
 
 
@@ -90,12 +90,19 @@ def dropout(x: Any, p: float, rng: Source) -> Any:
     source = generator(rng, "dropout")
     if p == 0:
         return x
-    return mul(x, noted(_kept, source, x.shape, p, raw(x).dtype))
+    return mul(x, callback(_kept, source, x.shape, p, raw(x).dtype))
 
 
 def _kept(source: Any, shape: tuple[int, ...], p: float, dtype: Any) -> Any:
     """A mask of 0 and 1 / (1 - p)."""
     return (source.random(shape) >= p).astype(dtype) * (1.0 / (1.0 - p))
+
+
+def named(x: Any, name: str) -> Any:
+    """`x.named(name)` where x is a Tensor; bare arrays have no names."""
+    if isinstance(x, Node):
+        x._name = name
+    return x
 
 
 def floats(who: str, x: Any) -> Any:

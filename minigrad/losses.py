@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .core.callbacks import noted
-from .core.calling import primitive
+from ._support.signatures import Value
 from .core.context import scope
-from .core.nodes import Array, raw
-from .fast.fused_losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
-from .functional import floats, log_softmax
+from .core.nodes import callback, fused_primitive, raw
+from .functional import floats, log_softmax, named
 from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
 from .ops import sum as sum_
 
@@ -45,7 +43,7 @@ def _labels(who: str, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
         )
     if not given.size:
         raise ValueError(f"{who}: no rows: scores have shape {shape}")
-    checked: np.ndarray[Any, Any] = noted(_class_numbers, who, given, shape[-1])
+    checked: np.ndarray[Any, Any] = callback(_class_numbers, who, given, shape[-1])
     return checked
 
 
@@ -59,19 +57,21 @@ def _class_numbers(who: str, labels: np.ndarray[Any, Any], classes: int) -> np.n
 
 def _flat(scores: Any, labels: np.ndarray[Any, Any]) -> tuple[Any, np.ndarray[Any, Any]]:
     """Scores as (rows, classes) and labels as (rows,)."""
-    return (scores, labels) if scores.ndim == 2 else (reshape(scores, (-1, scores.shape[-1])), noted(np.ravel, labels))
+    return (
+        (scores, labels) if scores.ndim == 2 else (reshape(scores, (-1, scores.shape[-1])), callback(np.ravel, labels))
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------
 # Softmax cross-entropy, fused
 
 
-def _save(logits: Array, *, labels: Any) -> tuple[Array]:
-    return (log_softmax(logits),)
+def _save(logits: Value, *, labels: Any) -> tuple[Value]:
+    return (named(log_softmax(logits), "log_p"),)
 
 
-@primitive(save=_save, formula="-log_softmax(logits)[labels]", local=("g * (softmax(logits) - one_hot(labels))",))
-def softmax_cross_entropy(logits: Array, /, *, saved: Any, labels: Any) -> Array:
+@fused_primitive(save=_save, formula="-log_softmax(logits)[labels]", local=("g * (softmax(logits) - one_hot(labels))",))
+def softmax_cross_entropy(logits: Value, /, *, saved: Any, labels: Any) -> Value:
     """-log softmax(logits) at the label of each row, as one node. logits: (rows, classes), labels: (rows,).
 
         d(loss_i)/d(logits_ij) = softmax(logits)_ij - [j is the label of row i]
@@ -82,15 +82,18 @@ def softmax_cross_entropy(logits: Array, /, *, saved: Any, labels: Any) -> Array
     return -saved[0][np.arange(len(labels)), labels]
 
 
-def _softmax_cross_entropy_rule(g: Array, out: Array, saved: Any, logits: Array, *, labels: Any) -> tuple[Array]:
+def _softmax_cross_entropy_rule(g: Value, out: Value, saved: Any, logits: Value, *, labels: Any) -> tuple[Value]:
     (log_p,) = saved
-    hit = np.zeros(log_p.shape, raw(log_p).dtype)
+    return (reshape(g, (-1, 1)) * (exp(log_p) - callback(_one_hot, labels, log_p.shape[1], log_p.dtype)),)
+
+
+def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
+    hit = np.zeros((len(labels), classes), dtype)
     hit[np.arange(len(labels)), labels] = 1.0
-    return (reshape(g, (-1, 1)) * (exp(log_p) - hit),)
+    return hit
 
 
 softmax_cross_entropy.defvjp_joint(_softmax_cross_entropy_rule)
-softmax_cross_entropy.op.accelerate(SoftmaxCrossEntropy)
 
 
 def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
@@ -133,16 +136,16 @@ def nll_loss(log_probabilities: Any, labels: Any, *, reduction: str = "mean") ->
 # Two classes
 
 
-def _slope(z: Array, t: Array) -> tuple[Array]:
-    return ((1.0 - t) * sigmoid(z) - t * sigmoid(-z),)
+def _slope(z: Value, t: Value) -> tuple[Value]:
+    return (named((1.0 - t) * sigmoid(z) - t * sigmoid(-z), "slope"),)
 
 
-@primitive(
+@fused_primitive(
     save=_slope,
     formula="-t*log(sigmoid(z)) - (1 - t)*log(sigmoid(-z))",
     local=("g * ((1 - t)*sigmoid(z) - t*sigmoid(-z))", "-g*z"),
 )
-def sigmoid_cross_entropy(z: Array, t: Array, /, *, saved: Any) -> Array:
+def sigmoid_cross_entropy(z: Value, t: Value, /, *, saved: Any) -> Value:
     """-t log s - (1 - t) log(1 - s) with s = sigmoid(z), each element for itself, as one node. z, t: one shape.
 
         log(1 + exp(z)) - t z = z ([z > 0] - t) + log(1 + exp(-|z|))
@@ -154,13 +157,12 @@ def sigmoid_cross_entropy(z: Array, t: Array, /, *, saved: Any) -> Array:
     return z * (np.greater(z, 0) - t) + np.log1p(np.exp(-np.abs(z)))
 
 
-def _sigmoid_cross_entropy_rule(g: Array, out: Array, saved: Any, z: Array, t: Array) -> tuple[Array, Array]:
+def _sigmoid_cross_entropy_rule(g: Value, out: Value, saved: Any, z: Value, t: Value) -> tuple[Value, Value]:
     (slope,) = saved
     return g * slope, -(g * z)
 
 
 sigmoid_cross_entropy.defvjp_joint(_sigmoid_cross_entropy_rule)
-sigmoid_cross_entropy.op.accelerate(SigmoidCrossEntropy)
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:
@@ -205,7 +207,7 @@ def binary_cross_entropy(probabilities: Any, targets: Any, *, eps: float = 1e-7,
 
 
 def _probabilities(who: str, what: str, x: Any) -> None:
-    noted(_in_range, who, what, raw(x))
+    callback(_in_range, who, what, raw(x))
 
 
 def _in_range(who: str, what: str, values: Any) -> None:
@@ -244,7 +246,7 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
         raise ValueError(f"huber_loss: delta={delta!r} must be positive")
     d = sub(*_pair("huber_loss", prediction, target))
     size = abs(d)
-    near = noted(np.less_equal, raw(size), delta)
+    near = callback(np.less_equal, raw(size), delta)
     return _reduced(where(near, 0.5 * square(d), delta * (size - 0.5 * delta)), reduction)
 
 

@@ -107,6 +107,11 @@ def ufunc(self: Any, function: Any, method: str, *inputs: Any, **kwargs: Any) ->
 # Other functions, each with the arguments that make sense for Tensors under NumPy's names
 
 
+def install(tensor: Any) -> None:
+    """Have NumPy hand over: ndarray * tensor and np.exp(tensor) become primitives, what has none is a TypeError."""
+    tensor.__array_ufunc__, tensor.__array_function__ = ufunc, function
+
+
 def _reduction(primitive: Function) -> Function:
     def reduce(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
         return primitive(a, axis=axis, keepdims=keepdims)

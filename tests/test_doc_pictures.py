@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples.doc_pictures import PICTURES, THEMES, main
+from minigrad.fast import chosen
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "pictures"
@@ -45,6 +46,8 @@ def test_each_is_shown_in_both_themes_and_named_with_its_command(name):
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("theme", THEMES)
 def test_each_is_small_and_up_to_date(name, theme):
+    if name == "replayed-step" and chosen() == "reference":
+        pytest.skip("drawn of a program with kernels; without them rules are seen op by op")
     path = FOLDER / f"{name}{THEMES[theme]}.svg"
     svg = path.read_text(encoding="utf-8")
     assert len(svg) < LARGEST

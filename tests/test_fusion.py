@@ -191,8 +191,8 @@ def test_cross_entropy_is_fused_for_every_label_and_only_for_its_own_rows():
 @pytest.mark.parametrize(
     ("options", "fused", "gone"),
     [
-        ({"norm": "batch", "implementation": "composed"}, "batch_norm", "div(v"),
-        ({"norm": "layer", "implementation": "composed"}, "layer_norm", "div(v"),
+        ({"norm": "batch", "implementation": "composed"}, "batch_norm", "sqrt(v"),
+        ({"norm": "layer", "implementation": "composed"}, "layer_norm", "sqrt(v"),
         ({"loss": mg.cross_entropy_composed}, "softmax_cross_entropy", "getitem"),
     ],
 )

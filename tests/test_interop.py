@@ -258,5 +258,5 @@ def test_editors_see_signatures_and_types_ship():
         shown = inspect.signature(call)
         expected = [*call.op.input_names, *call.op.defaults]
         assert [p for p in shown.parameters if p != "saved"] == expected, name
-    assert str(inspect.signature(mg.sum)) == "(x: 'Array', /, axis: 'Axis' = None, keepdims: 'bool' = False) -> 'Array'"
+    assert str(inspect.signature(mg.sum)) == "(x: 'Array', /, axis: 'Axis' = None, keepdims: 'bool' = False) -> 'Value'"
     assert Path(mg.__file__).with_name("py.typed").exists()

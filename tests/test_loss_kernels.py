@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import losses, ops
-from minigrad.fast import fused_losses
+from minigrad.fast import fused
 from minigrad.fast.numpy_kernels import sigmoid_cross_entropy as numpy_kernel
 
 KERNELS: dict[str, Any] = {"numpy": numpy_kernel.sigmoid_cross_entropy}
@@ -69,16 +69,16 @@ def test_slopes_of_scores_and_targets_are_given_where_they_are_wanted():
     rng = np.random.default_rng(2)
     z, t, g = (rng.normal(size=6) for _ in range(3))
     t = abs(t) % 1
-    done = fused_losses.SigmoidCrossEntropy.forward(z, t)
+    done = fused.SigmoidCrossEntropy.forward((z, t), {})
     if done is None:
         pytest.skip("no kernel")
     loss, saved = done
     exact = losses._sigmoid_cross_entropy_rule(g, loss, saved, z, t)
-    dz, dt = fused_losses.SigmoidCrossEntropy.backward(g, loss, saved, z, t)
+    dz, dt = fused.SigmoidCrossEntropy.backward(g, loss, saved, (z, t), {})
     np.testing.assert_array_equal(dz, exact[0])
     np.testing.assert_array_equal(dt, exact[1])
     into = (None, np.empty(6))
-    assert fused_losses.SigmoidCrossEntropy.backward(g, loss, saved, z, t, into=into) == into
+    assert fused.SigmoidCrossEntropy.backward(g, loss, saved, (z, t), {}, into) == into
     np.testing.assert_array_equal(into[1], exact[1])
 
 

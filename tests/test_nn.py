@@ -14,7 +14,6 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad._support.files import save_arrays
-from minigrad.core.context import frozen
 
 RNG = np.random.default_rng(2)
 BATCHES = [RNG.normal(3.0, 2.0, (8, 4)) for _ in range(6)]
@@ -183,7 +182,7 @@ def test_one_sample_is_enough_in_eval_and_statistics_stay():
     assert bn(np.ones((1, 4))).shape == (1, 4)
     np.testing.assert_array_equal(bn.running_mean.data, before)
     bn.train()
-    with frozen():
+    with nn.frozen_statistics():
         bn(BATCHES[1])
     np.testing.assert_array_equal(bn.running_mean.data, before)
     with mg.no_grad():  # as in PyTorch: recording is off, training is not

@@ -296,8 +296,8 @@ def test_a_replay_allocates_almost_nothing():
 
     for _ in range(3):
         replayed(x, y)
-    eager = peak(lambda: step(mg.tensor(x), y))
-    assert peak(lambda: replayed(x, y)) < 0.1 * eager
+    values = 256 * 128 * 8  # bytes of one layer's values, of which the step makes dozens
+    assert peak(lambda: replayed(x, y)) < 0.5 * values
 
 
 def test_checks_of_the_data_run_in_every_replay():

@@ -11,7 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.core.reads import storage
+from minigrad._support.shapes import storage
 from minigrad.optim.flat import BLOCK, LARGE
 
 from .test_optim import CASES, give_gradients, parameters

@@ -11,7 +11,6 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 from minigrad.check.table import short, table
-from minigrad.core.context import frozen
 
 from .net import FullyConnectedNet
 
@@ -175,7 +174,9 @@ def net_check() -> bool:
         net = FullyConnectedNet(
             [20, 30], rng=rng, input_dim=15, reg=reg, weight_scale=5e-2, dtype=np.float64, normalization="batchnorm"
         )
-        with frozen():  # numerical gradients call the net a thousand times: its running statistics stay out of it
+        with (
+            mg.nn.frozen_statistics()
+        ):  # numerical gradients call the net a thousand times: its running statistics stay out of it
             loss, grads = net.loss(X, y)
             same = abs(loss - expected) <= 1e-12
             right &= same

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.context import switched
+from ..core.context import using
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
 
@@ -53,7 +53,7 @@ def leaves_of(inputs: Sequence[Any]) -> list[Any]:
 
 def value_of(f: Function, leaves: Sequence[Any]) -> Tensor:
     """f(*leaves), which must be one Tensor of floating-point numbers."""
-    with switched(lambda context: context._replace(frozen=True)):  # no running statistics move inside a check
+    with using(frozen=True):  # no running statistics move inside a check
         y = f(*leaves)
     if not isinstance(y, Tensor):
         raise TypeError(f"{name_of(f)} must return a Tensor, got {type(y).__name__}")

@@ -10,7 +10,8 @@ import numpy as np
 
 from .._support.notebook import Shown, block
 from .._support.notebook import table as html_table
-from ..core.gradients import consumers_first, cotangent_for, walk
+from ..core.context import Observer, observing
+from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, Primitive, raw
 from ..core.tensor import Tensor
 from .arguments import Function
@@ -108,15 +109,25 @@ def _raised_in(y: Tensor, gradient: Any) -> dict[int, str]:
     """The node whose rule raises in the real backward pass, and how."""
     if gradient is None and y.size != 1:
         return {}
-    start = raw(cotangent_for(y, gradient))
-    reached: list[Node] = []
+    start = raw(cotangent(y, gradient))
+    reached = _Reached()
     try:
-        walk(y, start, observe=lambda node, g, steps: reached.append(node))
+        with observing(reached):
+            walk(y, start)
     except Exception as error:
-        done = {node.number for node in reached}
-        guilty = next(node for node in consumers_first(y) if node.number not in done)
+        guilty = next(node for node in consumers_first(y) if node not in reached.nodes)
         return {guilty.number: f"raises {type(error).__name__}: {error}"}
     return {}
+
+
+class _Reached(Observer):
+    """The nodes whose rules ran."""
+
+    def __init__(self) -> None:
+        self.nodes: set[Node] = set()
+
+    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
+        self.nodes.add(node)
 
 
 def _judged(node: Node, order: int, seed: int, raised: str | None) -> Verdict:
@@ -125,7 +136,7 @@ def _judged(node: Node, order: int, seed: int, raised: str | None) -> Verdict:
     if raised is not None:
         return Verdict(node.number, op.name, name, "WRONG", raised, None)
     wanted = [k for k, x in enumerate(node.inputs) if isinstance(x, Node) and x._needs]
-    arrays = [_float64(node.inputs[k]) for k in wanted]
+    arrays = [_float64(node.given[k]) for k in wanted]
     if not node._array.size or not all(a.size for a in arrays):
         return Verdict(node.number, op.name, name, "not judged", "it is empty", None)
     if not all(np.isfinite(a).all() for a in arrays):
@@ -152,7 +163,7 @@ def _alone(node: Node, wanted: list[int]) -> Function:
     op: Primitive = node.op  # type: ignore[assignment]
 
     def alone(*leaves: Any) -> Any:
-        inputs = [_constant(raw(x)) for x in node.inputs]
+        inputs = [_constant(raw(x)) for x in node.given]
         for position, leaf in zip(wanted, leaves, strict=True):
             inputs[position] = leaf
         return op.call(*inputs, **node.params)

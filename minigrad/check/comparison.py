@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
-from ..core.context import frozen
+from ..core.context import using
 from ..core.gradients import grad
 from ..core.tensor import Tensor
 from .arguments import SENSITIVITY, Function, array_of, as_sequence, leaves_of, name_of, names_of, nudged, value_of
@@ -101,7 +101,7 @@ def _verdict(q: Quantity) -> str:
     return (q.note or "yes") if q.ok else "NO" + q.note.removeprefix("yes")
 
 
-@frozen()  # looking changes nothing: running statistics stay
+@using(frozen=True)  # looking changes nothing: running statistics stay
 def compare(
     f: Function,
     g: Function,

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.context import switched
+from .._support.shapes import storage
+from ..core.context import using
 from ..core.gradients import consumers_first, grad
 from ..core.nodes import Node, Primitive
-from ..core.reads import kept_for_backward, storage
 from ..core.tensor import Tensor
+from ..program.rules import kept_for_backward
 
 
 class Cost(NamedTuple):
@@ -67,12 +68,8 @@ def _bytes(arrays: Iterable[np.ndarray[Any, Any]]) -> int:
 
 
 def _moved(node: Node, largest: int) -> int:
-    values = [node._array, *(getattr(x, "_array", x) for x in node.inputs)]
+    values = [node._array, *(getattr(x, "_array", x) for x in node.given)]
     return sum(np.size(a) >= largest for a in values if isinstance(a, np.ndarray))
-
-
-def _recording() -> switched:
-    return switched(lambda context: context._replace(recording=True))
 
 
 def _expanded(node: Node) -> list[Node]:
@@ -82,8 +79,8 @@ def _expanded(node: Node) -> list[Node]:
     NumPy's stands for itself.
     """
     op: Primitive = node.op  # type: ignore[assignment]
-    fresh = [_leaf_of(x) for x in node.inputs]
-    with _recording():
+    fresh = [_leaf_of(x) for x in node.given]
+    with using(recording=True):
         try:
             saved = {} if op.save is None else {"saved": op.save(*fresh, **node.params)}
             out = op.kernel(*fresh, **saved, **node.params)

@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
-from ..core.context import frozen, recording
+from ..core.context import using
 from ..core.gradients import grad
 from ..core.tensor import Tensor
 from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
@@ -88,7 +88,7 @@ def _place(index: tuple[int, ...] | None) -> str:
 
 
 @np.errstate(all="ignore")  # differences may leave the domain of f; what is not finite there is said
-@frozen()  # looking changes nothing: running statistics stay
+@using(frozen=True)  # looking changes nothing: running statistics stay
 def gradcheck(
     f: Function,
     inputs: Any,
@@ -223,5 +223,5 @@ def _gradients_of(f: Function) -> Function:
 
 def _recorded(f: Function, leaves: Sequence[Tensor]) -> Tensor:
     """f(*leaves) with recording on, also inside the no_grad of a difference."""
-    with recording():
+    with using(recording=True):
         return value_of(f, leaves)

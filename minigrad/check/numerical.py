@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.context import frozen, no_grad
+from ..core.context import no_grad, using
 from ..core.tensor import Tensor
 from .arguments import Function, array_of
 
@@ -31,7 +31,7 @@ def rel_error(a: Any, b: Any) -> float:
     return float(np.max(np.abs(x - y) / np.maximum(1e-8, np.abs(x) + np.abs(y))))
 
 
-@frozen()  # looking changes nothing: running statistics stay
+@using(frozen=True)  # looking changes nothing: running statistics stay
 def numerical_grad(f: Function, x: Any, gradient: Any = None, h: float = 1e-5) -> Any:
     """d sum(gradient * f(x)) / dx by central differences: (f(x + h) - f(x - h)) / 2h, one element at a time.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..core.nodes import Primitive
+from ..extend import Extension
 from .arguments import as_sequence
 from .comparison import compare
 from .gradient_check import gradcheck
 
 
-def check_registration(op: Primitive) -> None:
+def check_registration(op: Extension) -> None:
     """Raise ValueError with the report if the primitive and the function it is checked against differ.
 
     First against numerical derivatives, which locate the mistake and name its kind; then the two against each other,

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from .._support.notebook import Shown, block
 from .._support.notebook import table as html_table
-from ..core.gradients import consumers_first, cotangent_for, walk
+from .._support.shapes import axes_of
+from ..core.context import Observer, observing
+from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
-from ..ops.reductions import axes_of
 from .arguments import as_sequence
 from .table import short, table
 
@@ -69,7 +70,7 @@ class ZeroReport(Shown):
         return [[e.name, str(e.shape), short(e.largest), e.extent, e.reason] for e in self.found]
 
 
-class _Flow:
+class _Flow(Observer):
     """What one backward pass sent along each edge."""
 
     def __init__(self, y: Tensor, start: FloatArray) -> None:
@@ -81,13 +82,14 @@ class _Flow:
                 if isinstance(x, Node):
                     self.consumers.setdefault(x.number, []).append((node, position))
 
-        def observe(node: Node, g: Any, steps: list[tuple[int, Any]]) -> None:
-            self.arrived[node.number] = np.asarray(g)
-            for position, d in steps:
-                self.sent[node.number, position] = np.asarray(d)
-
-        self.total = walk(y, start, observe=observe)
+        with observing(self):
+            self.total = walk(y, start)
         self.scale = max((float(np.max(np.abs(g), initial=0.0)) for g in self.arrived.values()), default=0.0)
+
+    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
+        """What a rule was given, and what it sent."""
+        self.arrived[node.number] = np.asarray(g)
+        self.sent.update({(node.number, position): np.asarray(d) for position, d in gradients})
 
     def arriving(self, columns: int) -> FloatArray:
         """The largest gradient anywhere, column by column, among what has as many columns."""
@@ -110,7 +112,7 @@ def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Any =
     >>> print(explain_zeros(loss).found[0].reason)
     a bias before batch_norm: the mean takes it away again (leave the bias out)
     """
-    flow = _Flow(y, raw(cotangent_for(y, gradient)))
+    flow = _Flow(y, raw(cotangent(y, gradient)))
     leaves = [x for x in flow.total if x.op is None] if xs is None else as_sequence(xs)
     leaves.sort(key=lambda x: x.number)
     found = [e for x in leaves if (e := _explained(flow, y, x)) is not None]
@@ -179,7 +181,7 @@ def _cancelled(consumers: Sequence[Node]) -> str:
 def _ended(flow: _Flow, node: Node, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
     """Why the rule of this op sends zero although something arrives."""
     op: Any = node.op
-    a = raw(node.inputs[position])
+    a = raw(node.given[position])
     if op.name in ("add", "sub") and a.shape != g.shape:
         return _summed_away(flow, node)
     if op.name in ("batch_norm", "layer_norm"):
@@ -189,7 +191,7 @@ def _ended(flow: _Flow, node: Node, position: int, g: FloatArray, columns: npt.N
         text = "every input is negative: a dead relu" if op.name == "relu" else f"{op.name} never chooses it"
         return f"{text}{where}"
     if op.name in ("mul", "matmul", "div"):
-        other = node.inputs[1 - position] if len(node.inputs) == 2 else None
+        other = node.given[1 - position] if len(node.given) == 2 else None
         if other is not None and not np.any(raw(other)):
             return f"{op.name} with {getattr(other, '_name', None) or 'a factor'} that is zero"
     return f"the derivative of {op.name} is zero here"
@@ -214,7 +216,7 @@ def _normalized(node: Node, position: int, g: FloatArray, columns: npt.NDArray[n
         return f"{op.name} over a single {per}: its result is beta whatever x is"
     if position == 1 and not np.any(_in(x_hat, columns)):
         return f"x is constant there, so x_hat is 0 (columns {_listed(np.flatnonzero(columns))})"
-    gamma = raw(node.inputs[1])
+    gamma = raw(node.given[1])
     if gamma is not None and position == 0 and not np.any(_in(gamma, columns)):
         return "gamma is 0, so x does not reach the result"
     h = g if gamma is None else g * np.reshape(gamma, node.params["wide"])

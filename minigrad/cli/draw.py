@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import record_lines
+from ..anomalies import record_lines
 from ..core.tensor import Tensor
 from .loading import load_function
 from .matrix import read_matrix

@@ -1,19 +1,14 @@
-"""What is switched on while ops are recorded: recording itself, the scope, source lines. Per thread.
-
-Knows nothing of graphs or arrays. One `Context`, which nobody changes once it is in force, holds all of it, so that
-recording an op reads one variable and keeps one reference.
-"""
+"""What is in force while an op runs: is it recorded, in which scope, who looks on. Knows neither arrays nor graphs."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
+
+from .._support.switch import inside
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Scope:
@@ -21,137 +16,99 @@ class Scope:
 
     __slots__ = ("name", "parent")
 
-    def __init__(self, name: str, parent: Scope | None) -> None:
+    def __init__(self, name: str, parent: Scope | None = None) -> None:
         self.name, self.parent = name, parent
 
     @property
     def path(self) -> tuple[str, ...]:
         """Names from the outermost scope to this one."""
-        names: list[str] = []
-        scope: Scope | None = self
-        while scope is not None:
-            names.append(scope.name)
-            scope = scope.parent
-        return tuple(reversed(names))
+        return (*(self.parent.path if self.parent is not None else ()), self.name)
 
 
-class Context:
-    """The switches in force when a value was made; every recorded value keeps the one it was made under.
+class Observer:
+    """The one door for whoever looks on: pictures, programs, source lines, anomalies. Override what you want to hear.
 
-    recording  whether results keep their history
-    lines      a rare switch: each result is looked at, for its line and by `watch` and `recorder`
-    scope      the innermost `with scope(...)`
-    cause      in a differentiable backward pass: the forward node whose rule is running
-    watch      told of every result while anomalies are looked for (then lines is on, too)
-    recorder   told of all that a step does which is to be replayed (then lines is on, too)
-    frozen     modules change no state of their own, such as running statistics
-    before     the context to return to
+    rules   True: rules are run on Nodes, so that `made` is told of every op in them
     """
 
-    __slots__ = ("before", "cause", "frozen", "lines", "recorder", "recording", "scope", "watch")
+    rules = False
 
-    recording: bool
-    lines: bool
-    scope: Scope | None
-    cause: Any
-    watch: Any
-    recorder: Any
-    frozen: bool
-    before: Context
+    def made(self, node: Any, op: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """`op` was called with these inputs, as they were given, and gave `node`."""
 
-    def __init__(self) -> None:
-        self.recording, self.lines, self.frozen, self.before = True, False, False, self
-        self.scope = self.cause = self.watch = self.recorder = None
+    def walking(self, y: Any, targets: Any, graph: bool) -> None:
+        """A walk from `y` begins; `targets` are the nodes whose gradients were asked for, None: the leaves."""
 
-    def _replace(self, **changes: Any) -> Context:
-        """The same but for `changes`."""
-        new = self._copied()
-        for name, value in changes.items():
-            setattr(new, name, value)
-        return new
+    def pulled(self, node: Any, g: Any, gradients: list[tuple[int, Any]]) -> None:
+        """The rules of `node` were given `g` and sent these (position of the input, gradient)."""
 
-    def _copied(self) -> Context:
-        new = _new(Context)
-        new.recording, new.lines, new.scope, new.cause = self.recording, self.lines, self.scope, self.cause
-        new.watch, new.recorder, new.frozen, new.before = self.watch, self.recorder, self.frozen, self.before
-        return new
+    def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
+        """A function of bare arrays that is no op was run by `callback`; it wrote to the tensors `writes`."""
+
+    def read(self, node: Any, what: str) -> None:
+        """Python looked at the value of a tensor."""
+
+    def entered(self, owner: Any) -> None:
+        """A scope was entered on behalf of an object, such as a module."""
 
 
-_new = object.__new__
-_default = Context()
-_variable = ContextVar("minigrad", default=_default)  # each thread, and each task, starts with it
-in_force = _variable.get  # the context in force here, for where every nanosecond counts
+class Context(NamedTuple):
+    """What is in force. Never changed, only replaced; every node keeps the one that it was made under.
+
+    cause   in a differentiable backward pass: the forward node whose rule is running
+    frozen  nothing that modules keep may change, such as running statistics
+    before  the context to return to
+    """
+
+    recording: bool = True
+    scope: Scope | None = None
+    cause: Any = None
+    observers: tuple[Observer, ...] = ()
+    frozen: bool = False
+    before: Any = None
 
 
-class _Current:
-    @property
-    def context(self) -> Context:
-        return in_force()
+_context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noqa: B039  # it is never changed
+current, enter = _context.get, _context.set
 
 
-current = _Current()
-F = TypeVar("F", bound=Callable[..., Any])
+class using:
+    """The context with some changes, in a `with` block, or as a decorator for the time of a function."""
 
+    __slots__ = ("_changes",)
 
-class switched:
-    """Change the context inside a `with`, or for the time of a function (in a generator: for its steps)."""
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
 
-    __slots__ = ("_change",)
-
-    def __init__(self, change: Callable[[Context], Context]) -> None:
-        self._change = change
+    def _changed(self, context: Context) -> Context:
+        return context._replace(before=context, **self._changes)
 
     def __enter__(self) -> None:
-        before = in_force()
-        context = self._change(before)
-        context.before = before  # here and not on self: one object may be entered twice, and by several threads
-        _variable.set(context)
+        enter(self._changed(current()))  # nothing is kept here: one object may be entered twice
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _variable.set(in_force().before)
+    def __exit__(self, *error: object) -> None:
+        enter(current().before)
 
     def __call__(self, function: F) -> F:
-        change = self._change
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return inside(self, function)
+
+
+class _no_grad(using):
+    __slots__ = ()
+
+    def _changed(self, context: Context) -> Context:
+        if context.cause is not None:
             raise TypeError(
-                f"{function.__name__} is async: between its steps other tasks of this thread would be switched too; "
-                "use a `with` block that holds no await"
+                f"the rule of {context.cause.op.name} uses no_grad() where it is to be differentiated itself, and what "
+                "is computed in there has no gradient; a rule needs no no_grad: on arrays nothing is recorded"
             )
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-                generator = function(*args, **kwargs)
-                step: Callable[[], Any] = functools.partial(next, generator)
-                while True:
-                    # entered for each step and left before each yield: the caller's code in between is not switched
-                    try:
-                        with switched(change):
-                            item = step()
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        sent = yield item
-                        step = functools.partial(generator.send, sent)
-                    except GeneratorExit:
-                        with switched(change):
-                            generator.close()
-                        raise
-                    except BaseException as error:
-                        step = functools.partial(generator.throw, error)
-
-            return steps  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with switched(change):
-                return function(*args, **kwargs)
-
-        return call  # type: ignore[return-value]
+        return context._replace(before=context, recording=False)
 
 
+@overload
+def no_grad() -> using: ...
+@overload
+def no_grad(function: F) -> F: ...
 def no_grad(function: Any = None) -> Any:
     """Record nothing inside: results carry no graph. A context manager and a decorator; per thread; nests.
 
@@ -165,20 +122,10 @@ def no_grad(function: Any = None) -> Any:
     >>> y.requires_grad
     False
     """
-    switch = switched(_not_recording)
-    return switch if function is None else switch(function)
+    return _no_grad() if function is None else _no_grad()(function)
 
 
-def _not_recording(context: Context) -> Context:
-    if context.cause is not None:
-        raise TypeError(
-            f"the rule of {context.cause.op.name} uses no_grad() where it is to be differentiated itself, and what is "
-            "computed in there has no gradient; a rule needs no no_grad: on arrays nothing is recorded"
-        )
-    return context._replace(recording=False)
-
-
-class scope(switched):
+class scope(using):
     """Group the ops recorded inside under `name`, for pictures and reports; scopes nest.
 
     >>> import minigrad as mg
@@ -189,60 +136,25 @@ class scope(switched):
     ('outer', 'inner')
     """
 
-    __slots__ = ("_name",)
+    __slots__ = ("_name", "_owner")
 
-    def __init__(self, name: str) -> None:
-        self._name = str(name)
-        self._change = self._entered
+    def __init__(self, name: str, owner: Any = None) -> None:
+        self._name, self._owner = str(name), owner
 
-    def _entered(self, context: Context) -> Context:
-        new = context._copied()
-        new.scope = Scope(self._name, context.scope)
-        return new
-
-
-def in_scope(name: str, function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """function(*inputs, **options) with scope(name), in fewer calls: what modules are run by."""
-    before = in_force()
-    context = before._copied()
-    context.scope, context.before = Scope(name, before.scope), before
-    _variable.set(context)
-    try:
-        return function(*inputs, **options)
-    finally:
-        _variable.set(before)
+    def _changed(self, c: Context) -> Context:
+        if c.observers and self._owner is not None:
+            for observer in c.observers:
+                observer.entered(self._owner)
+        return Context(c.recording, Scope(self._name, c.scope), c.cause, c.observers, c.frozen, c)
 
 
-def record_lines() -> switched:
-    """Keep with each op recorded inside the file and line of the user's code that called it (slower)."""
-    return switched(lambda context: context._replace(lines=True))
+class observing(using):
+    """Tell these observers, too, of everything inside."""
 
+    __slots__ = ("_observers",)
 
-def frozen() -> switched:
-    """Inside, modules change no state of their own: running statistics stay as they are.
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
-    For whoever calls a function many times to look at it, as numerical gradients do.
-    """
-    return switched(lambda context: context._replace(frozen=True))
-
-
-def differentiating(node: Any) -> switched:
-    """What a rule records while it runs on Tensors: always on, in the forward op's scope, with it as the cause."""
-    scope = node.context.scope
-    return switched(lambda context: context._replace(recording=True, scope=scope, cause=node))
-
-
-def recording() -> switched:
-    """Record, also inside no_grad: for a backward pass whose gradients are to have a graph of their own."""
-    return switched(lambda context: context._replace(recording=True))
-
-
-_HOME = os.path.dirname(os.path.dirname(__file__))
-
-
-def source_line() -> tuple[str, int]:
-    """File and line of the nearest caller outside this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    def _changed(self, context: Context) -> Context:
+        return context._replace(before=context, observers=(*context.observers, *self._observers))

@@ -1,75 +1,73 @@
-"""What a graph is made of: the node, `Node`, and what the engine knows of the primitive that made it.
+"""What a graph is made of: nodes, and the primitives that make them. Knows NumPy; no arithmetic, and no Tensor class.
 
-It knows no arithmetic and no Tensor class: `Node` is what `Tensor` extends. How calling a primitive records a node
-is calling.py; the walk back through the graph is backward.py.
-
-What PyTorch calls it: a recorded `Node` is a tensor with its `grad_fn`; `op` is the function's name, `inputs`
-its `next_functions`, `saved` what `ctx.save_for_backward` would hold.
+What PyTorch calls it: a recorded Node is a tensor with its `grad_fn`; `op` is the function's name, `inputs` its
+`next_functions`, `saved` what `ctx.save_for_backward` would hold.
 """
 
 from __future__ import annotations
 
-import importlib
+import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from .._support.guards import guarded
-from .context import Context, in_force
+from .._support.arguments import bound
+from .._support.signatures import Decorator, Fused
+from .context import Context, Observer, current, using
 
-Array: TypeAlias = Any  # a NumPy array or a Tensor: minigrad's own functions take either and return the same
 Rule: TypeAlias = Callable[..., Any]
 
-_ndarray = np.ndarray
-_HOME = __name__.partition(".")[0]
 next_number = itertools.count(1).__next__
-_new = object.__new__
 
 
 class Node:
-    """A value in the graph: the array, and how it was made.
+    """A value in the graph: the array, and how it was made. `Tensor` is the Node that users hold.
 
     op      the primitive that made it, or None for a leaf
-    inputs  what the primitive was given: Node, or constants (own copies of arrays, Python scalars, None)
-    params  the keyword arguments of the call, such as axis
-    saved   what the primitive's `save` kept for backward, or None
-    number  creation number; every value is created after its inputs, so a higher number is never an input of
-            a lower one, and that is all the order that the backward walk needs
+    inputs  the Nodes that the primitive was given, None where a constant stood
+    arrays  the bare values of all its inputs; constant arrays are copies of its own
+    params  the keyword arguments of the call, defaults filled in
+    saved   what the primitive's `save` kept for its rule, or None
+    number  creation number: every node is younger than its inputs, and that is all the order that a walk needs
     """
 
     __slots__ = (
-        "__weakref__",
-        "_array",
-        "_cotangent",
-        "_grad",
-        "_line",
-        "_name",
-        "_needs",
-        "context",
-        "inputs",
-        "number",
-        "op",
-        "params",
-        "saved",
+        *("__weakref__", "_array", "_cotangent", "_grad", "_line", "_name", "_needs", "_version"),
+        *("arrays", "context", "inputs", "number", "op", "params", "saved"),
     )
-
-    _array: np.ndarray
+    _array: np.ndarray[Any, Any]
     _needs: bool  # does a gradient flow through here?
-    _line: tuple[str, int]
     _name: str
+    _line: tuple[str, int]
     _grad: Any
     _cotangent: Any
+    _version: Version
     context: Context
+    saved: Any
     op: Primitive | None
-    inputs: tuple[Any, ...]
+    inputs: tuple[Node | None, ...]
+    arrays: tuple[Any, ...]
     params: dict[str, Any]
-    saved: tuple[np.ndarray, ...] | None
     number: int
 
-    __hash__ = object.__hash__  # by identity: gradients live in dicts keyed by the tensor
+    __hash__ = object.__hash__  # by identity: gradients live in dicts keyed by the node
+
+    @classmethod
+    def _leaf(cls, array: Any, needs: bool = False) -> Any:
+        """A value without history around `array`, which it now owns."""
+        node = object.__new__(cls)
+        node._array, node._needs = array if type(array) is np.ndarray else real(array, "this"), needs
+        node.number, node.context = next_number(), current()
+        node.op, node.inputs, node.arrays, node.params, node.saved = None, (), (), NO_PARAMS, None
+        return node
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """What the primitive was given: Nodes, and constants as they are kept."""
+        return tuple([a if x is None else x for x, a in zip(self.inputs, self.arrays, strict=True)])
 
     @property
     def name(self) -> str | None:
@@ -86,15 +84,6 @@ class Node:
         """File and line that recorded it, where `record_lines()` was on."""
         return getattr(self, "_line", None)
 
-    @classmethod
-    def _leaf(cls, array: np.ndarray, needs: bool = False) -> Any:
-        """A value without history around `array`, which it now owns."""
-        out = _new(cls)
-        out._array, out._needs = array if type(array) is _ndarray else array_of(array, None), needs
-        out.number, out.context = next_number(), in_force()
-        out.op, out.inputs, out.params, out.saved = None, (), NO_PARAMS, None
-        return out
-
 
 NO_PARAMS: dict[str, Any] = {}
 
@@ -104,26 +93,39 @@ def raw(x: Any) -> Any:
     return x._array if isinstance(x, Node) else x
 
 
-def array_of(value: Any, op: Primitive | None) -> np.ndarray:
-    """An op's result as an array: NumPy returns 0-d results as scalars. Nothing but real numbers is let in."""
+def real(value: Any, who: str) -> np.ndarray[Any, Any]:
+    """A result as an array: NumPy returns 0-d results as scalars. Nothing but real numbers is let in."""
     array = np.asarray(value)
+    if array is value and array.dtype.hasobject:
+        raise TypeError("an array of Python objects has no gradient; give numbers")
     if array.dtype.kind not in "fiub" or isinstance(value, (list, tuple)):
-        name = op.name if op is not None else "this"
-        raise TypeError(f"{name} returned {type(value).__name__}, expected an array of real numbers")
+        raise TypeError(f"{who} returned {type(value).__name__}, expected an array of real numbers")
     return array
 
 
 def constant(x: Any) -> Any:
-    """An untraced input as the graph keeps it: arrays are copied, so that writing to them later changes nothing."""
+    """An input without a graph as the graph keeps it: arrays are copied, so that writing to them changes nothing."""
     if x is None or isinstance(x, (int, float, np.generic)):
         return x
-    recorder = in_force().recorder
-    if recorder is not None and recorder.knows(x):  # a value of the step that is being recorded: nobody else has it
-        return x
-    array = np.array(x)
-    if array.dtype.hasobject:
-        raise TypeError("an array of Python objects has no gradient; give numbers")
-    return array
+    return np.array(x)
+
+
+def copied(x: Any) -> Any:
+    """A parameter as the graph keeps it: arrays in it are copied."""
+    return tuple(map(copied, x)) if type(x) is tuple else np.array(x) if isinstance(x, np.ndarray) else x
+
+
+def describe(x: Any) -> str:
+    """One argument in an error message: its name if it has one, shape and dtype."""
+    value = raw(x)
+    if not isinstance(value, np.ndarray):
+        return repr(value) if len(repr(value)) < 60 else type(value).__name__
+    return (f"{x._name}: " if getattr(x, "_name", None) else "") + f"{value.shape} {value.dtype}"
+
+
+def noted(error: Exception, node: Node) -> None:
+    """Say with an error in which rule it happened."""
+    error.add_note(f"in the rule of {getattr(node.op, 'name', '')}({', '.join(map(describe, node.given))})")
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -131,45 +133,29 @@ def constant(x: Any) -> Any:
 
 
 class Primitive:
-    """What the engine knows of one primitive: its kernel, its rules and how to speak of it.
+    """A NumPy function with its derivative rules, and how to speak of it.
 
     A rule never sees more than `g`, `out`, the inputs and the parameters (and, if it is a joint rule, what `save`
     returned). That law is what makes higher orders right: at order 2 the same rule runs on Tensors, and so does
     `save`, hence nothing that depends on an input can slip through as a constant.
     """
 
+    builtin = True
+    recorder: Any  # makes the function that users call; `recorder` below, or a quicker one of the same meaning
+
     def __init__(
-        self,
-        kernel: Callable[..., Any],
-        *,
-        save: Callable[..., tuple[Any, ...]] | None = None,
-        formula: str = "",
-        local: Sequence[str] = (),
-        reads: Sequence[str] | None = None,
-        differentiable: bool = True,
-        check_against: Callable[..., Any] | None = None,
-        example: Any = None,
+        self, kernel: Rule, *, save: Rule | None = None, formula: str = "", local: Sequence[str] = (), **more: Any
     ) -> None:
-        if check_against is not None and (example is None or not callable(check_against)):
-            raise ValueError(f"{kernel.__name__}: check_against= takes a function, and needs example=, the inputs")
-        self.check_against, self.example = check_against, example
-        self.own = (kernel.__module__ or "").startswith(f"{_HOME}.")
-        if not self.own:  # users' code gets arrays that it cannot write to
-            kernel, save = guarded(kernel), None if save is None else guarded(save)
-        self.kernel, self.save, self.formula, self.local, self.reads = kernel, save, formula, tuple(local), reads
-        self.name = kernel.__name__.rstrip("_")
-        self.differentiable = differentiable
-        self.input_names, self.defaults, self.variadic = _signature(inspect.unwrap(kernel))
-        self.required = _REQUIRED in self.defaults.values()  # must a parameter be given?
+        self.kernel, self.save, self.formula, self.local = kernel, save, formula, tuple(local)
+        self.name, self.differentiable = kernel.__name__.rstrip("_"), bool(more.get("differentiable", True))
         self.rules: tuple[Rule | None, ...] = ()
         self.joint: Rule | None = None
-        self.call: Callable[..., Any] = kernel  # what users call, once calling.py has made it
-        fixed = self.input_names and not (self.defaults or self.variadic or save)
-        self.arity = len(self.input_names) if fixed else 0  # 0: parameters, `save` or any number of inputs
-        self.fast: Any = None  # forward and backward of a kernel for bare arrays; see fast/
-        self.fast_for: Rule | None = None  # the joint rule that it stands for: where another is put in, it stands back
-        self.reuses = False  # its kernel and rules are arithmetic, which on large arrays fills memory used before
-        self.pulled = 0  # the same for the walk: how many inputs, each with a rule of its own, or 0
+        self.call: Callable[..., Any] = kernel  # what users call
+        parameters = [p for p in inspect.signature(kernel).parameters.values() if p.name != "saved"]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        marked = any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
+        self.input_names = tuple([p.name for p in parameters if _is_input(p, marked)])
+        self.defaults = {p.name: p.default for p in parameters if p.name not in self.input_names}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -183,102 +169,230 @@ class Primitive:
         if not self.variadic and len(rules) != len(self.input_names):
             raise ValueError(f"{self.name} has {len(self.input_names)} inputs, but {len(rules)} rules were given")
         self.rules, self.joint = rules, None
-        alone = len(self.input_names) == 1 and not self.variadic  # then with parameters, too
-        count = 1 if alone else self.arity
-        self.pulled = count if self.own and count < 3 and None not in rules else 0
-        self._checked()
 
     def defvjp_joint(self, rule: Rule) -> None:
         """One rule for all arguments where they share work: `(g, out, saved, *inputs, **params) -> tuple`."""
-        self.joint, self.rules, self.pulled = rule, (), 0
-        self._checked()
+        self.joint, self.rules = rule, ()
 
-    def accelerate(self, kernel: Any) -> None:
-        """Run `kernel` on bare arrays in place of `save`, the forward and the joint rule given before.
-
-        Its `forward(*inputs, **params)` returns (value, saved), its `backward` takes what the joint rule takes; each
-        returns None where the kernel does not fit, and then the readable code runs. It must give the same results.
-        """
-        self.fast, self.fast_for = kernel, self.joint
-
-    def _checked(self) -> None:
-        """Where it was asked for, hold the rules just given against another implementation; refuse wrong ones."""
-        if self.check_against is None:
-            return
-        # by name, because checking stands above recording: a primitive that does not ask for it needs no checker
-        registration = importlib.import_module(f"{_HOME}.check.registration")
-        try:
-            registration.check_registration(self)
-        except Exception:
-            self.rules, self.joint, self.pulled = (), None, 0  # nobody shall use what was found wrong
-            raise
-
-    def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
-        """Parameters by name, defaults filled in, lists and arrays copied so that the caller's stay the caller's."""
-        defaults = self.defaults
-        if not (args or params or self.required):
-            return defaults
-        bound = {**defaults, **params}
-        if not args and len(bound) == len(defaults) and PLAIN.issuperset(map(type, bound.values())):
-            return bound
-        if args:
-            names = list(defaults)[: len(args)]
-            if len(names) < len(args) or any(name in params for name in names):
-                raise TypeError(f"{self.name} takes {', '.join(self.input_names)} and {', '.join(defaults)}")
-            bound.update(zip(names, args, strict=True))
-        if len(bound) > len(defaults):
-            name = next(name for name in bound if name not in defaults)
-            raise TypeError(f"{self.name} has no parameter {name!r}; it takes {', '.join(defaults) or 'none'}")
-        for name, value in bound.items():
-            if value.__class__ in PLAIN:
-                continue
-            if value is _REQUIRED:
-                raise TypeError(f"{self.name} needs {name}=")
+    def bind(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """(inputs, parameters by name): defaults filled in, lists as tuples."""
+        inputs, params = bound(self.name, self.input_names, self.defaults, self.variadic, args, params)
+        for name, value in params.items():
             if isinstance(value, Node):
                 raise TypeError(f"{self.name}: {name}= is a constant and has no gradient; pass a number or an array")
-            if isinstance(value, list):
-                bound[name] = tuple(value)
-            elif isinstance(value, _ndarray):
-                bound[name] = constant(value)
-        return bound
+            params[name] = tuple(value) if isinstance(value, list) else value
+        return inputs, params
 
-    def failed(self, error: Exception, inputs: Iterable[Any], params: dict[str, Any]) -> Exception:
+    def forward(self, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any]:
+        """(value, saved) of bare arrays: what a faster kernel may replace."""
+        if self.save is None:
+            return self.kernel(*arrays, **params), None
+        saved = self.save(*arrays, **params)
+        return self.kernel(*arrays, saved=saved, **params), saved
+
+    def pull(self, g: Any, out: Any, saved: Any, inputs: Any, params: Any, wanted: Any) -> list[tuple[int, Any]]:
+        """[(k, gradient of input k), ...] for the positions wanted, of arrays or of Nodes: a kernel may replace it."""
+        if self.joint is not None:
+            ds = self.joint(g, out, saved, *inputs, **params)
+            if not isinstance(ds, tuple) or len(ds) != len(inputs):
+                n = len(inputs)
+                raise TypeError(f"the joint rule of {self.name} must return a tuple of {n} gradients, got {ds!r}")
+            return [(k, ds[k]) for k in wanted if ds[k] is not None]
+        if not self.rules:
+            raise NotImplementedError(f"{self.name} has no rule: give it one with {self.name}.defvjp(...)")
+        if self.variadic:
+            rule: Any = self.rules[0]
+            return [(k, rule(g, out, *inputs, position=k, **params)) for k in wanted]
+        return [(k, f(g, out, *inputs, **params)) for k in wanted if (f := self.rules[k]) is not None]
+
+    def refusal(self, error: Exception, inputs: Sequence[Any], params: dict[str, Any]) -> Exception:
         """The kernel's complaint again, with what was passed."""
-        kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
+        kind = next(k for k in REFUSED if isinstance(error, k))
         what = ", ".join([describe(x) for x in inputs] + [f"{k}={v!r}" for k, v in params.items()])
         return kind(f"{self.name}({what}): {error}")
 
 
-PLAIN = frozenset((int, float, bool, str, tuple, type(None)))  # needs neither a check nor a copy
-_REQUIRED: Any = type("required", (), {"__repr__": lambda self: "required"})()
+REFUSED = (ValueError, IndexError, TypeError)  # what kernels raise for inputs that they cannot take
 
 
-def _signature(kernel: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str, Any], bool]:
-    """(names of the inputs, defaults of the parameters, any number of inputs?) of a kernel.
+def _is_input(p: inspect.Parameter, marked: bool) -> bool:
+    """What stands before `/`, and `*inputs`; without either, what is positional and has no default."""
+    if marked:
+        return p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)
+    return p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
 
-    What stands before `/` is an input; without `/`, what is positional and has no default is.
+
+def recorder(op: Primitive) -> Callable[..., Any]:
+    """The function that users call: run the op on bare arrays; if any input is a Node, so is the result."""
+
+    def call(*args: Any, **params: Any) -> Any:
+        inputs, params = op.bind(args, params)
+        nodes = tuple([x if isinstance(x, Node) else None for x in inputs])
+        arrays = tuple(map(raw, inputs))
+        try:
+            value, saved = op.forward(arrays, params)
+        except REFUSED as error:
+            raise op.refusal(error, inputs, params) from error
+        first = next((x for x in nodes if x is not None), None)
+        return value if first is None else recorded(type(first), op, value, inputs, nodes, arrays, params, saved)
+
+    return call
+
+
+Primitive.recorder = staticmethod(recorder)
+
+
+def recorded(cls: Any, op: Primitive, value: Any, inputs: Any, nodes: Any, arrays: Any, params: Any, saved: Any) -> Any:
+    """The node for `value`, with its history if a gradient may flow through it; observers are told."""
+    node: Node = cls._leaf(real(value, op.name))
+    needs = op.differentiable and node.context.recording and node._array.dtype.kind == "f"
+    if needs and any([x is not None and x._needs for x in nodes]):
+        node._needs, node.op, node.inputs, node.saved = True, op, nodes, saved
+        node.params = {name: copied(value) for name, value in params.items()}
+        node.arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
+    if node._array.base is not None:
+        share(node, nodes)
+    for observer in node.context.observers:
+        observer.made(node, op, inputs, params)
+    return node
+
+
+registry: dict[str, Any] = {}  # every primitive of the package by name
+
+
+def function_of(op: Primitive) -> Any:
+    """The function that users call: a plain one, so that it serves as an operator, `class Tensor: __mul__ = mul`."""
+    call: Any = functools.wraps(op.kernel)(Primitive.recorder(op))
+    call.op, call.defvjp, call.defvjp_joint, op.call = op, op.defvjp, op.defvjp_joint, call
+    if op.builtin:
+        registry[op.name] = call
+    return call
+
+
+def _primitive(**about: Any) -> Any:
+    """Turn a NumPy function into a differentiable one: arrays in, array out; any Node in, Node out.
+
+    The result has its `Primitive` as `.op`, and `.defvjp` and `.defvjp_joint` to give it its rules.
     """
-    code = kernel.__code__
-    names = code.co_varnames[: code.co_argcount]
-    defaults = kernel.__defaults__ or ()
-    inputs = code.co_posonlyargcount or len(names) - len(defaults)
-    params: dict[str, Any] = dict.fromkeys(names[inputs:], _REQUIRED)
-    params.update(zip(names[len(names) - len(defaults) :], defaults, strict=True))
-    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    given: dict[str, Any] = kernel.__kwdefaults__ or {}
-    params.update((name, given.get(name, _REQUIRED)) for name in keywords if name != "saved")
-    if code.co_flags & 0x04:  # the kernel takes *inputs
-        return (code.co_varnames[code.co_argcount + code.co_kwonlyargcount],), params, True
-    return names[:inputs], params, False
+    return lambda kernel: function_of(Primitive(kernel, **about))
 
 
-def describe(x: Any) -> str:
-    """One argument in an error message: its name if it has one, shape and dtype."""
-    value = raw(x)
-    if not isinstance(value, _ndarray):
-        return repr(value) if len(repr(value)) < 60 else type(value).__name__
-    name = f"{x._name}: " if getattr(x, "_name", None) else ""
-    return f"{name}{value.shape} {value.dtype}"
+primitive: Callable[..., Decorator] = _primitive
+fused_primitive: Callable[..., Callable[[Rule], Fused]] = _primitive  # the same to all but type checkers
 
 
-registry: dict[str, Any] = {}  # every primitive of the package by name: what the meta-tests and the docs walk over
+# --------------------------------------------------------------------------------------------------------------
+# Doors: side effects, reading, kernels
+
+
+def callback(function: Callable[..., Any], *arguments: Any, writes: Sequence[Any] = ()) -> Any:
+    """function(*arguments) of bare arrays, numbers and objects: an array, a tuple of them, or None; as part of a step.
+
+    For what is no primitive: random draws, checks of data, running statistics, updates. It runs as it always does, and
+    observers are told, so that a recorded step can run it again. `writes`: the tensors that it writes to.
+    """
+    observers = current().observers
+    if not observers:
+        return function(*arguments)
+    with using(observers=()):
+        results = function(*arguments)
+    if results is not None:
+        results = tuple(map(np.asarray, results)) if isinstance(results, tuple) else np.asarray(results)
+    for observer in observers:
+        observer.called(function, arguments, results, tuple(writes))
+    return results
+
+
+def reading(node: Node, what: str) -> None:
+    """Tell observers that Python is about to look at a value: a recorded step could not know what it makes of it."""
+    for observer in current().observers:
+        observer.read(node, what)
+
+
+kernels: dict[str, Callable[[], Any]] = {}  # name: loads a faster way to compute it; empty until fast/ fills it
+
+
+def kernel(name: str) -> Any:
+    """The faster way to compute `name`, or None: then the readable code runs."""
+    load = kernels.get(name)
+    return None if load is None else load()
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Writing in place: the one way in which an array of the graph ever changes, and what notices it too late. A version
+# belongs to memory and is shared by all who look at it: views, detached tensors, the vector in which an optimizer keeps
+# parameters. "Written after that op was recorded" is a comparison of creation numbers: recording pays nothing for it.
+
+
+class Version:
+    """When some memory was last written, as a creation number (0: never), and as which tensor."""
+
+    __slots__ = ("name", "written")
+    latest = 0  # when any memory was last written
+
+    def __init__(self) -> None:
+        self.written, self.name = 0, ""
+
+
+def version(node: Node) -> Version:
+    """The version of a node's memory."""
+    node._version = getattr(node, "_version", None) or Version()
+    return node._version
+
+
+def share(node: Node, others: Sequence[Node | None]) -> None:
+    """Let a node that is a view of one of the others have its version."""
+    base = node._array.base
+    for x in others:
+        if x is not None and (base is x._array or base is x._array.base):
+            node._version = version(x)
+
+
+def write(leaf: Node, value: Any) -> None:
+    """Copy `value` into the memory of a leaf."""
+    leaf._array[...] = value
+    written(leaf)
+
+
+def written(*leaves: Node) -> None:
+    """Note that the memory of these leaves was just written."""
+    Version.latest = number = next_number()
+    for leaf in leaves:
+        seen = version(leaf)
+        seen.written, seen.name = number, getattr(leaf, "_name", "")
+
+
+def late(node: Node) -> dict[int, tuple[Any, str]]:
+    """What was written after a node was recorded: {id of an array: (the tensor or, where it was saved, None; name)}."""
+    found: dict[int, tuple[Any, str]] = {}
+    for x in (*node.inputs, node):
+        seen = getattr(x, "_version", None)
+        if x is not None and seen is not None and seen.written > node.number:
+            found[id(x._array)] = x, seen.name
+            for a in node.saved or ():
+                if isinstance(a, np.ndarray) and np.may_share_memory(a, x._array):
+                    found[id(a)] = None, seen.name
+    return found
+
+
+class Unread(Observer):
+    """Raises where a rule reads what was written after its op was recorded: its gradient would be silently wrong."""
+
+    def __init__(self, node: Node, late: dict[int, tuple[Any, str]]) -> None:
+        self._name, self._late = getattr(node.op, "name", ""), late
+
+    def made(self, node: Any, op: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """An op of the rule was called with these inputs."""
+        for x in inputs:
+            self.read(x, "")
+
+    def read(self, node: Any, what: str) -> None:
+        """The rule looked at a value."""
+        found = self._late.get(id(raw(node)))
+        if found is not None:
+            x, name = found
+            needs, op = "what it saved" if x is None else describe(x), self._name
+            raise RuntimeError(
+                f"{op} needs {needs} for its gradient, but that memory was written{f' (as {name})' if name else ''} "
+                f"after {op} was recorded; run the forward again, or write after backward()"
+            )

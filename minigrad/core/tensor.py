@@ -1,30 +1,31 @@
-"""Tensor: the values that users hold. What it holds, its gradient, Python's protocols; operators.py has the rest.
+"""Tensor: the Node that users hold. What can be computed from one is put there by ops/methods.py.
 
 Who owns arrays: `tensor()` copies what it is given; `.data` and `.numpy()` are read-only views; `t.data = a` checks,
-copies in and marks the tensor as written, so that no gradient is ever computed from a value that has changed since.
+copies in and marks the memory as written, so that no gradient is ever computed from a value that has changed since.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .callbacks import noted, refuse_reading
-from .context import in_force, recording
-from .gradients import cotangent_for, deposit, owned, walk
-from .nodes import describe, raw
-from .operators import Data as Data
-from .operators import Operators
-from .versions import write
+from .context import current, using
+from .gradients import cotangent, own, walked
+from .nodes import Node, callback, describe, raw, reading, version, write
+
+if TYPE_CHECKING:
+    from .._support.signatures import Data
+    from ..ops.methods import Methods
+else:
+    Methods = Node
 
 _retained: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
 
 
-class Tensor(Operators):
+class Tensor(Methods):
     """A NumPy array that remembers how it was computed.
 
     >>> import minigrad as mg
@@ -37,93 +38,49 @@ class Tensor(Operators):
 
     __slots__ = ()
 
-    def __new__(
-        cls, data: Data, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False, name: str | None = None
-    ) -> Tensor:
+    def __new__(cls, data: Data, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
         if isinstance(data, (list, tuple)) and any(isinstance(part, Tensor) for part in data):
             raise TypeError("a list of Tensors is joined with mg.stack or mg.concatenate, which keep their gradients")
         if hasattr(data, "filled"):  # asking for np.ma.MaskedArray would import np.ma
             raise TypeError("a Tensor has no mask, and dropping it would be silent: pass data.filled(value)")
-        array = raw(data)
-        recorder = in_force().recorder
-        if recorder is not None and recorder.knows(array):
-            array = noted(np.array, array, dtype)
-        else:
-            array = np.array(array, dtype=dtype)
+        array = callback(np.array, raw(data), dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds real numbers; got dtype {array.dtype}")
         self: Tensor = cls._leaf(array)
         self.requires_grad = requires_grad
-        if name is not None:
-            self._name = str(name)
-        return self
-
-    # what it holds ------------------------------------------------------------------------------------------
+        return self if name is None else self.named(name)
 
     @property
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only view. To change a leaf, assign: `t.data = t.data - 0.1 * g`."""
-        context = in_force()
-        if context.cause is not None:
-            raise TypeError(
-                f"the rule of {context.cause.op.name} reads .data or .numpy() where it is to be differentiated "
-                "itself, and what is computed from that has no gradient; use minigrad's functions and operators"
-            )
-        if context.recorder is not None:
-            refuse_reading(self, "the array")
+        _no_rule("reads .data or .numpy()")
+        reading(self, "the array")
         view = self._array.view()
         view.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
         return view
 
     @data.setter
     def data(self, value: Data) -> None:
+        array, mine = np.asarray(raw(value)), f"a tensor of shape {self.shape} and dtype {self.dtype}"
         if self.op is not None:
             raise ValueError(f"{describe(self)} was computed by {self.op.name}; only a leaf can be assigned to")
-        array = np.asarray(raw(value))
         if array.shape != self.shape or not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            raise ValueError(
-                f"a tensor of shape {self.shape} and dtype {self.dtype} cannot take data of shape {array.shape} and "
-                f"dtype {array.dtype}; shape must be equal, and dtype safe to convert"
-            )
+            theirs = f"data of shape {array.shape} and dtype {array.dtype}"
+            raise ValueError(f"{mine} cannot take {theirs}; shape must be equal, and dtype safe to convert")
         if not self._array.flags.writeable:
             raise ValueError(
                 "this tensor looks at memory that is read-only (it was detached from a broadcast); copy it"
             )
-        noted(write, self, array, writes=(self,))
+        callback(write, self, array, writes=(self,))
 
     def numpy(self) -> npt.NDArray[Any]:
         """The same read-only view as `.data`; `.numpy().copy()` is yours to write to."""
         return self.data
 
-    def item(self) -> Any:
-        """The value of a tensor with one element, as a Python number."""
-        if self.size != 1:
-            raise ValueError(f"item() needs a tensor with one element, this one has shape {self.shape}")
-        refuse_reading(self, "the number")
-        return self._array.item()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._array.shape
-
-    @property
-    def ndim(self) -> int:
-        return self._array.ndim
-
-    @property
-    def size(self) -> int:
-        return self._array.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._array.dtype
-
     def named(self, name: str) -> Tensor:
         """The same tensor, now called `name`."""
         self._name = str(name)
         return self
-
-    # gradients ----------------------------------------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
@@ -135,10 +92,8 @@ class Tensor(Operators):
         if self.op is not None and not value:
             raise ValueError(f"{describe(self)} was computed by {self.op.name}; use .detach() to cut it from its graph")
         if value and self.dtype.kind != "f":
-            raise TypeError(
-                f"only floating-point tensors have gradients, this one is {self.dtype}; "
-                "make it with dtype=float or convert it with .astype(float)"
-            )
+            what = "make it with dtype=float or convert it with .astype(float)"
+            raise TypeError(f"only floating-point tensors have gradients, this one is {self.dtype}; {what}")
         self._needs = bool(value)
 
     @property
@@ -151,15 +106,11 @@ class Tensor(Operators):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and not (
-            isinstance(value, Tensor) and value.shape == self.shape and value.dtype == self.dtype
-        ):
-            raise ValueError(
-                f"grad must be None or a Tensor of shape {self.shape} and dtype {self.dtype}, got {describe(value)}"
-            )
-        if in_force().recorder is not None:
-            in_force().recorder.cleared(self)
-        self._grad = value
+        fits = isinstance(value, Tensor) and value.shape == self.shape and value.dtype == self.dtype
+        if value is not None and not fits:
+            mine = f"shape {self.shape} and dtype {self.dtype}"
+            raise ValueError(f"grad must be None or a Tensor of {mine}, got {describe(value)}")
+        callback(setattr, self, "_grad", value)
 
     def retain_grad(self) -> Tensor:
         """Have backward() deposit a gradient here too, though this is not a leaf. Returns the tensor."""
@@ -175,91 +126,37 @@ class Tensor(Operators):
         Nothing is deposited unless the whole walk succeeds. With create_graph=True each `.grad` has a graph, which
         holds x, which holds its grad: a cycle that only the collector frees; `mg.grad` makes none.
         """
-        if in_force().recorder is not None:
-            in_force().recorder.backward(self, gradient, list(_retained.values()), create_graph)
-            return
-        start = cotangent_for(self, gradient)
-        keep = list(_retained.values()) if _retained else ()
+        start = cotangent(self, gradient)
+        found = walked(self, start, keep=list(_retained.values()) if _retained else (), graph=create_graph)
         if create_graph:
-            found = walk(self, start, keep=keep, graph=True)
-            xs: list[Any] = list(found)
-            with recording():
-                for x, d in zip(xs, owned(found, xs, start, True), strict=True):
-                    before = x.grad
-                    x._grad = d if before is None else before + d
+            with using(recording=True):
+                _deposit(found, start)
         else:
-            deposit(walk(self, start._array, keep=keep))
+            _deposit(found, start)
         # for pictures, its values alone: start may be self
         self._cotangent = start if start.op is None and start is not self else Tensor._leaf(start._array)
 
     def detach(self) -> Tensor:
         """The same values without history or gradient; the memory is shared."""
-        if in_force().cause is not None:
-            raise TypeError(
-                f"the rule of {in_force().cause.op.name} detaches a tensor where it is to be differentiated "
-                "itself, and what is computed from that has no gradient; use the tensor as it is"
-            )
-        return Tensor._leaf(self._array)
+        _no_rule("detaches a tensor")
+        alias: Tensor = Tensor._leaf(self._array)
+        alias._version = version(self)
+        return alias
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+
+def _deposit(found: dict[Any, Any], start: Tensor) -> None:
+    """Add each gradient that a walk found to what its tensor has."""
+    xs = list(found)
+    for x, d in zip(xs, own(found, xs, start), strict=True):
+        before = x.grad
+        x._grad = d if before is None else before + d
+
+
+def _no_rule(what: str) -> None:
+    """Refuse what cuts the graph inside a rule that is to be differentiated itself."""
+    cause = current().cause
+    if cause is not None and current().recording:
         raise TypeError(
-            "a Tensor cannot be written element by element: its graph would not know. Build a new one with mg.where "
-            "or mg.concatenate, or write a leaf as a whole: a = t.numpy().copy(); a[i] = v; t.data = a"
+            f"the rule of {cause.op.name} {what} where it is to be differentiated itself, and what is computed from "
+            "that has no gradient; use minigrad's functions and operators"
         )
-
-    # Python's own protocols ---------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        if not self.ndim:
-            raise TypeError("len() of a 0-d tensor")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self.ndim:
-            raise TypeError("a 0-d tensor holds one number and cannot be iterated over; .item() gives the number")
-        return (self[k] for k in range(len(self)))
-
-    def __contains__(self, value: Any) -> bool:
-        refuse_reading(self, "the content")
-        return bool((self._array == raw(value)).any())
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            raise ValueError(
-                f"the truth of a tensor of shape {self.shape} is ambiguous; use (t > 0).data.any() or .all()"
-            )
-        return bool(self.item())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        refuse_reading(self, "the number")
-        return int(self._array.__index__())
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
-        raise TypeError("a Tensor does not turn into an array by itself (its gradient would be lost): use t.numpy()")
-
-    def __reduce__(self) -> Any:
-        """Copied and pickled as a leaf: values, name and requires_grad, never the graph."""
-        return _rebuilt, (self._array.copy(), self._needs and self.op is None, self.name)
-
-    def __repr__(self) -> str:
-        values = np.array2string(self._array, separator=", ", prefix="tensor(", threshold=200, edgeitems=3)
-        notes = [f"shape={self.shape}"] if not self.size and self.shape != (0,) else []
-        notes += [f"dtype={self.dtype}"] if self.dtype not in (np.float64, np.int64, np.bool_) else []
-        if self.name:
-            notes.append(f"name={self.name!r}")
-        if self._needs:
-            notes.append("requires_grad=True" if self.op is None else f"op={self.op.name}")
-        return f"tensor({', '.join([values, *notes])})"
-
-
-def _rebuilt(array: npt.NDArray[Any], requires_grad: bool, name: str | None) -> Tensor:
-    return Tensor(array, requires_grad=requires_grad, name=name)

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core.gradients import consumers_first, cotangent_for, walk
+from .._support.shapes import storage
+from ..core.context import Observer, observing
+from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, Primitive, raw
-from ..core.reads import kept_for_backward, storage
+from ..program.rules import input_names, kept_for_backward, saved_names
 from .data import Contribution, Graph, Numbers, Saved, Scope, Slot
 from .data import Node as Drawn
-from .rules import buffer_names, expression, formula, local_texts, rule_source
+from .rules import expression, formula, local_texts, rule_source
 from .words import clean, constant, cut
 
 
@@ -63,7 +65,7 @@ def _cotangents(roots: list[Node], gradient: Any) -> list[tuple[Node, Any, bool]
     given = gradient if len(roots) > 1 else [gradient]
     if not isinstance(given, (list, tuple)) or len(given) != len(roots):
         raise ValueError(f"gradient= must be a sequence of {len(roots)} cotangents, one for each tensor drawn")
-    return [(root, raw(cotangent_for(root, g)), True) for root, g in zip(roots, given, strict=True) if g is not None]
+    return [(root, raw(cotangent(root, g)), True) for root, g in zip(roots, given, strict=True) if g is not None]
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -104,6 +106,27 @@ def _tensors(name: str, value: Any) -> Iterable[tuple[str, Node, bool]]:
 # Collecting
 
 
+class _Pulled(Observer):
+    """Gradients, contributions to them, and the order of the backward pass."""
+
+    def __init__(self, ids: dict[Any, str]) -> None:
+        self.ids = ids
+        self.gradients: dict[Any, Any] = {}
+        self.parts: dict[Any, list[Contribution]] = {}
+        self.steps: dict[Any, int] = {}
+
+    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
+        self.add(node, g)
+        self.steps.setdefault(node, len(self.steps) + 1)
+        for k, d in gradients:
+            x: Any = node.inputs[k]
+            self.parts.setdefault(x, []).append(Contribution(self.ids[node], k, Numbers(d)))
+
+    def add(self, node: Any, g: Any) -> None:
+        """Sum up what arrives at a node from several roots."""
+        self.gradients[node] = self.gradients[node] + g if node in self.gradients else g
+
+
 class _Collector:
     def __init__(
         self, roots: list[Node], order: list[Node], names: dict[Node, tuple[str, bool]], marks: Mapping[int, str]
@@ -137,7 +160,7 @@ class _Collector:
             }
             if isinstance(member, tuple):
                 consumer, k = member
-                nodes.append(Drawn(kind="constant", value=Numbers(consumer.inputs[k]), needs=False, **common))
+                nodes.append(Drawn(kind="constant", value=Numbers(consumer.given[k]), needs=False, **common))
                 continue
             g = gradients.get(member)
             common["gradient"] = None if g is None else Numbers(g)
@@ -171,7 +194,7 @@ class _Collector:
         leaves = dict.fromkeys(x for n in self.order for x in n.inputs if isinstance(x, Node) and x.op is None)
         leaves |= dict.fromkeys(root for root in self.roots if root.op is None)
         for node in sorted([*leaves, *self.order], key=lambda n: n.number):
-            for k, x in enumerate(node.inputs):
+            for k, x in enumerate(node.given):
                 if isinstance(x, np.ndarray) and x.ndim:
                     self.members.append((node, k))
             self.members.append(node)
@@ -179,19 +202,11 @@ class _Collector:
 
     def _walk(self, cotangents: list[tuple[Node, Any, bool]]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, int]]:
         """Gradients, contributions and the order of the backward pass, by walking again with an observer."""
-        gradients: dict[Any, Any] = {}
-        parts: dict[Any, list[Contribution]] = {}
-        steps: dict[Any, int] = {}
-
-        def observe(node: Node, g: Any, sent: list[tuple[int, Any]]) -> None:
-            gradients[node] = gradients[node] + g if node in gradients else g
-            steps.setdefault(node, len(steps) + 1)
-            for k, d in sent:
-                parts.setdefault(node.inputs[k], []).append(Contribution(self.id[node], k, Numbers(d)))
-
-        for root, cotangent, asked in cotangents:
+        seen = _Pulled(self.id)
+        for root, start, asked in cotangents:
             try:
-                found = walk(root, cotangent, observe=observe)
+                with observing(seen):
+                    found = walk(root, start)
             except RuntimeError as error:
                 if asked:
                     raise
@@ -199,8 +214,8 @@ class _Collector:
                 return {}, {}, {}
             for leaf, g in found.items():
                 if leaf.op is None:
-                    gradients[leaf] = gradients[leaf] + g if leaf in gradients else g
-        return gradients, parts, steps
+                    seen.add(leaf, g)
+        return seen.gradients, seen.parts, seen.steps
 
     def _name(self) -> None:
         self.name: dict[Any, str] = {}
@@ -243,7 +258,7 @@ class _Collector:
                 continue
             for x in node.inputs:
                 other = x.context.cause if isinstance(x, Node) and x.op is not None else None
-                if other is not None and other is not cause:
+                if x is not None and other is not None and other is not cause:
                     known.add(cause)
                     found.setdefault(x, cause)
                     break
@@ -314,7 +329,7 @@ class _Collector:
         op: Primitive = node.op  # type: ignore[assignment]
         texts: list[str] = []
         sources: list[str | None] = []
-        for k, x in enumerate(node.inputs):
+        for k, x in enumerate(node.given):
             member = x if isinstance(x, Node) else (node, k)
             known = member in self.id if isinstance(x, (Node, np.ndarray)) else False
             sources.append(self.id[member] if known else None)
@@ -347,16 +362,14 @@ class _Collector:
         saves: dict[Node, list[Saved]] = {}
         kept_by: dict[Any, list[str]] = {}
         for node in self.order:
-            op: Primitive = node.op  # type: ignore[assignment]
-            buffers = buffer_names(op, len(node.saved or ()))
+            buffers = saved_names(node)
             for what, array in kept_for_backward(node).items():
                 owner = self._owner(node, what)
                 base = storage(array)
                 number = self.storages.setdefault(id(base), len(self.storages))
                 self.alive.append(base)
-                if what.startswith("saved "):
-                    name = buffers[int(what[6:])]
-                    saves.setdefault(node, []).append(Saved(name, None, number, base.nbytes, Numbers(array)))
+                if what in buffers:
+                    saves.setdefault(node, []).append(Saved(what, None, number, base.nbytes, Numbers(array)))
                 else:
                     name = self.name.get(owner, what)
                     saves.setdefault(node, []).append(Saved(name, self.id.get(owner), number, base.nbytes))
@@ -366,9 +379,7 @@ class _Collector:
     def _owner(self, node: Node, what: str) -> Any:
         if what == "out":
             return node
-        op: Primitive = node.op  # type: ignore[assignment]
-        for k, x in enumerate(node.inputs):
-            name = op.input_names[0] + f" {k}" if op.variadic else op.input_names[k]
+        for k, (x, name) in enumerate(zip(node.given, input_names(node), strict=True)):
             if name == what:
                 return x if isinstance(x, Node) else (node, k)
         return None

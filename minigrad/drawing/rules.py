@@ -107,10 +107,10 @@ def formula(node: Node, names: Sequence[str], out: str) -> str:
 
 def _summed_axes(node: Node, op: Primitive) -> dict[int, str]:
     """Inputs of an elementwise op that were stretched by broadcasting: the walk sums their gradient down again."""
-    if len(node.inputs) < 2 or op.defaults or op.name == "matmul":
+    if len(node.given) < 2 or op.defaults or op.name == "matmul":
         return {}
     full = node._array.shape
-    shapes = [np.shape(getattr(x, "_array", x)) if x is not None else () for x in node.inputs]
+    shapes = [np.shape(getattr(x, "_array", x)) if x is not None else () for x in node.given]
     if all(s == full for s in shapes):
         return {}
     try:

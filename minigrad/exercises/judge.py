@@ -11,9 +11,9 @@ import numpy as np
 
 from .._support.notebook import Shown, block, lines
 from ..check import Gradcheck, gradcheck
-from ..core.calling import primitive
 from ..core.tensor import Tensor
 from ..drawing import Pair, draw_pair
+from ..extend import primitive
 from .hints import hints, wrong_steps
 from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
 

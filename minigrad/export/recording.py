@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import switched
+from .._support.shapes import axes_of, count
+from ..anomalies import Lines
+from ..core.context import Observer, observing, using
 from ..core.nodes import Node, Primitive, describe
 from ..core.tensor import Tensor
 from ..nn import frozen_statistics
-from ..ops.reductions import axes_of, count
 
 
 @dataclass
@@ -47,26 +48,22 @@ class Recording:
         return {step.out: k for k, step in enumerate(self.steps)}
 
 
-class _Watch:
+class _Watch(Observer):
     """Keeps what made each result without a gradient (comparisons, masks), of which the engine keeps no history."""
 
     def __init__(self) -> None:
         self.flat: dict[Any, tuple[Primitive, tuple[Any, ...]]] = {}
 
-    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...]) -> None:
-        if out.op is None and inputs:
-            self.flat[out] = op, inputs
-
-    def pulled(self, node: Node, g: Any, steps: Any) -> None:
-        pass
+    def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        if node.op is None and not params:
+            self.flat[node] = op, inputs
 
 
 def record(function: Callable[..., Any], arrays: Sequence[Any]) -> Recording:
     """The steps of `function` on Tensors of these arrays; modules keep their running statistics."""
     inputs = [Tensor(a, requires_grad=np.asarray(a).dtype.kind == "f") for a in arrays]
     watch = _Watch()
-    watched = switched(lambda context: context._replace(recording=True, lines=True, watch=watch))
-    with frozen_statistics(), watched:
+    with frozen_statistics(), using(recording=True), observing(Lines(), watch):
         result = function(*inputs)
     outputs = list(result) if isinstance(result, (list, tuple)) else [result]
     for y in outputs:
@@ -85,7 +82,7 @@ def steps_of(outputs: Sequence[Any], flat: dict[Any, Any]) -> list[Step]:
 
     def step(x: Any) -> Step | None:
         if x.op is not None:
-            return Step(x.op.name, x.inputs, _settled(x), x)
+            return Step(x.op.name, x.given, _settled(x), x)
         if x in flat:
             op, inputs = flat[x]
             return Step(op.name, inputs, {}, x)
@@ -114,7 +111,7 @@ def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list
 def _settled(x: Any) -> dict[str, Any]:
     """The parameters of a recorded op with the axes counted out, for the shapes that it had."""
     name, params = x.op.name, dict(x.params)
-    first = getattr(x.inputs[0], "shape", ()) if x.inputs else ()
+    first = getattr(x.given[0], "shape", ()) if x.given else ()
     if name in ("sum", "mean", "var", "std", "max", "min", "prod", "logsumexp"):
         params["axis"] = axes_of(params["axis"], len(first))
         if params.get("ddof"):

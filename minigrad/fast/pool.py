@@ -72,9 +72,9 @@ def release() -> None:
     _drop_unused()
 
 
-def sole(items: Any, key: Any) -> bool:
-    """Whether nobody but the container `items` can see the memory of the array items[key]."""
-    if _count is None or _holders(items, key) > _ALONE:
+def alone(items: Any, key: Any) -> bool:
+    """Whether nobody but `items`, and a variable of the caller, can see the memory of items[key], a large array."""
+    if items[key].nbytes < SMALLEST or _count is None or _holders(items, key) > _ALONE + 1:
         return False
     base = items[key].base
     if base is None:
@@ -84,3 +84,54 @@ def sole(items: Any, key: Any) -> bool:
     # its view and `base` here look at the buffer; the pool may, too
     known = any(other is base for other in _pool.buffers.get(base.nbytes - _LINE, ()))
     return _holders((base,), 0) <= _ALONE + 2 + known
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Arithmetic whose results lie in memory that was used before. Kernels and rules are written with operators, which ask
+# the system for fresh memory; given a `Reusing` array they take it from the pool, and so do the temporaries between.
+
+LARGE = 1 << 18  # bytes from which the detour through Python is worth its few microseconds
+ARITHMETIC = frozenset(  # primitives whose kernels and rules are such operators
+    ("add", "sub", "mul", "div", "neg", "exp", "log", "log1p", "expm1", "sqrt", "square", "relu")
+)
+
+_SAME_DTYPE = {
+    np.add, np.subtract, np.multiply, np.divide, np.negative, np.square, np.sqrt, np.exp, np.log, np.tanh, np.maximum,
+    np.minimum, np.absolute, np.sign, np.sin, np.cos, np.expm1, np.log1p,
+}  # fmt: skip
+
+
+class Reusing(np.ndarray[Any, Any]):
+    """A view of an array of floats; what NumPy's elementwise functions make of it is one, too."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = [plain(x) for x in inputs]
+        if method == "__call__" and not options and ufunc in _SAME_DTYPE:
+            room = _room(self, arrays)
+            if room is not None:
+                return ufunc(*arrays, out=room).view(Reusing)
+        if "out" in options:
+            options["out"] = tuple([plain(x) for x in options["out"]])
+        return getattr(ufunc, method)(*arrays, **options)
+
+
+def plain(x: Any) -> Any:
+    """The array itself, of which a Reusing is a view; anything else as it is."""
+    return x.view(np.ndarray) if type(x) is Reusing else x
+
+
+def reusing(x: Any) -> Any:
+    """A large array of floats as a Reusing; anything else as it is."""
+    large = type(x) is np.ndarray and x.nbytes >= LARGE and x.dtype.kind == "f"
+    return x.view(Reusing) if large else x
+
+
+def _room(self: Any, arrays: list[Any]) -> Any:
+    """Memory for the result, where it has the shape and dtype of `self`; else None."""
+    for x in arrays:
+        if type(x) is np.ndarray:
+            if x.dtype != self.dtype or (x.shape != self.shape and x.shape != self.shape[self.ndim - x.ndim :]):
+                return None
+        elif type(x) is not float and type(x) is not int:
+            return None
+    return empty(self.shape, self.dtype)

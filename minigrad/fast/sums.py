@@ -1,6 +1,6 @@
 """Sums of bare arrays over axes, in few calls and with the digits kept where NumPy loses them.
 
-Knows NumPy and the pool of large arrays alone. Small arrays cost calls: axes and counts are worked out once per shape,
+Knows NumPy and the pool alone. Small arrays cost calls: axes and counts are worked out once per shape,
 and numbers that divide an array are arrays themselves, because NumPy takes as long to convert a Python number as to
 divide by it. Large ones cost passes over memory: a sum of something takes it block by block.
 """
@@ -8,48 +8,19 @@ divide by it. Large ones cost passes over memory: a sum of something takes it bl
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import pool as buffers
+from .._support.shapes import Axis, axes_of, count
+from . import pool
 
 Array: TypeAlias = Any
-Axis: TypeAlias = int | tuple[int, ...] | None
 
 BLOCK = 64  # rows that float32 sums in its own precision
 SCRATCH = 1 << 18  # bytes of a few blocks that stay in the second-level cache
 _add: Any = np.add.reduce  # NumPy's stubs do not know that `axis` may be a tuple
-
-
-@functools.lru_cache(maxsize=512)
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes named, as sorted non-negative numbers.
-
-    >>> axes_of((-1, 0), 3), axes_of(None, 2)
-    ((0, 2), (0, 1))
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    named = axis if isinstance(axis, tuple) else (axis,)
-    if any(not -ndim <= k < ndim for k in named) or len({k % ndim for k in named}) < len(named):
-        raise ValueError(f"axis={axis!r} must name different axes of an array with {ndim} dimensions")
-    return tuple(sorted(int(k) % ndim for k in named))
-
-
-@functools.lru_cache(maxsize=512)
-def count(shape: tuple[int, ...], axis: Axis) -> int:
-    """How many elements each result of a reduction over `axis` is made of."""
-    return math.prod([shape[k] for k in axes_of(axis, len(shape))])
-
-
-@functools.lru_cache(maxsize=512)
-def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
-    """The shape of a reduction over `axis` with keepdims=True."""
-    axes = axes_of(axis, len(shape))
-    return tuple([1 if k in axes else n for k, n in enumerate(shape)])
 
 
 @functools.lru_cache(maxsize=512)
@@ -99,7 +70,7 @@ def total_of(fill: Callable[[slice, Array], None], x: Array) -> Array:
     n, d = x.shape
     whole = n // BLOCK * BLOCK
     step = max(SCRATCH // (BLOCK * d * x.itemsize), 1) * BLOCK
-    scratch = buffers.empty((min(step, whole), d), x.dtype)
+    scratch = pool.empty((min(step, whole), d), x.dtype)
     blocks = np.empty((whole // BLOCK, d), x.dtype)
     for start in range(0, whole, step):
         stop = min(start + step, whole)

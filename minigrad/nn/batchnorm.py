@@ -22,20 +22,23 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from ..core.callbacks import noted
-from ..core.context import frozen, in_force, no_grad
-from ..core.nodes import Node, raw
+from ..core.context import current, no_grad, using
+from ..core.nodes import Node, callback, kernel, raw, write, written
 from ..core.tensor import Tensor
-from ..core.versions import stamp, write
 from ..creation import ones, zeros
-from ..fast import kernel
-from ..fast.fused import BatchNorm as kernels
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
 from .module import Module
 
 Array = np.ndarray[Any, Any]
-frozen_statistics = frozen
+
+
+def frozen_statistics() -> using:
+    """Inside, modules change no state of their own: running statistics stay as they are.
+
+    For whoever calls a function many times to look at it, as numerical gradients do.
+    """
+    return using(frozen=True)
 
 
 @dataclass(frozen=True)
@@ -149,30 +152,34 @@ class BatchNorm1d(Module):
         if self.implementation == "fused":
             with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found below, by channel
                 y = batch_norm(x, self.gamma, self.beta, axis=axis, eps=self.eps)
-            self._observe(values, axis, count)  # right after: the forward's moments need not be taken again
+            kept = y.saved if isinstance(y, Node) else None
+            self._observe(values, axis, count, *(kept[2:] if kept else ()))
             return y
         self._observe(values, axis, count)
         return batch_norm_composed(x, self.gamma, self.beta, axis=axis, eps=self.eps)
 
     # statistics ---------------------------------------------------------------------------------------------
 
-    def _observe(self, values: Array, axis: int | tuple[int, ...], count: int) -> None:
-        """Move the running statistics towards a batch of `count` values a channel; NonFinite before they move."""
-        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
-        noted(self._move, values, axis, count, in_force().frozen, writes=moved)
+    def _observe(self, values: Array, axis: int | tuple[int, ...], count: int, *moments: Array) -> None:
+        """Move the running statistics towards a batch of `count` values a channel; NonFinite before they move.
 
-    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool) -> None:
+        moments: its mean and variance, where the forward has kept them.
+        """
+        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
+        callback(self._move, values, axis, count, current().frozen, *moments, writes=moved)
+
+    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool, *moments: Array) -> None:
         rules, n = CONVENTIONS[self.convention], int(self.updates._array) + 1
         keep, take = (1.0, 0.0) if frozen else self._shares(n)
         scale = count / (count - 1) if rules.unbiased else 1.0
         running_mean, running_var = self.running_mean._array, self.running_var._array
-        known = kernels.moments(values)
-        if known is not None and not frozen and running_mean.dtype == values.dtype:
-            if not kernel("running_statistics")(running_mean, running_var, known, keep, take, scale):
-                self._refuse(values, known.var)
-        else:
-            with np.errstate(invalid="ignore", over="ignore"):
-                mean, var = _statistics(values, axis) if known is None else (known.first + known.offset, known.var)
+        fast = kernel("running_statistics")
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean, var = [m.reshape(-1) for m in moments] if moments else _statistics(values, axis)
+            if fast is not None and not frozen and running_mean.dtype == mean.dtype:
+                if not fast(running_mean, running_var, mean, var, keep, take, scale):
+                    self._refuse(values, var)
+            else:
                 # a NaN or infinity anywhere in a channel is in its sums
                 if not np.isfinite(var).all():
                     self._refuse(values, var)
@@ -182,7 +189,7 @@ class BatchNorm1d(Module):
         if not frozen:
             # as Python numbers: a tenth of the time
             self.updates._array[...], self.start_share._array[...] = n, keep * float(self.start_share._array)
-            stamp(self.running_mean, self.running_var, self.updates, self.start_share)
+            written(self.running_mean, self.running_var, self.updates, self.start_share)
 
     def _shares(self, n: int) -> tuple[float, float]:
         """(share of the old value, share of the batch) in update number n, counted from 1."""
@@ -202,7 +209,7 @@ class BatchNorm1d(Module):
     def _inference_statistics(self) -> tuple[Tensor, Tensor]:
         if not self.bias_correction:
             return self.running_mean, self.running_var
-        mean, var = noted(self._corrected)
+        mean, var = callback(self._corrected)
         return Tensor._leaf(mean).named("corrected_mean"), Tensor._leaf(var).named("corrected_var")
 
     def _corrected(self) -> tuple[Array, Array]:

@@ -17,9 +17,9 @@ import numpy as np
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
-from ..core.context import in_force, in_scope
+from ..core.context import scope
+from ..core.nodes import write
 from ..core.tensor import Tensor
-from ..core.versions import write
 
 Self = TypeVar("Self", bound="Module")
 
@@ -47,10 +47,8 @@ class Module(Shown):
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        recorder = in_force().recorder
-        if recorder is not None:
-            recorder.saw(self)
-        return in_scope(type(self).__name__, self.forward, inputs, options)
+        with scope(type(self).__name__, owner=self):
+            return self.forward(*inputs, **options)
 
     # what it holds ------------------------------------------------------------------------------------------
 

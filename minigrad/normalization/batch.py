@@ -42,30 +42,22 @@ from typing import Any
 
 import numpy as np
 
-from ..core.calling import primitive
+from .._support.shapes import Axis, axes_of, count
+from .._support.signatures import Value
 from ..core.context import scope
 from ..core.gradients import unbroadcast
-from ..core.nodes import Array, Node, raw
-from ..fast.fused import BatchNorm, LayerNorm
+from ..core.nodes import Node, fused_primitive, raw
+from ..functional import named
 from ..ops import add, div, mean, mul, reshape, sqrt, square, sub, var
-from ..ops.reductions import Axis, axes_of, count
-from ..ops.reductions import sum as sum_
-
-
-def named(x: Array, name: str) -> Array:
-    """`x.named(name)` where x is a Tensor; bare arrays have no names."""
-    if isinstance(x, Node):
-        x._name = name
-    return x
-
+from ..ops import sum as sum_
 
 # --------------------------------------------------------------------------------------------------------------
 # What is normalized over which axes
 
 
-def _prepared(
+def prepared(
     who: str, x: Any, affine: dict[str, Any], axis: Axis, eps: float, shared_over_reduced: bool
-) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+) -> tuple[Value, tuple[int, ...], tuple[int, ...]]:
     """x as floats, the reduced axes, and the shape in which per-channel values broadcast against x; all checked."""
     x = x if isinstance(x, Node) else np.asarray(x)
     a = raw(x)
@@ -107,7 +99,7 @@ def _leading(axes: tuple[int, ...], wide: tuple[int, ...]) -> bool:
 # Composed: a graph of primitives
 
 
-def _statistics_composed(x: Array, axis: tuple[int, ...], keepdims: bool, eps: float, variance: str) -> Array:
+def statistics_composed(x: Value, axis: tuple[int, ...], keepdims: bool, eps: float, variance: str) -> Value:
     """Steps (1) to (4) as a graph; x_hat."""
     if variance not in ("primitive", "staged"):
         raise ValueError(f"variance={variance!r} must be 'primitive' (one node) or 'staged' (sub, square, mean)")
@@ -126,7 +118,7 @@ def _statistics_composed(x: Array, axis: tuple[int, ...], keepdims: bool, eps: f
         return named(div(centred, std), "x_hat")
 
 
-def _affine_composed(x_hat: Array, gamma: Any, beta: Any, wide: tuple[int, ...] | None) -> Array:
+def affine_composed(x_hat: Value, gamma: Any, beta: Any, wide: tuple[int, ...] | None) -> Value:
     """Step (5) as a graph."""
     with scope("affine"):
         y = x_hat
@@ -156,33 +148,10 @@ def batch_norm_composed(
     >>> batch_norm_composed(np.array([[1.0], [3.0]]), eps=0.0)
     array([[-1.], [ 1.]])
     """
-    x, axes, wide = _prepared("batch_norm_composed", x, {"gamma": gamma, "beta": beta}, axis, eps, True)
+    x, axes, wide = prepared("batch_norm_composed", x, {"gamma": gamma, "beta": beta}, axis, eps, True)
     plain = _leading(axes, wide)
-    x_hat = _statistics_composed(x, axes, not plain, eps, variance)
-    return _affine_composed(x_hat, gamma, beta, None if plain else wide)
-
-
-def layer_norm_composed(
-    x: Any,
-    gamma: Any = None,
-    beta: Any = None,
-    *,
-    axis: Axis = -1,
-    eps: float = 1e-5,
-    variance: str = "primitive",
-) -> Any:
-    """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as a graph.
-
-    gamma, beta: the shape of the axes reduced, or None. Otherwise as `batch_norm_composed`.
-
-    >>> import numpy as np
-    >>> layer_norm_composed(np.array([[1.0, 3.0]]), eps=0.0)
-    array([[-1.,  1.]])
-    """
-    x, axes, wide = _prepared("layer_norm_composed", x, {"gamma": gamma, "beta": beta}, axis, eps, False)
-    trailing = axes == tuple(range(x.ndim - len(axes), x.ndim))
-    x_hat = _statistics_composed(x, axes, True, eps, variance)
-    return _affine_composed(x_hat, gamma, beta, None if trailing else wide)
+    x_hat = statistics_composed(x, axes, not plain, eps, variance)
+    return affine_composed(x_hat, gamma, beta, None if plain else wide)
 
 
 def batch_norm_inference_composed(
@@ -190,83 +159,82 @@ def batch_norm_inference_composed(
 ) -> Any:
     """gamma * (x - mean) / sqrt(var + eps) + beta with given statistics, as a graph of named primitives."""
     given = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
-    x, axes, wide = _prepared("batch_norm_inference_composed", x, given, axis, eps, True)
+    x, axes, wide = prepared("batch_norm_inference_composed", x, given, axis, eps, True)
     if not _leading(axes, wide):
         mean, var = reshape(mean, wide), reshape(var, wide)
     with scope("normalize"):
         std = named(sqrt(named(add(var, eps), "var_eps")), "std")
         x_hat = named(div(named(sub(x, mean), "centred"), std), "x_hat")
-    return _affine_composed(x_hat, gamma, beta, None if _leading(axes, wide) else wide)
+    return affine_composed(x_hat, gamma, beta, None if _leading(axes, wide) else wide)
 
 
 # --------------------------------------------------------------------------------------------------------------
 # Fused: one node, the rule by hand
 
 
-def _normalized(x: Array, axis: tuple[int, ...], eps: float) -> tuple[Array, Array]:
-    """Steps (1) to (4): x_hat and inv_std, what backward needs.
+def normalized(x: Value, axis: tuple[int, ...], eps: float) -> tuple[Value, Value, Value, Value]:
+    """Steps (1) to (4): x_hat and inv_std, what backward needs; and mean and variance, for running averages.
 
     The statistics are taken on x - x[first row], which keeps seven digits more on data far from zero and is exact
     for constants. The first row enters as a constant: x_hat does not change when x is shifted, so no derivative does.
     """
     first = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
     shifted = x - first if first.size else x
-    centred = shifted - mean(shifted, axis=axis, keepdims=True)  # (1)
+    offset = mean(shifted, axis=axis, keepdims=True)
+    centred = shifted - offset  # (1)
     v = sum_(square(centred), axis=axis, keepdims=True) / float(max(count(x.shape, axis), 1))  # (2); 0 of nothing
-    inv_std = 1.0 / sqrt(v + eps)  # (3)
-    return centred * inv_std, inv_std  # (4)
+    inv_std = named(1.0 / sqrt(v + eps), "inv_std")  # (3)
+    return named(centred * inv_std, "x_hat"), inv_std, offset + first if first.size else offset, v  # (4)
 
 
-def _affine(x_hat: Array, gamma: Array, beta: Array, wide: tuple[int, ...]) -> Array:
+def affine(x_hat: Value, gamma: Value, beta: Value, wide: tuple[int, ...]) -> Value:
     """Step (5)."""
     y = x_hat if gamma is None else x_hat * reshape(gamma, wide)
     return y if beta is None else y + reshape(beta, wide)
 
 
-def _save(x: Array, gamma: Array, beta: Array, *, axis: tuple[int, ...], wide: tuple[int, ...], eps: float) -> Any:
-    return _normalized(x, axis, eps)
+def _save(x: Value, gamma: Value, beta: Value, *, axis: tuple[int, ...], wide: tuple[int, ...], eps: float) -> Any:
+    return normalized(x, axis, eps)
 
 
-@primitive(
+@fused_primitive(
     save=_save,
     formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta",
     local=("dx(g)", "sum(g*x_hat)", "sum(g)"),
-    reads=("gamma",),
 )
 def batch_norm_(
-    x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
-) -> Array:
+    x: Value, gamma: Value, beta: Value, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
+) -> Value:
     """The primitive behind `batch_norm`: axis and shape of gamma worked out, gamma and beta positional."""
-    return _affine(saved[0], gamma, beta, wide)
+    return affine(saved[0], gamma, beta, wide)
 
 
 def _batch_norm_rule(
-    g: Array,
-    out: Array,
+    g: Value,
+    out: Value,
     saved: Any,
-    x: Array,
-    gamma: Array,
-    beta: Array,
+    x: Value,
+    gamma: Value,
+    beta: Value,
     *,
     axis: tuple[int, ...],
     wide: tuple[int, ...],
     eps: float,
-) -> tuple[Array, Array, Array]:
-    x_hat, inv_std = saved
+) -> tuple[Value, Value, Value]:
+    x_hat, inv_std, *_ = saved
     n = float(max(count(x.shape, axis), 1))
     d_beta = sum_(g, axis=axis, keepdims=True)  # (6)
     d_gamma = sum_(g * x_hat, axis=axis, keepdims=True)  # (7)
     scale = inv_std if gamma is None else reshape(gamma, wide) * inv_std  # (8)
     dx = scale * (g - (d_beta + x_hat * d_gamma) / n)  # (9')
-    return dx, _like(d_gamma, gamma), _like(d_beta, beta)
+    return dx, like(d_gamma, gamma), like(d_beta, beta)
 
 
-def _like(d: Array, x: Array) -> Array:
+def like(d: Value, x: Value) -> Value:
     return None if x is None else reshape(d, x.shape)
 
 
 batch_norm_.defvjp_joint(_batch_norm_rule)
-batch_norm_.op.accelerate(BatchNorm)
 
 
 def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, eps: float = 1e-5) -> Any:
@@ -280,103 +248,50 @@ def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, e
     >>> batch_norm(np.array([[1.0], [3.0]]), eps=0.0)
     array([[-1.], [ 1.]])
     """
-    x, axes, wide = _prepared("batch_norm", x, {"gamma": gamma, "beta": beta}, axis, eps, True)
+    x, axes, wide = prepared("batch_norm", x, {"gamma": gamma, "beta": beta}, axis, eps, True)
     return batch_norm_(x, gamma, beta, axis=axes, wide=wide, eps=float(eps))
 
 
-@primitive(
-    save=_save,
-    formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta",
-    local=("dx(g)", "sum(g*x_hat)", "sum(g)"),
-    reads=("gamma",),
-)
-def layer_norm_(
-    x: Array, gamma: Array, beta: Array, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
-) -> Array:
-    """The primitive behind `layer_norm`: axis and shape of gamma worked out, gamma and beta positional."""
-    return _affine(saved[0], gamma, beta, wide)
-
-
-def _layer_norm_rule(
-    g: Array,
-    out: Array,
-    saved: Any,
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    *,
-    axis: tuple[int, ...],
-    wide: tuple[int, ...],
-    eps: float,
-) -> tuple[Array, Array, Array]:
-    x_hat, inv_std = saved
-    d_beta = None if beta is None else _like(unbroadcast(g, wide), beta)  # (6)
-    d_gamma = None if gamma is None else _like(unbroadcast(g * x_hat, wide), gamma)  # (7)
-    h = g if gamma is None else g * reshape(gamma, wide)  # (8)
-    along = mean(h * x_hat, axis=axis, keepdims=True)
-    dx = inv_std * (h - mean(h, axis=axis, keepdims=True) - x_hat * along)  # (9)
-    return dx, d_gamma, d_beta
-
-
-layer_norm_.defvjp_joint(_layer_norm_rule)
-layer_norm_.op.accelerate(LayerNorm)
-
-
-def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = -1, eps: float = 1e-5) -> Any:
-    """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as one primitive.
-
-    `axis` is reduced; gamma, beta: the shape of the axes reduced, or None. With a single feature the result is
-    beta whatever x is. Otherwise as `batch_norm`; the same in training and at test time.
-
-    >>> import numpy as np
-    >>> layer_norm(np.array([[1.0, 3.0]]), eps=0.0)
-    array([[-1.,  1.]])
-    """
-    x, axes, wide = _prepared("layer_norm", x, {"gamma": gamma, "beta": beta}, axis, eps, False)
-    return layer_norm_(x, gamma, beta, axis=axes, wide=wide, eps=float(eps))
-
-
 def _inference_save(
-    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, wide: tuple[int, ...], eps: float
-) -> tuple[Array, ...]:
-    return (1.0 / sqrt(reshape(var, wide) + eps),)
+    x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, wide: tuple[int, ...], eps: float
+) -> tuple[Value, ...]:
+    return (named(1.0 / sqrt(reshape(var, wide) + eps), "inv_std"),)
 
 
-@primitive(
+@fused_primitive(
     save=_inference_save,
     formula="gamma * (x - mean) / sqrt(var + eps) + beta",
     local=("g*gamma*inv_std", "sum(g*x_hat)", "sum(g)", "-sum(g)*gamma*inv_std", "-sum(g*x_hat)*gamma*inv_std**2/2"),
-    reads=("x", "gamma", "mean"),
 )
 def batch_norm_inference_(
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    mean: Array,
-    var: Array,
+    x: Value,
+    gamma: Value,
+    beta: Value,
+    mean: Value,
+    var: Value,
     /,
     *,
     saved: Any,
     wide: tuple[int, ...],
     eps: float,
-) -> Array:
+) -> Value:
     """The primitive behind `batch_norm_inference`: the broadcast shape worked out, everything else positional."""
-    return _affine((x - reshape(mean, wide)) * saved[0], gamma, beta, wide)
+    return affine((x - reshape(mean, wide)) * saved[0], gamma, beta, wide)
 
 
 def _batch_norm_inference_rule(
-    g: Array,
-    out: Array,
+    g: Value,
+    out: Value,
     saved: Any,
-    x: Array,
-    gamma: Array,
-    beta: Array,
-    mean: Array,
-    var: Array,
+    x: Value,
+    gamma: Value,
+    beta: Value,
+    mean: Value,
+    var: Value,
     *,
     wide: tuple[int, ...],
     eps: float,
-) -> tuple[Array, ...]:
+) -> tuple[Value, ...]:
     (inv_std,) = saved
     x_hat = (x - reshape(mean, wide)) * inv_std
     d_beta = unbroadcast(g, wide)  # (6)
@@ -384,7 +299,7 @@ def _batch_norm_inference_rule(
     scale = inv_std if gamma is None else reshape(gamma, wide) * inv_std
     # mean and var are given: x acts on y only directly, and each of them is an input like any other
     d_mean, d_var = -scale * d_beta, -0.5 * scale * inv_std * d_gamma
-    return scale * g, _like(d_gamma, gamma), _like(d_beta, beta), _like(d_mean, mean), _like(d_var, var)
+    return scale * g, like(d_gamma, gamma), like(d_beta, beta), like(d_mean, mean), like(d_var, var)
 
 
 batch_norm_inference_.defvjp_joint(_batch_norm_inference_rule)
@@ -402,5 +317,5 @@ def batch_norm_inference(
     array([[1.]])
     """
     given = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
-    x, _, wide = _prepared("batch_norm_inference", x, given, axis, eps, True)
+    x, _, wide = prepared("batch_norm_inference", x, given, axis, eps, True)
     return batch_norm_inference_(x, gamma, beta, mean, var, wide=wide, eps=float(eps))

@@ -8,20 +8,19 @@ Constants in rules are Python floats: NumPy 2 turns float32 * np.float64 into fl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from ..core.calling import primitive
-from ..core.gradients import unbroadcast
-from ..core.nodes import Array, raw
-from ..fast import select
-from ..fast.reuse import plain
-from ..fast.sums import in_blocks, products
+from .._support.signatures import Array, OfOne, Value
+from ..core.nodes import primitive
 from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
+
+of_one: Callable[..., OfOne] = primitive
 
 
 @primitive(formula="x + y")
-def add(x: Array, y: Array, /) -> Array:
+def add(x: Array, y: Array, /) -> Value:
     """x + y."""
     return np.add(x, y)
 
@@ -30,44 +29,34 @@ add.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: g)
 
 
 @primitive(formula="x - y", local=("g", "-g"))
-def sub(x: Array, y: Array, /) -> Array:
+def sub(x: Array, y: Array, /) -> Value:
     """x - y."""
     return np.subtract(x, y)
 
 
-sub.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: -unbroadcast(g, y.shape, "sub"))
+sub.defvjp(lambda g, out, x, y: g, lambda g, out, x, y: -g)
 
 
 @primitive(formula="x * y", local=("g * y", "g * x"))
-def mul(x: Array, y: Array, /) -> Array:
+def mul(x: Array, y: Array, /) -> Value:
     """x * y, elementwise."""
     return np.multiply(x, y)
 
 
-mul.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: _summed(g, x, y.shape))
-
-
-def _summed(g: Array, x: Array, shape: tuple[int, ...]) -> Array:
-    """g * x; where an array of `shape` was stretched over the rows of a large matrix, summed down as it is made."""
-    if g.ndim > len(shape) and isinstance(g, np.ndarray) and in_blocks(g) and g.shape[1:] == shape:
-        alike = isinstance(x, np.ndarray) and x.shape == g.shape and x.dtype == g.dtype
-        if alike:
-            return products(plain(g), x)
-    return g * x
+mul.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 
 
 @primitive(formula="x / y", local=("g / y", "-g * out / y"))
-def div(x: Array, y: Array, /) -> Array:
+def div(x: Array, y: Array, /) -> Value:
     """x / y, elementwise."""
     return np.divide(x, y)
 
 
-# where y was stretched it is cheaper to sum first, and divide what is left
-div.defvjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -unbroadcast(_summed(g, out, y.shape), y.shape, "div") / y)
+div.defvjp(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
 
 
 @primitive(formula="-x")
-def neg(x: Array, /) -> Array:
+def neg(x: Array, /) -> Value:
     """-x."""
     return np.negative(x)
 
@@ -76,19 +65,19 @@ neg.defvjp(lambda g, out, x: -g)
 
 
 @primitive(formula="x**y", local=("g * y * x**(y - 1)", "g * out * log(x)"))
-def pow(x: Array, y: Array, /) -> Array:
+def pow(x: Array, y: Array, /) -> Value:
     """x**y. The slope in x of x**0 is 0 everywhere; the slope in y of 0**y is 0."""
     return x**y
 
 
-def _pow_x(g: Array, out: Array, x: Array, y: Array) -> Array:
+def _pow_x(g: Value, out: Value, x: Value, y: Value) -> Value:
     if isinstance(y, (int, float)):
         return g * 0.0 if y == 0 else g * y if y == 1 else g * (y * x ** (y - 1))
     flat = logical_and(equal(x, 0), equal(y, 0))  # there, x ** (y - 1) is inf, and 0 * inf is NaN
     return g * y * x ** where(flat, 1.0, y - 1)
 
 
-def _pow_y(g: Array, out: Array, x: Array, y: Array) -> Array:
+def _pow_y(g: Value, out: Value, x: Value, y: Value) -> Value:
     return g * out * log(where(equal(x, 0), 1.0, x))
 
 
@@ -96,7 +85,7 @@ pow.defvjp(_pow_x, _pow_y)
 
 
 @primitive(formula="exp(x)")
-def exp(x: Array, /) -> Array:
+def exp(x: Array, /) -> Value:
     """e**x."""
     return np.exp(x)
 
@@ -105,7 +94,7 @@ exp.defvjp(lambda g, out, x: g * out)
 
 
 @primitive(formula="log(x)")
-def log(x: Array, /) -> Array:
+def log(x: Array, /) -> Value:
     """Natural logarithm."""
     return np.log(x)
 
@@ -114,7 +103,7 @@ log.defvjp(lambda g, out, x: g / x)
 
 
 @primitive(formula="log(1 + x)")
-def log1p(x: Array, /) -> Array:
+def log1p(x: Array, /) -> Value:
     """log(1 + x), exact for small x."""
     return np.log1p(x)
 
@@ -123,7 +112,7 @@ log1p.defvjp(lambda g, out, x: g / (1.0 + x))
 
 
 @primitive(formula="exp(x) - 1")
-def expm1(x: Array, /) -> Array:
+def expm1(x: Array, /) -> Value:
     """exp(x) - 1, exact for small x."""
     return np.expm1(x)
 
@@ -132,16 +121,16 @@ expm1.defvjp(lambda g, out, x: g * (out + 1.0))
 
 
 @primitive(formula="sqrt(x)", local=("g / (2.0 * out)",))
-def sqrt(x: Array, /) -> Array:
+def sqrt(x: Array, /) -> Value:
     """Square root. The slope at 0 is inf."""
     return np.sqrt(x)
 
 
-sqrt.defvjp(lambda g, out, x: g / (out + out))  # a number to multiply by would cost more than the product
+sqrt.defvjp(lambda g, out, x: g / (2.0 * out))
 
 
 @primitive(formula="x**2")
-def square(x: Array, /) -> Array:
+def square(x: Array, /) -> Value:
     """x * x."""
     return np.square(x)
 
@@ -150,7 +139,7 @@ square.defvjp(lambda g, out, x: 2.0 * x * g)
 
 
 @primitive(formula="|x|")
-def abs(x: Array, /) -> Array:
+def abs(x: Array, /) -> Value:
     """Absolute value; slope 0 at 0."""
     return np.abs(x)
 
@@ -158,18 +147,14 @@ def abs(x: Array, /) -> Array:
 abs.defvjp(lambda g, out, x: g * sign(x))
 
 
-for _arithmetic in (add, sub, mul, div, neg, exp, log, log1p, expm1, sqrt, square):
-    _arithmetic.op.reuses = True
-
-
 @primitive(formula="sin(x)")
-def sin(x: Array, /) -> Array:
+def sin(x: Array, /) -> Value:
     """Sine; x in radians."""
     return np.sin(x)
 
 
 @primitive(formula="cos(x)")
-def cos(x: Array, /) -> Array:
+def cos(x: Array, /) -> Value:
     """Cosine; x in radians."""
     return np.cos(x)
 
@@ -179,7 +164,7 @@ cos.defvjp(lambda g, out, x: -g * sin(x))
 
 
 @primitive(formula="tanh(x)")
-def tanh(x: Array, /) -> Array:
+def tanh(x: Array, /) -> Value:
     """Hyperbolic tangent."""
     return np.tanh(x)
 
@@ -188,7 +173,7 @@ tanh.defvjp(lambda g, out, x: g * (1.0 - out * out))
 
 
 @primitive(formula="1 / (1 + exp(-x))")
-def sigmoid(x: Array, /) -> Array:
+def sigmoid(x: Array, /) -> Value:
     """Logistic function, written so that no exponential overflows and small results keep their digits."""
     e = np.exp(-1.0 * np.abs(x))  # not -abs(x): unsigned integers would wrap
     return np.where(np.greater_equal(x, 0), 1, e) / (1 + e)
@@ -198,7 +183,7 @@ sigmoid.defvjp(lambda g, out, x: g * out * (1.0 - out))
 
 
 @primitive(formula="log(1 + exp(x))")
-def softplus(x: Array, /) -> Array:
+def softplus(x: Array, /) -> Value:
     """log(1 + exp(x)) without overflow."""
     return np.maximum(x, 0) + np.log1p(np.exp(-1.0 * np.abs(x)))
 
@@ -206,37 +191,43 @@ def softplus(x: Array, /) -> Array:
 softplus.defvjp(lambda g, out, x: g * sigmoid(x))
 
 
+@primitive(formula="x if condition else y")
+def where(condition: Array, x: Array, y: Array, /) -> Value:
+    """x where condition holds, y elsewhere. The branch not taken gets 0, but 0 * inf inside it is still NaN:
+    make the unused branch safe first, as in where(x > 0, log(where(x > 0, x, 1.0)), 0.0)."""
+    return np.where(condition, x, y)
+
+
+where.defvjp(
+    None,
+    lambda g, out, condition, x, y: where(condition, g, 0.0),
+    lambda g, out, condition, x, y: where(condition, 0.0, g),
+)
+
+
 @primitive(formula="max(x, 0)")
-def relu(x: Array, /) -> Array:
+def relu(x: Array, /) -> Value:
     """max(x, 0); slope 0 at 0."""
     return np.maximum(x, 0)
 
 
-def _relu(g: Array, out: Array, x: Array) -> Array:
-    return where(greater(out, 0), g, 0.0)  # not g * (out > 0), for inf * 0 is NaN
-
-
-relu.defvjp(_relu)
+relu.defvjp(lambda g, out, x: where(greater(out, 0), g, 0.0))  # not g * (out > 0), for inf * 0 is NaN
 
 
 @primitive(formula="x if x > 0 else slope*x")
-def leaky_relu(x: Array, /, slope: float = 0.01) -> Array:
+def leaky_relu(x: Array, /, slope: float = 0.01) -> Value:
     """x where x > 0, slope * x elsewhere (also the slope at 0)."""
     return np.where(np.greater(x, 0), x, np.multiply(x, slope))
 
 
-def _leaky_relu(g: Array, out: Array, x: Array, slope: float) -> Array:
-    return where(greater(x, 0), g, g * slope)
-
-
-leaky_relu.defvjp(_leaky_relu)
+leaky_relu.defvjp(lambda g, out, x, slope: where(greater(x, 0), g, g * slope))
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no erf; the C library's, one element at a time
 
 
 @primitive(formula="erf(x)")
-def erf(x: Array, /) -> Array:
+def erf(x: Array, /) -> Value:
     """Error function 2/sqrt(pi) * integral of exp(-t**2) from 0 to x."""
     x = np.asarray(x)
     return np.asarray(_erf(x)).astype(x.dtype if x.dtype.kind == "f" else float)
@@ -246,12 +237,12 @@ erf.defvjp(lambda g, out, x: g * (2.0 / math.sqrt(math.pi)) * exp(-x * x))
 
 
 @primitive(formula="x * Phi(x)", local=("g * (Phi(x) + x*phi(x))",))
-def gelu(x: Array, /) -> Array:
+def gelu(x: Array, /) -> Value:
     """x * Phi(x), Phi the standard normal distribution function (exact, not the tanh fit). Hendrycks, Gimpel 2016."""
     return x * _normal_cdf(x)
 
 
-def _normal_cdf(x: Array) -> Array:
+def _normal_cdf(x: Value) -> Value:
     return 0.5 * (1.0 + erf(x * math.sqrt(0.5)))
 
 
@@ -259,12 +250,12 @@ gelu.defvjp(lambda g, out, x: g * (_normal_cdf(x) + x * exp(-0.5 * x * x) * (1.0
 
 
 @primitive(formula="x * sigmoid(x)", local=("g * (s + out*(1 - s)), s = sigmoid(x)",))
-def silu(x: Array, /) -> Array:
+def silu(x: Array, /) -> Value:
     """x * sigmoid(x), also called swish."""
     return x * sigmoid(x)
 
 
-def _silu(g: Array, out: Array, x: Array) -> Array:
+def _silu(g: Value, out: Value, x: Value) -> Value:
     s = sigmoid(x)
     return g * (s + out * (1.0 - s))
 
@@ -273,7 +264,7 @@ silu.defvjp(_silu)
 
 
 @primitive(formula="max(x, y)", local=("g where x > y (ties: half)", "g where y > x (ties: half)"))
-def maximum(x: Array, y: Array, /) -> Array:
+def maximum(x: Array, y: Array, /) -> Value:
     """The larger of x and y; ties share the gradient evenly, NaN propagates and takes the gradient."""
     return np.maximum(x, y)
 
@@ -282,7 +273,7 @@ maximum.defvjp(lambda g, out, x, y: _share(g, x, y, greater), lambda g, out, x, 
 
 
 @primitive(formula="min(x, y)", local=("g where x < y (ties: half)", "g where y < x (ties: half)"))
-def minimum(x: Array, y: Array, /) -> Array:
+def minimum(x: Array, y: Array, /) -> Value:
     """The smaller of x and y; ties share the gradient evenly, NaN propagates and takes the gradient."""
     return np.minimum(x, y)
 
@@ -290,39 +281,22 @@ def minimum(x: Array, y: Array, /) -> Array:
 minimum.defvjp(lambda g, out, x, y: _share(g, x, y, less), lambda g, out, x, y: _share(g, y, x, less))
 
 
-def _share(g: Array, x: Array, y: Array, beats: Array) -> Array:
+def _share(g: Value, x: Value, y: Value, beats: Value) -> Value:
     """x's part of g: all where it was chosen over y, half at ties, else 0. What is chosen has no gradient."""
-    x, y = raw(x), raw(y)
     tie = logical_or(equal(x, y), logical_and(isnan(x), isnan(y)))
     return where(tie, 0.5 * g, where(logical_or(beats(x, y), isnan(x)), g, 0.0))
 
 
-@primitive(formula="min(max(x, low), high)", local=("g where low <= x <= high",))
-def clip(x: Array, /, low: Array = None, high: Array = None) -> Array:
+@of_one(formula="min(max(x, low), high)", local=("g where low <= x <= high",))
+def clip(x: Array, /, low: Value = None, high: Value = None) -> Value:
     """x limited to low .. high (constants; None: no limit). The gradient passes at the bounds, as in PyTorch."""
     return np.array(x) if low is None and high is None else np.clip(x, low, high)  # NumPy 2.0 wants one of them
 
 
-def _clip(g: Array, out: Array, x: Array, low: Array, high: Array) -> Array:
+def _clip(g: Value, out: Value, x: Value, low: Value, high: Value) -> Value:
     if low is not None:
         g = where(less(x, low), 0.0, g)
     return g if high is None else where(greater(x, high), 0.0, g)
 
 
 clip.defvjp(_clip)
-
-
-@primitive(formula="x if condition else y")
-def where(condition: Array, x: Array, y: Array, /) -> Array:
-    """x where condition holds, y elsewhere. The branch not taken gets 0, but 0 * inf inside it is still NaN:
-    make the unused branch safe first, as in where(x > 0, log(where(x > 0, x, 1.0)), 0.0)."""
-    if y.__class__ is float and y == 0.0 and select.fits(condition, x) and math.copysign(1.0, y) > 0.0:
-        return select.masked(condition, x)
-    return np.where(condition, x, y)
-
-
-where.defvjp(
-    None,
-    lambda g, out, condition, x, y: where(condition, g, 0.0),
-    lambda g, out, condition, x, y: where(condition, 0.0, g),
-)

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.calling import primitive
-from ..core.nodes import Array
-from ..fast.numpy_kernels.product import product
+from .._support.signatures import Array, Value
+from ..core.nodes import primitive
 from .shape import broadcast_to, expand_dims, reshape
 
 
 @primitive(formula="x @ y", local=("g @ y.T", "x.T @ g"))
-def matmul(x: Array, y: Array, /) -> Array:
+def matmul(x: Array, y: Array, /) -> Value:
     """Matrix product over the last axis of x and the second to last of y; 1-D and batched as in NumPy."""
-    return product(x, y)(x, y)
+    return np.matmul(x, y)
 
 
-def _as_matrix(g: Array, x_ndim: int, y_ndim: int) -> Array:
+def _as_matrix(g: Value, x_ndim: int, y_ndim: int) -> Value:
     """g with the axes put back that matmul drops for 1-D arguments."""
     if x_ndim == 1:
         g = expand_dims(g, -1 if y_ndim == 1 else -2)
     return expand_dims(g, -1) if y_ndim == 1 else g
 
 
-def _transposed(x: Array) -> Array:
+def _transposed(x: Value) -> Value:
     """Each matrix of x with rows and columns exchanged."""
     return x.swapaxes(-1, -2)
 
 
-def _matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
-    if x.ndim == y.ndim == 2:
-        return matmul(g, _transposed(y))
+def _matmul_x(g: Value, out: Value, x: Value, y: Value) -> Value:
     columns = expand_dims(y, 1) if y.ndim == 1 else y
     d = matmul(_as_matrix(g, x.ndim, y.ndim), _transposed(columns))
     return reshape(d, (*d.shape[:-2], d.shape[-1])) if x.ndim == 1 else d
 
 
-def _matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
-    if x.ndim == y.ndim == 2:
-        return matmul(_transposed(x), g)
+def _matmul_y(g: Value, out: Value, x: Value, y: Value) -> Value:
     rows = expand_dims(x, 0) if x.ndim == 1 else x
     d = matmul(_transposed(rows), _as_matrix(g, x.ndim, y.ndim))
     return reshape(d, d.shape[:-1]) if y.ndim == 1 else d
@@ -48,12 +43,12 @@ matmul.defvjp(_matmul_x, _matmul_y)
 
 
 @primitive(formula="einsum(operands)", local=("einsum of g and the other operands",))
-def einsum_(*operands: Array, subscripts: str) -> Array:
+def einsum_(*operands: Array, subscripts: str) -> Value:
     """The primitive behind `einsum`: subscripts with their output and letters for `...` written out."""
     return np.einsum(subscripts, *operands)
 
 
-def _einsum(g: Array, out: Array, *operands: Array, position: int, subscripts: str) -> Array:
+def _einsum(g: Value, out: Value, *operands: Value, position: int, subscripts: str) -> Value:
     terms, result = subscripts.split("->")
     names = terms.split(",")
     mine = names[position]
@@ -72,7 +67,7 @@ def _einsum(g: Array, out: Array, *operands: Array, position: int, subscripts: s
 einsum_.defvjp(_einsum)
 
 
-def einsum(subscripts: str, *operands: Array) -> Array:
+def einsum(subscripts: str, *operands: Value) -> Value:
     """Sum of products by Einstein's convention, as np.einsum with a string; `...` and implicit output allowed.
 
     A letter twice in one operand (a diagonal) has no rule: take it with x[i, i] first.

@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.calling import primitive
-from ..core.nodes import Array, Node, raw
-from ..fast.reuse import plain, reusing
-from ..fast.sums import Axis as Axis
-from ..fast.sums import average, in_blocks, kept, number, squares_about, total
-from ..fast.sums import axes_of as axes_of
-from ..fast.sums import count as count
+from .._support.shapes import Axis, axes_of, count, with_ones
+from .._support.signatures import Array, Value
+from ..core.nodes import primitive
 from .elementwise import exp, sqrt, square, where
 from .logic import equal, isnan, logical_and, logical_or
-from .shape import broadcast_to, expand_dims, flip, reshape, transpose
+from .shape import astype, broadcast_to, concatenate, flip, reshape, stack, transpose
 
 # NumPy's stubs do not know that `axis` may be a tuple
 _add: Any = np.add.reduce
@@ -24,92 +20,79 @@ _multiply: Any = np.multiply.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 
-_SMALL = 4096  # elements up to which it is quicker to fill an array than to have it stretched
+WIDER = {"e": np.float32, "f": np.float64}  # NumPy adds rows one after the other: narrow floats would lose digits
 
 
-def widened(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+def _total(x: Value, axis: Axis, keepdims: bool) -> Value:
+    return _add(x, axis=axis, dtype=WIDER.get(x.dtype.char), keepdims=keepdims)
+
+
+def _narrowed(total: Value, x: Value) -> Value:
+    return total.astype(x.dtype) if x.dtype.char in WIDER else total
+
+
+def widened(g: Value, shape: tuple[int, ...], axis: Axis) -> Value:
     """The g of a reduction over `axis` of an array of `shape`, with the axes put back as ones."""
-    wide = kept(shape, axis)
-    return g if g.shape == wide else reshape(g, wide) if isinstance(g, Node) else g.reshape(wide)
-
-
-def spread(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
-    """The reverse of a sum over `axis`: every element of an array of `shape` gets the g of its result."""
-    g = widened(g, shape, axis)
-    if type(g) is np.ndarray and math.prod(shape) <= _SMALL:
-        out = np.empty(shape, g.dtype)
-        out[...] = g
-        return out
-    return broadcast_to(g, shape)
+    wide = with_ones(shape, axis)
+    return g if g.shape == wide else reshape(g, wide)
 
 
 @primitive(formula="sum of x over axis", local=("g",))
-def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Sum over `axis`."""
-    return total(np.asarray(x), axis, keepdims)
+def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
+    """Sum over `axis`; float16 is added up in float32, float32 in float64."""
+    x = np.asarray(x)
+    return _narrowed(_total(x, axis, keepdims), x)
 
 
-sum.defvjp(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis))
+sum.defvjp(lambda g, out, x, axis, keepdims: broadcast_to(widened(g, x.shape, axis), x.shape))
 
 
 @primitive(formula="sum of x over axis / N", local=("g/N",))
-def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
     """Mean over `axis`; of nothing it is NaN."""
-    return average(np.asarray(x), axis, keepdims)
+    x = np.asarray(x)
+    x = x if x.dtype.kind == "f" else x.astype(float)
+    return _narrowed(_total(x, axis, keepdims) / (count(x.shape, axis) or math.nan), x)
 
 
-mean.defvjp(lambda g, out, x, axis, keepdims: spread(g / _count_of(g, x.shape, axis), x.shape, axis))
+mean.defvjp(lambda g, out, x, axis, keepdims: broadcast_to(widened(g, x.shape, axis) / count(x.shape, axis), x.shape))
 
 
-def _count_of(g: Array, shape: tuple[int, ...], axis: Axis) -> Array:
-    """The count as an array for a bare g, which divides faster than a number."""
-    n = count(shape, axis)
-    return number(n, g.dtype) if type(g) is np.ndarray else n
+def _centred(x: Value, axis: Axis) -> Value:
+    return x - mean(x, axis=axis, keepdims=True)
 
 
-def _centred(x: Array, axis: Axis) -> Array:
-    if isinstance(x, Node):
-        return x - mean(x, axis=axis, keepdims=True)
-    return plain(reusing(x) - average(x, axis, True))
+def _freedom(x: Value, axis: Axis, ddof: int) -> float:
+    """What a sum of squares is divided by; NaN where there is nothing to divide it by."""
+    n = count(x.shape, axis) - ddof
+    return n if n > 0 else math.nan
 
 
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
-def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
+def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Value:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    if not isinstance(x, Node):
-        x = np.asarray(x)
-        if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
-            found = squares_about(x, average(x, 0)) / number(n, x.dtype)
-            return found[None] if keepdims else found
-        centred = np.asarray(_centred(x, axis))
-        return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
-    n = count(raw(x).shape, axis) - ddof  # the same in minigrad's own functions: what it is made of can be looked at
-    squares = sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims)
-    return squares / (n if n > 0 else math.nan)
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    return sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims) / _freedom(x, axis, ddof)
 
 
-def _var(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
-    n = count(x.shape, axis) - ddof
-    factor = 2.0 / n if n > 0 else math.nan
-    slope = widened(g, x.shape, axis) * (number(factor, g.dtype) if type(g) is np.ndarray else factor)
-    centred = _centred(x, axis)
-    return np.multiply(slope, centred, centred) if type(centred) is np.ndarray else slope * centred
+def _var(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool, ddof: int) -> Value:
+    return widened(g, x.shape, axis) * (2.0 / _freedom(x, axis, ddof)) * _centred(x, axis)
 
 
 var.defvjp(_var)
 
 
 @primitive(formula="sqrt(var(x))", local=("g*(x - mean(x))/((N - ddof)*out)",))
-def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
+def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Value:
     """Standard deviation over `axis`. Where it is 0 (a constant) so is its slope."""
+    x = x if hasattr(x, "shape") else np.asarray(x)
     # centred twice: 0.1 + 0.1 + 0.1 is not 3 * 0.1, and a constant must give 0, where the slope is 0, not 1e-17
     return sqrt(var(_centred(x, axis), axis=axis, keepdims=keepdims, ddof=ddof))
 
 
-def _std(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
-    n = count(x.shape, axis) - ddof
+def _std(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool, ddof: int) -> Value:
     flat = equal(out, 0)
-    slope = where(flat, 0.0, g / where(flat, 1.0, out)) * (1.0 / n if n > 0 else math.nan)
+    slope = where(flat, 0.0, g / where(flat, 1.0, out)) * (1.0 / _freedom(x, axis, ddof))
     return widened(slope, x.shape, axis) * _centred(x, axis)
 
 
@@ -117,23 +100,23 @@ std.defvjp(_std)
 
 
 @primitive(formula="largest x over axis", local=("g where x == out (ties share)",))
-def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
     """Largest element over `axis`; ties share the gradient evenly, NaN propagates and takes it."""
     return _maximum(x, axis=axes_of(axis, np.ndim(x)), keepdims=keepdims)
 
 
 @primitive(formula="smallest x over axis", local=("g where x == out (ties share)",))
-def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
     """Smallest element over `axis`; ties share the gradient evenly, NaN propagates and takes it."""
     return _minimum(x, axis=axes_of(axis, np.ndim(x)), keepdims=keepdims)
 
 
-def _extreme(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
-    a, best = raw(x), np.reshape(raw(out), kept(x.shape, axis))
-    chosen = logical_or(equal(a, best), logical_and(isnan(a), isnan(best)))
-    share = chosen / _add(chosen, axis=axes_of(axis, a.ndim), keepdims=True, dtype=a.dtype)
-    # the share is a constant: it has no gradient; and where it is 0, inf * 0 would be NaN
-    return where(chosen, reshape(g, best.shape) * share.astype(a.dtype), 0.0)
+def _extreme(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool) -> Value:
+    best = widened(out, x.shape, axis)
+    chosen = logical_or(equal(x, best), logical_and(isnan(x), isnan(best)))
+    ones = astype(chosen, x.dtype)
+    share = ones / sum(ones, axis=axis, keepdims=True)  # where it is 0, inf * 0 would be NaN
+    return where(chosen, widened(g, x.shape, axis) * share, 0.0)
 
 
 max.defvjp(_extreme)
@@ -141,30 +124,40 @@ min.defvjp(_extreme)
 
 
 @primitive(formula="product of x over axis", local=("g * product of the other x",))
-def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
     """Product over `axis`; right also where elements are 0."""
     return _multiply(x, axis=axes_of(axis, np.ndim(x)), keepdims=keepdims)
 
 
-def _prod(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
-    if not equal(raw(x), 0).any():
-        return reshape(g * out, kept(x.shape, axis)) / x
-    # Dividing by 0 will not do: multiply the others. Reduced axes to the end as one of length n, then for each of
-    # the n elements a row with 1 in its place; n*n work, for slices that hold a zero.
+def _prod(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool) -> Value:
     axes = axes_of(axis, x.ndim)
-    order = (*(k for k in range(x.ndim) if k not in axes), *axes)
+    order = (*(k for k in range(x.ndim) if k not in axes), *axes)  # those reduced to the end, as one
     moved = transpose(x, order)
-    flat = reshape(moved, (*moved.shape[: x.ndim - len(axes)], -1))
-    others = where(np.eye(flat.shape[-1], dtype=bool), 1.0, expand_dims(flat, -2))
-    slopes = transpose(reshape(prod(others, axis=-1), moved.shape), tuple(np.argsort(order).tolist()))
-    return reshape(g, kept(x.shape, axis)) * slopes
+    flat = reshape(moved, (*moved.shape[: x.ndim - len(axes)], math.prod(moved.shape[x.ndim - len(axes) :])))
+    slopes = transpose(reshape(_others(flat), moved.shape), tuple(np.argsort(order).tolist()))
+    return widened(g, x.shape, axis) * slopes
+
+
+def _others(x: Value) -> Value:
+    """For each element along the last axis the product of the others; no division, so zeros are like any number.
+
+    Neighbours a, b are multiplied; what is left of a pair's others is multiplied by b for a, and by a for b.
+    """
+    n = x.shape[-1]
+    if n < 2:
+        return np.ones(x.shape, x.dtype)
+    if n % 2:
+        x = concatenate([x, np.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
+    a, b = x[..., 0::2], x[..., 1::2]
+    rest = _others(a * b)
+    return reshape(stack([rest * b, rest * a], axis=-1), x.shape)[..., :n]
 
 
 prod.defvjp(_prod)
 
 
 @primitive(formula="log(sum of exp(x) over axis)", local=("g * exp(x - out)",))
-def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows."""
     x = np.asarray(x)
     x = x if x.dtype.kind == "f" else x.astype(float)
@@ -175,22 +168,21 @@ def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     return out if keepdims else np.squeeze(out, axes_of(axis, x.ndim))
 
 
-def _logsumexp(g: Array, out: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
-    wide = kept(x.shape, axis)
-    out = reshape(where(equal(out, -math.inf), 0.0, out), wide)  # a row of -inf gets 0, not exp(-inf + inf)
-    return reshape(g, wide) * exp(x - out)
+def _logsumexp(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool) -> Value:
+    out = widened(where(equal(out, -math.inf), 0.0, out), x.shape, axis)  # a row of -inf gets 0, not exp(-inf + inf)
+    return widened(g, x.shape, axis) * exp(x - out)
 
 
 logsumexp.defvjp(_logsumexp)
 
 
 @primitive(formula="running sum of x along axis", local=("running sum of g from the end",))
-def cumsum(x: Array, /, axis: int | None = None) -> Array:
+def cumsum(x: Array, /, axis: int | None = None) -> Value:
     """Running sum along `axis` (None: of the flattened array)."""
     return np.cumsum(x, axis=axis)
 
 
-def _cumsum(g: Array, out: Array, x: Array, axis: int | None) -> Array:
+def _cumsum(g: Value, out: Value, x: Value, axis: int | None) -> Value:
     along = 0 if axis is None else axis
     return reshape(flip(cumsum(flip(g, axis=along), axis=along), axis=along), x.shape)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.calling import primitive
+from .._support.signatures import Array, Value
 from ..core.gradients import unbroadcast
-from ..core.nodes import Array, constant, raw
+from ..core.nodes import primitive, raw
 
 
 @primitive(formula="reshape(x)")
-def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Array:
+def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Value:
     """The same elements in another shape; one -1 is worked out."""
     return np.asarray(x).reshape(shape)
 
@@ -22,12 +22,12 @@ reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
 
 
 @primitive(formula="transpose(x)", local=("g transposed back",))
-def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Array:
+def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Value:
     """Axes in the order given (None: reversed)."""
     return np.transpose(x, axes)
 
 
-def _transpose(g: Array, out: Array, x: Array, axes: tuple[int, ...] | None) -> Array:
+def _transpose(g: Value, out: Value, x: Value, axes: tuple[int, ...] | None) -> Value:
     return transpose(g, None if axes is None else tuple(np.argsort([k % x.ndim for k in axes]).tolist()))
 
 
@@ -35,7 +35,7 @@ transpose.defvjp(_transpose)
 
 
 @primitive(formula="swapaxes(x)")
-def swapaxes(x: Array, /, axis1: int, axis2: int) -> Array:
+def swapaxes(x: Array, /, axis1: int, axis2: int) -> Value:
     """Two axes exchanged."""
     return np.swapaxes(x, axis1, axis2)
 
@@ -44,7 +44,7 @@ swapaxes.defvjp(lambda g, out, x, axis1, axis2: swapaxes(g, axis1, axis2))
 
 
 @primitive(formula="expand_dims(x)")
-def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Array:
+def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Value:
     """A new axis of length 1 at `axis` of the result."""
     return np.expand_dims(x, axis)
 
@@ -53,7 +53,7 @@ expand_dims.defvjp(lambda g, out, x, axis: reshape(g, x.shape))
 
 
 @primitive(formula="squeeze(x)")
-def squeeze(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
+def squeeze(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Value:
     """Axes of length 1 removed (None: all of them)."""
     return np.squeeze(x, axis)
 
@@ -62,7 +62,7 @@ squeeze.defvjp(lambda g, out, x, axis: reshape(g, x.shape))
 
 
 @primitive(formula="broadcast_to(x)", local=("g, summed over the stretched axes",))
-def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
+def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Value:
     """x stretched to `shape` by NumPy's rules."""
     return np.broadcast_to(x, shape)
 
@@ -71,7 +71,7 @@ broadcast_to.defvjp(lambda g, out, x, shape: unbroadcast(g, x.shape, "broadcast_
 
 
 @primitive(formula="astype(x)")
-def astype(x: Array, /, dtype: Any) -> Array:
+def astype(x: Array, /, dtype: Any) -> Value:
     """A copy in another dtype."""
     return np.array(x, dtype=dtype)
 
@@ -79,13 +79,13 @@ def astype(x: Array, /, dtype: Any) -> Array:
 astype.defvjp(lambda g, out, x, dtype: astype(g, x.dtype))
 
 
-@primitive(formula="concatenate(arrays)", local=("g, cut at the joints",), reads=())
-def concatenate_(*arrays: Array, axis: int | None = 0) -> Array:
+@primitive(formula="concatenate(arrays)", local=("g, cut at the joints",))
+def concatenate_(*arrays: Array, axis: int | None = 0) -> Value:
     """The primitive behind `concatenate`: the arrays one by one."""
     return np.concatenate(arrays, axis)
 
 
-def _concatenate(g: Array, out: Array, *arrays: Array, position: int, axis: int | None) -> Array:
+def _concatenate(g: Value, out: Value, *arrays: Value, position: int, axis: int | None) -> Value:
     shape = arrays[position].shape
     if axis is None:
         start = sum(a.size for a in arrays[:position])
@@ -97,36 +97,36 @@ def _concatenate(g: Array, out: Array, *arrays: Array, position: int, axis: int 
 concatenate_.defvjp(_concatenate)
 
 
-def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
+def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Value:
     """Arrays joined along an existing axis (None: flattened first)."""
     return concatenate_(*_as_arrays("concatenate", arrays), axis=axis)
 
 
-@primitive(formula="stack(arrays)", local=("g, one slice each",), reads=())
-def stack_(*arrays: Array, axis: int = 0) -> Array:
+@primitive(formula="stack(arrays)", local=("g, one slice each",))
+def stack_(*arrays: Array, axis: int = 0) -> Value:
     """The primitive behind `stack`: the arrays one by one."""
     return np.stack(arrays, axis)
 
 
-def _stack(g: Array, out: Array, *arrays: Array, position: int, axis: int) -> Array:
+def _stack(g: Value, out: Value, *arrays: Value, position: int, axis: int) -> Value:
     return g[(slice(None),) * (axis % g.ndim) + (position,)]
 
 
 stack_.defvjp(_stack)
 
 
-def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+def stack(arrays: Sequence[Value], axis: int = 0) -> Value:
     """Arrays of one shape joined along a new axis."""
     return stack_(*_as_arrays("stack", arrays), axis=axis)
 
 
-def _as_arrays(name: str, arrays: Sequence[Array]) -> list[Array]:
+def _as_arrays(name: str, arrays: Sequence[Value]) -> list[Value]:
     if not isinstance(arrays, (list, tuple)):
         raise TypeError(f"{name} takes a list or tuple of arrays, got {type(arrays).__name__}")
     return [a if hasattr(a, "shape") else np.asarray(a) for a in arrays]
 
 
-def split(x: Array, parts: int | Sequence[int], axis: int = 0) -> list[Array]:
+def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> list[Value]:
     """x cut along `axis` into `parts` equal pieces, or at the positions given, as np.split does."""
     length = x.shape[axis]
     if isinstance(parts, int):
@@ -140,7 +140,7 @@ def split(x: Array, parts: int | Sequence[int], axis: int = 0) -> list[Array]:
 
 
 @primitive(formula="flip(x)")
-def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
+def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Value:
     """Elements in reverse order along `axis` (None: all axes)."""
     return np.flip(x, axis)
 
@@ -149,7 +149,7 @@ flip.defvjp(lambda g, out, x, axis: flip(g, axis))
 
 
 @primitive(formula="roll(x)", local=("g rolled back",))
-def roll(x: Array, /, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Array:
+def roll(x: Array, /, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Value:
     """Elements moved along `axis`, those that fall off coming back at the other end."""
     return np.roll(x, shift, axis)
 
@@ -160,13 +160,13 @@ roll.defvjp(
 
 
 @primitive(formula="x[index]", local=("zeros with g added at index",))
-def getitem_(x: Array, /, index: Any) -> Array:
+def getitem_(x: Array, /, index: Any) -> Value:
     """The primitive behind `getitem`: an index of plain arrays that nobody else holds."""
     return x[index]
 
 
 @primitive(formula="zeros with x added at index", local=("g[index]",))
-def put(x: Array, /, index: Any, shape: tuple[int, ...]) -> Array:
+def put(x: Array, /, index: Any, shape: tuple[int, ...]) -> Value:
     """Zeros of `shape` with x added at `index`, repeats added up: the reverse of x[index]."""
     out = np.zeros(shape, np.asarray(x).dtype)
     if _picks_each_once(index):
@@ -180,19 +180,19 @@ getitem_.defvjp(lambda g, out, x, index: put(g, index=index, shape=x.shape))
 put.defvjp(lambda g, out, x, index, shape: getitem_(g, index=index))
 
 
-def getitem(x: Array, index: Any) -> Array:
+def getitem(x: Value, index: Any) -> Value:
     """x[index]: integers, slices, None, ..., index arrays (repeats allowed) and boolean masks."""
     return getitem_(x, index=_plain(index))
 
 
 def _plain(index: Any) -> Any:
-    """The index with Tensors and sequences turned into arrays of its own, so that nobody can change it later."""
+    """The index with Tensors and sequences turned into arrays."""
     if isinstance(index, tuple):
-        return tuple(_plain(part) for part in index)
+        return tuple([_plain(part) for part in index])
     index = raw(index)
-    if isinstance(index, (list, range, np.ndarray)):
-        index = constant(index)
-        return index.astype(int) if index.size == 0 and index.dtype.kind == "f" else index
+    if isinstance(index, (list, range)):
+        index = np.array(index)
+        return index.astype(int) if index.size == 0 else index
     return index
 
 

@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.nodes import Node, raw
+from ..core.nodes import Node, raw, written
 from ..core.tensor import Tensor
-from ..core.versions import Mark, move, renew, stamp
 
 Array = np.ndarray[Any, Any]
 
@@ -61,16 +60,18 @@ class Slab:
     def _move_in(self) -> None:
         self._slope = np.empty_like(self.value)
         self._pieces: dict[tuple[int, int], Piece] = {}
-        self._homes: list[Mark | None] = [None] * len(self.params)  # of those that live here
+        self._homes: list[Callable[[], Array | None]] = [_nowhere] * len(self.params)  # memory of those that live here
         self._seen: list[Callable[[], Array | None]] = [_nowhere] * len(self.params)  # their arrays, which it only sees
         memory = self.value.data
         for k, tensor in enumerate(self.params):
             if _unseen(tensor):
-                # by frombuffer, for then no array stands behind it: each parameter is memory of its own to whoever
-                # asks what was written
+                # by frombuffer, for then no array stands behind it: each parameter has memory of its own to whoever
+                # counts who looks at it
                 home = np.frombuffer(memory, self.value.dtype, tensor.size, self.cuts[k] * self.value.itemsize)
                 array = home.reshape(tensor.shape)
-                self._homes[k], self._seen[k] = move(tensor, array), weakref.ref(array)
+                array[...] = tensor._array
+                tensor._array = array  # its version stays, and so does what was written to it before
+                self._homes[k], self._seen[k] = weakref.ref(home), weakref.ref(array)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, whose parameters are others and move into a vector of their own."""
@@ -81,8 +82,8 @@ class Slab:
         self._move_in()
 
     def _at_home(self, k: int) -> bool:
-        base, home = self.params[k]._array.base, self._homes[k]
-        return base is not None and home is not None and home.owner() is base
+        base = self.params[k]._array.base
+        return base is not None and self._homes[k]() is base
 
     def runs(self, everything: bool = False) -> list[tuple[int, int]]:
         """Stretches of neighbours that have a gradient (or everything) and the same count of steps."""
@@ -127,15 +128,12 @@ class Slab:
         return away
 
     def deliver(self, start: int, stop: int, away: list[int]) -> None:
-        """After an update of a run, params[start:stop]: write what lives elsewhere, count, and stamp."""
+        """After an update of a run, params[start:stop]: write what lives elsewhere, count, and note the writing."""
         for k in away:
             array = self.params[k]._array
             array[...] = self.value[self.cuts[k] : self.cuts[k + 1]].reshape(array.shape)
         self.steps[start:stop] = [self.steps[start] + 1] * (stop - start)
-        if away:
-            stamp(*self.params[start:stop])
-        else:
-            renew(self._homes[start:stop])  # type: ignore[arg-type]  # all of them live here
+        written(*self.params[start:stop])
 
 
 def _nowhere() -> None:

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..core.callbacks import noted
-from ..core.context import in_force
-from ..core.nodes import describe
+from ..core.gradients import rules_are_seen
+from ..core.nodes import callback, describe, kernel
 from ..core.tensor import Tensor
-from ..fast import kernel
 from .flat import Slab, blocks
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Update:
+    """An optimizer's step along the gradients of its parameters, as observers are told of it."""
+
+    optimizer: Optimizer
+
+    def __call__(self, *slopes: Any) -> None:
+        self.optimizer._step()
 
 
 class Optimizer:
@@ -81,9 +90,10 @@ class Optimizer:
 
     def step(self) -> None:
         """One update of every parameter that has a gradient; the others stay, and their state too."""
-        recorder = in_force().recorder
-        if recorder is not None:
-            recorder.updated(self)
+        given = [p for group in self.groups for p in group["params"] if getattr(p, "_grad", None) is not None]
+        callback(Update(self), *[p._grad for p in given], writes=given)
+
+    def _step(self) -> None:
         for group, slab in self._grouped():
             for start, stop in slab.runs():
                 away = slab.fetch(start, stop)
@@ -316,10 +326,10 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     tensors = [params] if isinstance(params, Tensor) else list(params)
     having = [tensor for tensor in tensors if tensor.grad is not None]
     slopes = [tensor.grad._array for tensor in having if tensor.grad is not None]
-    norm, *clipped = noted(_clipped, max_norm, having, *slopes)
+    norm, *clipped = callback(_clipped, max_norm, having, *slopes)
     for tensor, slope in zip(having, clipped, strict=True):
         tensor.grad = Tensor._leaf(slope)
-    return float(norm) if in_force().recorder is None else Tensor._leaf(norm)
+    return Tensor._leaf(norm) if rules_are_seen() else float(norm)
 
 
 def _clipped(max_norm: float, tensors: Sequence[Tensor], *slopes: Array) -> tuple[Any, ...]:

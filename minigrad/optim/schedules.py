@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.callbacks import noted
+from ..core.nodes import callback
 from .optimizers import Array, Optimizer
 
 
@@ -26,7 +26,7 @@ class Schedule:
 
     def step(self) -> None:
         """One unit of time later."""
-        noted(self._advance)
+        callback(self._advance)
 
     def _advance(self) -> None:
         self.t += 1

@@ -12,26 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from ..core.gradients import stretched
-from ..fast.into import into
-from ..fast.sums import count, kept, number, total_into
+from .._support.shapes import count, with_ones
+from ..core.nodes import kernel
 from .program import Array, Instruction
-from .recorder import Fit
 
 Run = Callable[[], Any]
 
 
 def direct(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run | None:
     """The call of an instruction that has one result and writes it where it belongs; None where it does not."""
-    op, name = instruction.op, instruction.name
-    if isinstance(instruction.function, Fit):
-        return _fitted(inputs[0], outs[0])
-    if op is None or op.save is not None or not op.own:
+    op, name, fast = instruction.op, instruction.name, kernel("into")
+    if op is None or op.save is not None or not op.builtin or fast is None:
         return None
     if instruction.kind == "op":
         if name in ("mean", "sum"):
-            return _total(name, inputs[0], **params, out=outs[0])
-        return into(name, inputs, params, outs[0])
+            return kernel("total_into") and _total(name, inputs[0], **params, out=outs[0])
+        run: Run | None = fast.into(name, inputs, params, outs[0])
+        return run
     return _spread(name, inputs[0], inputs[2].shape, params["axis"], outs[0]) if name in _SPREAD else None
 
 
@@ -43,10 +40,10 @@ def _total(name: str, x: Array, axis: Any, keepdims: bool, out: Array) -> Run | 
     n = count(x.shape, axis)
     if x.dtype.kind != "f" or not n:
         return None
-    add = total_into(x, axis, out if keepdims else out.reshape(kept(x.shape, axis)))
+    add: Run | None = kernel("total_into")(x, axis, out if keepdims else out.reshape(with_ones(x.shape, axis)))
     if name == "sum" or add is None:
         return add
-    divide = partial(np.divide, out, number(n, out.dtype), out)
+    divide = partial(np.divide, out, np.array(n, out.dtype), out)
 
     def run() -> None:
         add()
@@ -55,39 +52,36 @@ def _total(name: str, x: Array, axis: Any, keepdims: bool, out: Array) -> Run | 
     return run
 
 
-def _fitted(d: Array, out: Array) -> Run | None:
-    """A gradient summed down to the shape of `out`."""
-    axes = stretched(d.shape, out.shape)
-    return total_into(d, axes, out.reshape(kept(d.shape, axes))) if axes and d.dtype == out.dtype else None
-
-
 def _spread(name: str, g: Array, shape: tuple[int, ...], axis: Any, out: Array) -> Run:
     """The rules of sum and mean: every element gets its result's g (over the count)."""
-    wide = g.reshape(kept(shape, axis))
+    wide = g.reshape(with_ones(shape, axis))
     if name == "sum backward":
         return partial(np.copyto, out, wide)
-    return partial(np.divide, wide, number(count(shape, axis), g.dtype), out)
+    return partial(np.divide, wide, np.array(count(shape, axis), g.dtype), out)
 
 
-def fast(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: tuple[Array, ...]) -> Run:
-    """The kernel that stands for a primitive or for its rule; it gives None where it does not take these arrays."""
-    kernel = instruction.op.fast  # type: ignore[union-attr]
+def elementwise(name: str) -> bool:
+    """Whether a result may take the place of an input of the primitive `name`."""
+    fast = kernel("into")
+    return fast is not None and bool(fast.elementwise(name))
+
+
+def kernel_of(op: Any) -> Any:
+    """The kernel that stands for a fused primitive and for the rule that it has now; None where there is none."""
+    stands = op is not None and op.builtin and getattr(op, "stands_for", None) == (op.rules, op.joint)
+    return (kernel("fused") or {}).get(op.name) if stands else None
+
+
+def fast(fused: Any, instruction: Instruction, inputs: Any, params: dict[str, Any], outs: tuple[Array, ...]) -> Run:
+    """The call of a kernel for a primitive or for its rule; it gives None where it does not take these arrays."""
     if instruction.kind == "op":
-
-        def run() -> Any:
-            return kernel.forward(*inputs, into=outs, **params)
-
-    else:
-        pull = instruction.function
-        g, out, *rest = inputs
-        saved, given = tuple(rest[: pull.saved]), tuple(rest[pull.saved :])
-        places = dict(zip(pull.given, outs, strict=True))
-        wanted = tuple([places.get(k) for k in range(len(given))])
-
-        def run() -> Any:
-            return kernel.backward(g, out, saved, *given, into=wanted, **params)
-
-    return run
+        return partial(fused.forward, inputs, params, outs)
+    pull = instruction.function
+    g, out, *rest = inputs
+    saved, given = tuple(rest[: pull.saved]), tuple(rest[pull.saved :])
+    places = dict(zip(pull.wanted, outs, strict=True))
+    wanted = tuple([places.get(k) for k in range(len(given))])
+    return partial(fused.backward, g, out, saved, given, params, wanted)
 
 
 def _fill(out: Array, result: Any) -> None:
@@ -99,12 +93,11 @@ def _fill(out: Array, result: Any) -> None:
 def copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
     """Compute new arrays, and copy them where they belong."""
     function, op = instruction.function, instruction.op
-    if instruction.kind == "op" and op is not None and op.save is not None:
-        save, kernel = op.save, op.kernel
+    if instruction.kind == "op" and op is not None:
 
-        def function(*inputs: Any, **params: Any) -> tuple[Any, ...]:
-            saved = save(*inputs, **params)
-            return kernel(*inputs, saved=saved, **params), *saved
+        def function(*inputs: Any, **params: Any) -> Any:
+            value, saved = op.forward(inputs, params)
+            return (value, *saved) if len(outs) > 1 else value
 
     def run() -> None:
         results = function(*inputs, **params)

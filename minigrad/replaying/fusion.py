@@ -6,7 +6,6 @@ goes and the primitive that comes are compared on random inputs of the same shap
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.callbacks import noted
-from ..core.context import in_force, switched
+from .._support.shapes import axes_of
+from ..core.context import current, using
 from ..core.gradients import consumers_first
-from ..core.nodes import Node, raw
+from ..core.nodes import Node, callback, raw
 from ..core.tensor import Tensor
 from ..losses import softmax_cross_entropy
-from ..normalization.batch import batch_norm_, layer_norm_
+from ..normalization.batch import batch_norm_
+from ..normalization.layer import layer_norm_
 from ..ops import neg, reshape
-from ..ops.reductions import axes_of
 from .passes import without_repeats
 from .program import Instruction, Program
 
@@ -57,30 +56,30 @@ class _Normalized:
 def _normalized(node: Any) -> _Normalized | None:
     """Whether a node is x_hat, with the variance as one node or spelled out."""
     if _is(node, "div"):
-        centred, std = node.inputs
+        centred, std = node.given
         between: tuple[Node, ...] = ()
     elif _is(node, "mul"):
-        inverse = next((part for part in node.inputs if _is(part, "div") and _number(part.inputs[0]) == 1.0), None)
+        inverse = next((part for part in node.given if _is(part, "div") and _number(part.given[0]) == 1.0), None)
         if inverse is None:
             return None
-        centred = node.inputs[0] if node.inputs[1] is inverse else node.inputs[1]
-        std, between = inverse.inputs[1], (inverse,)
+        centred = node.given[0] if node.given[1] is inverse else node.given[1]
+        std, between = inverse.given[1], (inverse,)
     else:
         return None
-    if not (_is(centred, "sub") and _is(std, "sqrt") and _is(std.inputs[0], "add")):
+    if not (_is(centred, "sub") and _is(std, "sqrt") and _is(std.given[0], "add")):
         return None
-    x, mu = centred.inputs
-    v, eps = std.inputs[0].inputs
+    x, mu = centred.given
+    v, eps = std.given[0].given
     if not isinstance(eps, (int, float)):
         v, eps = eps, v
-    if not (isinstance(eps, (int, float)) and isinstance(x, Node) and _is(mu, "mean") and mu.inputs[0] is x):
+    if not (isinstance(eps, (int, float)) and isinstance(x, Node) and _is(mu, "mean") and mu.given[0] is x):
         return None
-    gone = (node, centred, std, std.inputs[0], mu, v, *between)
+    gone = (node, centred, std, std.given[0], mu, v, *between)
     if _is(v, "var"):
-        if v.inputs[0] is not x or v.params["ddof"] != 0:
+        if v.given[0] is not x or v.params["ddof"] != 0:
             return None
-    elif _is(v, "mean") and _is(v.inputs[0], "square") and v.inputs[0].inputs[0] is centred:
-        gone = (*gone, v.inputs[0])
+    elif _is(v, "mean") and _is(v.given[0], "square") and v.given[0].given[0] is centred:
+        gone = (*gone, v.given[0])
     else:
         return None
     axes = axes_of(mu.params["axis"], x.ndim)
@@ -102,10 +101,10 @@ def _affine(node: Node) -> tuple[_Normalized, Any, Any, tuple[Node, ...]] | None
         return plain, None, None, plain.gone
     scaled, beta = node, None
     if _is(node, "add"):
-        scaled, beta = node.inputs if _is(node.inputs[0], "mul") else node.inputs[::-1]
+        scaled, beta = node.given if _is(node.given[0], "mul") else node.given[::-1]
     if not _is(scaled, "mul") or not isinstance(scaled, Node):
         return None
-    for x_hat, gamma in (scaled.inputs, scaled.inputs[::-1]):
+    for x_hat, gamma in (scaled.given, scaled.given[::-1]):
         found = _normalized(x_hat)
         if found is not None and isinstance(gamma, Node) and (beta is None or isinstance(beta, Node)):
             return found, gamma, beta, (node, scaled, *found.gone)
@@ -147,35 +146,39 @@ def _stretched(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
 
 def _cross_entropy(node: Node) -> Match | None:
     """log_softmax(z)[each row, its label]; the sign stays where it is."""
-    if not _is(node, "getitem") or not _is(node.inputs[0], "sub"):
+    if not _is(node, "getitem") or not _is(node.given[0], "sub"):
         return None
-    log_p = node.inputs[0]
-    shifted, log = log_p.inputs
-    if not (_is(shifted, "sub") and _is(log, "log") and _is(log.inputs[0], "sum")):
+    log_p = node.given[0]
+    shifted, log = log_p.given
+    if not (_is(shifted, "sub") and _is(log, "log") and _is(log.given[0], "sum")):
         return None
-    total = log.inputs[0]
-    logits = shifted.inputs[0]
+    total = log.given[0]
+    logits = shifted.given[0]
     index = node.params["index"]
-    if not (_is(total.inputs[0], "exp") and total.inputs[0].inputs[0] is shifted and isinstance(logits, Node)):
+    if not (_is(total.given[0], "exp") and total.given[0].given[0] is shifted and isinstance(logits, Node)):
         return None
     rows = logits._array.shape[0] if logits._array.ndim == 2 else -1
     if not (isinstance(index, tuple) and len(index) == 2 and all(isinstance(part, np.ndarray) for part in index)):
         return None
     if axes_of(total.params["axis"], logits._array.ndim) != (1,) or not total.params["keepdims"]:
         return None
-    recorder = in_force().recorder  # what is an argument today may be something else tomorrow
-    if not np.array_equal(index[0], np.arange(rows)) or (recorder is not None and recorder.varies(index[0])):
+    # what is an argument of a step today may be something else tomorrow
+    if not np.array_equal(index[0], np.arange(rows)) or any(_varies(o, index[0]) for o in current().observers):
         return None
     # a row may be shifted by any number, and the result is the same; but the number must want no gradient for it
-    shift = shifted.inputs[1]
+    shift = shifted.given[1]
     if getattr(shift, "_needs", False) or np.shape(raw(shift)) not in ((), (1,), (1, 1), (rows, 1)):
         return None
     labels, classes = index[1], logits._array.shape[1]
 
     def fused(z: Any) -> Any:
-        return neg(softmax_cross_entropy(z, labels=noted(_from_the_front, labels, classes)))
+        return neg(softmax_cross_entropy(z, labels=callback(_from_the_front, labels, classes)))
 
-    return Match((logits,), fused, (node, log_p, shifted, log, total, total.inputs[0]))
+    return Match((logits,), fused, (node, log_p, shifted, log, total, total.given[0]))
+
+
+def _varies(observer: Any, array: np.ndarray[Any, Any]) -> bool:
+    return hasattr(observer, "varies") and bool(observer.varies(array))
 
 
 def _from_the_front(labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
@@ -218,36 +221,50 @@ def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
     >>> y.op.name, fused.op.name, bool(abs(y.data - fused.data).max() < 1e-14)
     ('div', 'batch_norm', True)
     """
-    renewed = renewal(y, chosen(names), set())[0]
+    found = matches(y, chosen(names), set())
+    renewed: dict[Node, Node] = {}
+    for node in sorted(_needed(y, found), key=lambda n: n.number):
+        match = found.get(node)
+        inputs = match.inputs if match is not None else node.given
+        if match is None and not any(x in renewed for x in inputs if isinstance(x, Node)):
+            continue
+        given = [renewed.get(x, x) if isinstance(x, Node) else x for x in inputs]
+        with using(scope=node.context.scope):
+            renewed[node] = match.fused(*given) if match is not None else node.op.call(*given, **node.params)  # type: ignore[union-attr]
+        if node.name:
+            renewed[node]._name = node.name
     return renewed.get(y, y)
 
 
-def renewal(y: Node, names: Iterable[str], keep: set[Node]) -> tuple[dict[Node, Node], list[tuple[Node, Node]]]:
-    """(old node: new node, for all that change; the pairs that were recognised). Nodes in `keep` stay in the graph."""
+def fuse_in_place(y: Node, names: Iterable[str], keep: set[Node]) -> list[tuple[Node, Node]]:
+    """Give what is recognised in the graph of y the history of its fused form; (node, what the fused form gave)."""
+    pairs = []
+    for node, match in matches(y, names, keep).items():
+        with using(scope=node.context.scope, recording=True):
+            made: Any = match.fused(*match.inputs)
+        # between the inputs and the node: numbers give the order of a walk
+        inner = [n for n in consumers_first(made) if n is not made and n.number > node.number]
+        for k, part in enumerate(inner, 1):
+            part.number = node.number - k / (len(inner) + 1)  # type: ignore[assignment]
+        node.op, node.inputs, node.arrays, node.params, node.saved = (
+            *(made.op, made.inputs, made.arrays, made.params, made.saved),
+        )
+        pairs.append((node, made))
+    return pairs
+
+
+def matches(y: Node, names: Iterable[str], keep: set[Node]) -> dict[Node, Match]:
+    """What is recognised in the graph of y, by the node that it ends in. Nodes in `keep` stay in the graph."""
     found: dict[Node, Match] = {}
     gone: set[Node] = set()
     for node in consumers_first(y):
-        matches = (KINDS[name](node) for name in names) if node not in gone else ()
-        match = next((m for m in matches if m is not None), None)
+        tried = (KINDS[name](node) for name in names) if node not in gone else ()
+        match = next((m for m in tried if m is not None), None)
         inside = set(match.gone) - {node} if match is not None else set()
         if match is not None and not inside & keep and _proved(node, match):
             found[node] = match
             gone.update(match.gone)
-    renewed: dict[Node, Node] = {}
-    for node in sorted(_needed(y, found), key=lambda n: n.number):
-        match = found.get(node)
-        inputs = match.inputs if match is not None else node.inputs
-        if match is None and not any(x in renewed for x in inputs if isinstance(x, Node)):
-            continue
-        given = [renewed.get(x, x) if isinstance(x, Node) else x for x in inputs]
-        with switched(lambda context, scope=node.context.scope: context._replace(scope=scope)):  # type: ignore[misc]
-            if match is not None:
-                renewed[node] = match.fused(*given)
-            else:
-                renewed[node] = node.op.call(*given, **node.params)  # type: ignore[union-attr]
-        if getattr(node, "_name", None):
-            renewed[node]._name = node._name
-    return renewed, [(node, renewed[node]) for node in found if node in renewed]
+    return found
 
 
 def _needed(y: Node, found: dict[Node, Match]) -> set[Node]:
@@ -255,7 +272,7 @@ def _needed(y: Node, found: dict[Node, Match]) -> set[Node]:
     needed, stack = {y}, [y]
     while stack:
         node = stack.pop()
-        for x in found[node].inputs if node in found else node.inputs:
+        for x in found[node].inputs if node in found else node.given:
             if isinstance(x, Node) and x.op is not None and x not in needed:
                 needed.add(x)
                 stack.append(x)
@@ -269,18 +286,17 @@ def _proved(node: Node, match: Match) -> bool:
     def composed(*inputs: Any) -> Any:
         values: dict[Node, Any] = dict(zip(match.inputs, inputs, strict=True))
         for n in inside:
-            values[n] = n.op.call(*[values.get(x, x) if isinstance(x, Node) else x for x in n.inputs], **n.params)  # type: ignore[union-attr]
+            values[n] = n.op.call(*[values.get(x, x) if isinstance(x, Node) else x for x in n.given], **n.params)  # type: ignore[union-attr]
         return values[node]
 
     rng = np.random.default_rng(0)
     # about where the values are: what is subtracted as a constant, against overflow, is the recorded one
     drawn = [rng.normal(x._array.mean(), x._array.std() or 1.0, x._array.shape) for x in match.inputs]
     inputs = [Tensor(array, requires_grad=True) for array in drawn]
-    with switched(lambda context: context._replace(recorder=None, lines=False, recording=True, scope=None)):
-        # by name: drawing a graph or recording a step needs no checker
-        report = importlib.import_module(f"{__package__.rpartition('.')[0]}.check").compare(
-            composed, match.fused, inputs, order=1
-        )
+    from ..check import compare  # here: recording a step needs no checker
+
+    with using(observers=(), recording=True, scope=None):
+        report = compare(composed, match.fused, inputs, order=1)
     if not report:
         warnings.warn(
             f"{node.op.name} looks like a form that can be fused, but is left as it is: on random inputs the two do "  # type: ignore[union-attr]
@@ -291,8 +307,8 @@ def _proved(node: Node, match: Match) -> bool:
 
 
 def rewriter(names: tuple[str, ...]) -> Any:
-    """What a recorder asks before it walks a graph: None, or a function that gives the renewal of a graph."""
-    return (lambda y, keep: renewal(y, names, keep)) if names else None
+    """What a recorder asks before a graph is walked: None, or a function that fuses the graph."""
+    return (lambda y, keep: fuse_in_place(y, names, keep)) if names else None
 
 
 def with_fusions(program: Program) -> Program:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.nodes import Node
-from ..fast.into import elementwise
-from .calls import Run, copying, direct, fast
+from .calls import Run, copying, direct, elementwise, fast, kernel_of
 from .passes import layout_of
 from .program import Array, Instruction, Program, Value, substitute, values_in
 
@@ -194,7 +193,7 @@ class Bound:
     def _taken_over(self, k: int, instruction: Instruction) -> Value | None:
         """The input that dies here and whose memory the result may have, if there is one."""
         op = instruction.op
-        if instruction.kind != "op" or op is None or not op.own or not elementwise(instruction.name):
+        if instruction.kind != "op" or op is None or not op.builtin or not elementwise(instruction.name):
             return None
         if instruction.outputs[0] in self._slopes:
             return None
@@ -226,8 +225,9 @@ class Bound:
         if run is not None:
             return run
         copy = copying(instruction, inputs, params, outs)
-        if op is not None and op.fast is not None and op.fast_for is op.joint:
-            kernel = fast(instruction, inputs, params, tuple(outs))
+        fused = kernel_of(op)
+        if fused is not None and len(outs) == len(instruction.outputs) > (instruction.kind == "op"):
+            kernel = fast(fused, instruction, inputs, params, tuple(outs))
 
             def run_kernel() -> None:
                 if kernel() is None:  # it does not take these, or none was chosen

@@ -37,7 +37,7 @@ def without_repeats(program: Program) -> Program:
     kept: list[Instruction] = []
     for instruction in program.instructions:
         op = instruction.op
-        if op is not None and not op.own:  # a user's function may draw random numbers, or count its calls
+        if op is not None and not op.builtin:  # a user's function may draw random numbers, or count its calls
             kept.append(instruction)
             continue
         if not instruction.pure:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import Context, Scope, current
-from ..core.nodes import Node, Primitive, next_number
+from ..core.context import Context, Scope
+from ..core.nodes import Node, Primitive, next_number, raw
 from ..core.tensor import Tensor
 from .memory import Bound
 from .program import Instruction, Program, Value, values_in
@@ -84,19 +84,24 @@ def tensors_of(program: Program) -> list[Node]:
         params = {name: x for name, x in i.params.items() if not any(True for _ in values_in(x))}
         for k, value in enumerate(i.outputs):
             node = Tensor._leaf(value.array)
-            node._needs, node.inputs, node.params, node.saved = False, inputs, params, None
+            _history(node, inputs, params)
             node.op = _shown(i, k)
             node.number, node._name = next_number(), repr(value)  # as in the listing
             node.context = _context(i, scopes)
             made[value] = node
         if not i.outputs and i.kind == "update":
             node = Tensor._leaf(np.zeros(()))
-            node._needs, node.inputs, node.params, node.saved = False, inputs, {}, None
+            _history(node, inputs, {})
             node.op, node.number, node.context = _shown(i, 0), next_number(), _context(i, scopes)
             made[Value(-1, "made", node._array)] = node
     last = [node for value, node in made.items() if value.number == -1]
     kept = [made[v] for v in program.kept() if v in made]
     return list(dict.fromkeys([*kept, *last]))
+
+
+def _history(node: Node, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+    node.inputs = tuple([x if isinstance(x, Node) else None for x in inputs])
+    node.arrays, node.params = tuple(map(raw, inputs)), params
 
 
 def _shown(i: Instruction, k: int) -> Primitive:
@@ -109,7 +114,7 @@ def _shown(i: Instruction, k: int) -> Primitive:
         raise NotImplementedError(name)
 
     op = Primitive(shown, formula=f"{name}(inputs)")
-    op.name, op.own = name, True
+    op.name = name
     return op
 
 
@@ -120,4 +125,4 @@ def _context(i: Instruction, scopes: dict[tuple[bool, tuple[str, ...]], Scope | 
         key = (i.backward, path[:depth])
         if key not in scopes:
             scopes[key] = Scope(path[depth - 1], scopes.get((i.backward, path[: depth - 1])))
-    return current.context._replace(scope=scopes.get((i.backward, path)), cause=None, lines=False, recorder=None)
+    return Context(scope=scopes.get((i.backward, path)))

@@ -1,59 +1,50 @@
-"""Recording a step: what is told of every primitive, gradient, random draw and update writes down a Program.
+"""Recording a step: an observer that is told of every primitive, gradient, random draw and update writes a Program.
 
-The step runs as it always does, on its real values; the recorder only listens (`context.recorder`). Rules are run on
-Tensors without a graph, so that what they compute is recorded step by step like the forward; those that look at
-values to decide what to do, and those of primitives with kernels of their own, are recorded whole.
+The step runs as it always does, on its real values. Rules run on Tensors without a graph, so that what they compute is
+seen op by op like the forward; where a kernel or a user's rule stands for one, it is written down as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.context import current, no_grad, source_line, switched
-from ..core.gradients import _apply as pulled
-from ..core.gradients import consumers_first, cotangent_for, unbroadcast
+from .._support.source_lines import source_line
+from ..core.context import Observer, current
+from ..core.gradients import fitted
 from ..core.nodes import Node, Primitive, describe, next_number, raw
-from ..core.versions import refuse_stale
-from ..ops import astype
+from ..optim.optimizers import Update
 from .program import Array, Instruction, Program, Value
-
-# rules that look at values, and those whose result has another layout as an array than as a Tensor
-WHOLE = frozenset(("max", "maximum", "mean", "min", "minimum", "prod", "sum"))
 
 
 class NotReplayable(TypeError):
     """What a step does that cannot be recorded once and run again; the message says what and what to do."""
 
 
-Renewal: TypeAlias = Callable[[Node, "set[Node]"], "tuple[dict[Node, Node], list[tuple[Node, Node]]]"]
+Renewal: TypeAlias = Callable[[Node, "set[Node]"], "list[tuple[Node, Node]]"]
 
 
-class Recorder:
+class Recorder(Observer):
     """Listens to one run of a step; `finish` gives the Program."""
+
+    rules = True
 
     def __init__(self, renewal: Renewal | None = None) -> None:
         self.instructions: list[Instruction] = []
         self.inputs: list[Value] = []
         self._values: dict[int, Value] = {}  # by id of the array
         self._alive: list[Array] = []  # so that no id is used twice
-        self._emptied: set[Node] = set()
-        self._cleared: set[Node] = set()
-        self._touched: dict[Node, None] = {}
-        self._backward = False
+        self._before: dict[Node, Any] = {}  # tensors from outside, and their `.grad` when they were first used
+        self._cleared: set[Node] = set()  # whose `.grad` the step itself has set
         self._begin = next_number()
         self._renewal = renewal
         self._replaced: dict[Value, Value] = {}
         self.modules: dict[Any, dict[str, Any]] = {}  # with their attributes when they ran first
 
     # values -------------------------------------------------------------------------------------------------
-
-    def knows(self, array: Array) -> bool:
-        """Whether an array is a value of the program, so that whoever keeps it need not copy it."""
-        return id(array) in self._values
 
     def varies(self, array: Array) -> bool:
         """Whether an array may hold something else in the next replay."""
@@ -78,69 +69,88 @@ class Recorder:
             known = self._values.get(id(x._array))
             if known is not None:
                 return known
-            # made inside the step: a constant of Python; else the tensor itself, whatever it will hold
-            return (
-                self._new("constant", x._array) if x.number > self._begin else self._new("tensor", x._array, x, x.name)
-            )
+            if x.number > self._begin:  # made inside the step: a constant of Python
+                return self._new("constant", x._array)
+            self._before.setdefault(x, getattr(x, "_grad", None))
+            return self._new("tensor", x._array, x, x.name)  # itself, whatever it will hold
         if isinstance(x, np.ndarray):
-            return self._values.get(id(x)) or self._new("constant", x)
+            return self._values.get(id(x)) or self._new("constant", np.array(x))
         if isinstance(x, tuple):
             return type(x)(*map(self._value, x)) if hasattr(x, "_fields") else tuple([self._value(p) for p in x])
-        return x
+        return {key: self._value(part) for key, part in x.items()} if isinstance(x, dict) else x
+
+    def _also(self, copy: Any, original: Any) -> None:
+        """Have copies that a node keeps stand for what they were copied from."""
+        if isinstance(copy, np.ndarray) and copy is not original and id(original) in self._values:
+            self._values[id(copy)] = self._values[id(original)]
+            self._alive.append(copy)
+        elif isinstance(copy, tuple) and isinstance(original, tuple):
+            for part, other in zip(copy, original, strict=True):
+                self._also(part, other)
 
     def _write_down(
         self, kind: str, name: str, function: Any, inputs: Any, params: dict[str, Any], outputs: Any, **more: Any
     ) -> None:
-        # what is noted gets a tensor as it is: to write to
+        # a callback gets a tensor as it is: to write to
         taken = tuple([x if kind == "noted" and isinstance(x, Node) else self._value(x) for x in inputs])
-        named = {key: self._value(x) for key, x in params.items()}
+        named = self._value(params)
         made = tuple([self._new("made", array) for array in outputs])
-        scope = current.context.scope
-        path = scope.path if scope is not None else ()
+        context = current()
+        path = context.scope.path if context.scope is not None else ()
+        backward = context.cause is not None
         self.instructions.append(
-            Instruction(kind, name, function, taken, named, made, backward=self._backward, scope=path, **more)
+            Instruction(kind, name, function, taken, named, made, backward=backward, scope=path, **more)
         )
 
     # what the engine tells ----------------------------------------------------------------------------------
 
-    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], saved: Any) -> None:
-        """A primitive gave `out`."""
-        if saved is None and any(out._array is raw(x) for x in inputs):  # the value that it was given: nothing to do
+    def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """A primitive gave a node."""
+        if any(node._array is raw(x) for x in inputs):  # the value that it was given: nothing to do
             return
-        results = (out._array, *(saved or ()))
-        line = getattr(out, "_line", None)
+        results = (node._array, *(node.saved or ()))
+        line = getattr(node, "_line", None)
         self._write_down("op", op.name, op.kernel, inputs, params, results, op=op, line=line)
+        for copy, original in zip(node.arrays, inputs, strict=False):
+            self._also(copy, raw(original))
+        self._also(tuple(node.params.values()), tuple(params.values()) if node.params else ())
 
-    def noted(self, function: Callable[..., Any], args: tuple[Any, ...], writes: tuple[Node, ...]) -> Any:
-        """Run a function of bare arrays that is no primitive, now and in every replay."""
-        with switched(lambda context: context._replace(recorder=None, lines=False)):
-            result = function(*args)
-        several = isinstance(result, tuple)
-        outputs = [] if result is None else [np.asarray(r) for r in (result if several else (result,))]
+    def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
+        """A function of bare arrays that is no primitive ran: a draw, a check, an update."""
+        if function is setattr:  # the gradient of a leaf was set to None, or to something else
+            self._cleared.add(arguments[0])
+            return
+        if function is np.array and not self._known(arguments[0]):  # a new tensor of what Python holds
+            return
+        outputs = () if results is None else results if isinstance(results, tuple) else (results,)
+        if isinstance(function, Update):
+            self._update(function.optimizer, arguments, writes)
+            return
         name = getattr(function, "__qualname__", type(function).__name__).replace("._", ".").lstrip("_")
-        self._write_down("noted", name, function, args, {}, outputs, writes=writes, line=source_line())
-        return None if result is None else tuple(outputs) if several else outputs[0]
+        self._write_down("noted", name, function, arguments, {}, outputs, writes=writes, line=source_line())
 
-    def updated(self, optimizer: Any) -> None:
-        """An optimizer is about to take a step along the gradients as they stand."""
+    def _known(self, x: Any) -> bool:
+        return isinstance(x, np.ndarray) and id(x) in self._values
+
+    def _update(self, optimizer: Any, slopes: tuple[Any, ...], given: tuple[Any, ...]) -> None:
+        """An optimizer took a step along the gradients as they stand."""
         kind = type(optimizer)
         if not kind.step.__module__.startswith(f"{__package__.partition('.')[0]}."):
             raise NotReplayable(
                 f"{kind.__name__} has a step() of its own, whose Python a replay would not run; change rates between "
                 "the calls of the step, or override the optimizer's _update"
             )
-        params = [p for group in optimizer.groups for p in group["params"]]
-        given = [p for p in params if p.grad is not None]
-        slopes = []
-        for p in given:
-            self._own(p, "the optimizer's step uses")
-            slopes.append(p._grad)
-        name = f"{type(optimizer).__name__}.step"
-        at = {"writes": tuple(given), "line": source_line()}
-        self._write_down("update", name, optimizer, slopes, {}, [], **at)
+        for leaf in given:
+            self._own(leaf, "the optimizer's step uses")
+        at = {"writes": given, "line": source_line()}
+        self._write_down("update", f"{kind.__name__}.step", optimizer, slopes, {}, [], **at)
+
+    def read(self, node: Node, what: str) -> None:
+        """Python wants to look at a value."""
+        self.refuse(f"{what} of {describe(node)} was read")
 
     def refuse(self, what: str) -> None:
-        """Python wants to look at a value."""
+        """Say that a step cannot be replayed because Python looks at a value."""
         file, line = source_line()
         raise NotReplayable(
             f"{what} at line {line} of {file} while the step was being recorded. A replay runs no Python, so whatever "
@@ -148,122 +158,51 @@ class Recorder:
             "with mg.where, or leave this step as it is, without mg.replay"
         )
 
-    def saw(self, module: Any) -> None:
-        """A module ran: what it holds is watched between replays."""
-        vars(module).setdefault("training", module.training)  # so that train() and eval() add no attribute
-        self.modules.setdefault(module, dict(vars(module)))
+    def entered(self, owner: Any) -> None:
+        """A module runs: what it holds is watched between replays."""
+        vars(owner).setdefault("training", owner.training)  # so that train() and eval() add no attribute
+        self.modules.setdefault(owner, dict(vars(owner)))
 
-    def cleared(self, leaf: Node) -> None:
-        """The gradient of a leaf was set to None, or to something else."""
-        self._cleared.add(leaf)
-        self._touched[leaf] = None
-
-    # gradients ----------------------------------------------------------------------------------------------
-
-    def backward(self, y: Any, gradient: Any, keep: Iterable[Node], create_graph: bool) -> None:
-        """`Tensor.backward` while a step is recorded."""
-        for leaf, d in self.walk(y, gradient, keep, create_graph).items():
-            before = leaf.grad  # type: ignore[attr-defined]
-            if before is None:
-                if leaf not in self._cleared:
-                    self._emptied.add(leaf)
-                leaf._grad = d
-            else:
-                self._own(leaf, "this step adds to")
-                with no_grad():
-                    leaf._grad = before + d
-            self._touched[leaf] = None
-
-    def gradients(self, y: Any, xs: list[Any], gradient: Any, create_graph: bool, single: bool) -> Any:
-        """`mg.grad` while a step is recorded."""
-        found = self.walk(y, gradient, xs, create_graph)
-        results = [x._leaf(found[x]._array if x in found else np.zeros_like(x._array)) for x in xs]
-        return results[0] if single else tuple(results)
-
-    def walk(self, y: Any, gradient: Any, keep: Iterable[Node], create_graph: bool) -> dict[Node, Any]:
-        """`backward.walk` with rules that run on Tensors, but record no graph."""
-        if create_graph:
+    def walking(self, y: Node, targets: Any, graph: bool) -> None:
+        """A backward pass begins: before it, what is to be fused takes the place of what it was composed of."""
+        if graph:
             raise NotReplayable("a step with create_graph=True cannot be replayed: run it as it is")
-        start = cotangent_for(y, gradient)
-        if isinstance(gradient, Node) and start is not gradient:  # in another dtype: recorded, for it may change
-            with no_grad():
-                start = astype(gradient, dtype=y._array.dtype)
-        renewed: dict[Node, Node] = {}
         if self._renewal is not None:
-            renewed, pairs = self._renewal(y, set(keep))
-            y = renewed.get(y, y)
+            pairs = self._renewal(y, set(targets or ()))
             self._replaced.update({self._value(old): self._value(new) for old, new in pairs})
-        order = consumers_first(y)
-        if order:
-            refuse_stale(order, graph=False)
-        wanted = {renewed.get(x, x): x for x in keep if x.op is not None}
-        kept: dict[Node, Any] = {}
-        grads: dict[Node, Any] = {y: start}
-        self._backward = True
-        try:
-            with np.errstate(divide="ignore", over="ignore", invalid="ignore"), no_grad():
-                for node in order:
-                    g = grads.pop(node, None)
-                    if g is None:
-                        continue
-                    if node in wanted:
-                        kept[wanted[node]] = g
-                    scope = node.context.scope
-                    with switched(lambda context, scope=scope: context._replace(scope=scope)):  # type: ignore[misc]
-                        for k, d in self._pulled(node, g):
-                            x = node.inputs[k]
-                            d = self._fitted(d, x, node)
-                            grads[x] = grads[x] + d if x in grads else d
-        finally:
-            self._backward = False
-        return grads | kept
 
-    def _pulled(self, node: Node, g: Node) -> list[tuple[int, Any]]:
-        """What the rules of one op send to its inputs, as (position, Tensor)."""
-        op: Primitive = node.op  # type: ignore[assignment]
-        wanted = tuple([k for k, x in enumerate(node.inputs) if isinstance(x, Node) and x._needs])
-        if op.joint is None and op.own and op.name not in WHOLE:
-            rules = [op.rules[0] if op.variadic else op.rules[k] for k in wanted]
-            place = [{"position": k} if op.variadic else {} for k in wanted]
-            return [
-                (k, rule(g, node, *node.inputs, **more, **node.params))
-                for k, rule, more in zip(wanted, rules, place, strict=True)
-                if rule is not None
-            ]
-        pull = Pull(op, len(node.saved or ()), wanted)
-        inputs = (g, node, *(node.saved or ()), *node.inputs)
-        steps = pull.steps(*[raw(x) for x in inputs], **node.params)
-        pull = replace(pull, given=tuple([k for k, _ in steps]))
-        arrays = [np.asarray(d) for _, d in steps]
+    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
+        """The rules of an op sent gradients; those that a kernel or a user's rule gave at once were not seen yet."""
+        if all(id(d._array) in self._values for _, d in gradients):
+            return
+        op: Any = node.op
+        pull = Pull(op, len(node.saved or ()), tuple([k for k, _ in gradients]))
+        inputs = (g, node, *(node.saved or ()), *node.given)
         given = {"op": op, "line": getattr(node, "_line", None)}
+        arrays = [d._array for _, d in gradients]
         self._write_down("rule", f"{op.name} backward", pull, inputs, node.params, arrays, **given)
-        return [(k, node._leaf(a)) for k, a in zip(pull.given, arrays, strict=True)]
-
-    def _fitted(self, d: Any, x: Node, node: Node) -> Node:
-        """A contribution in the shape and dtype of the input that it belongs to, summed as the walk on arrays does."""
-        array: Array = raw(d)
-        if array.shape == x._array.shape and array.dtype == x._array.dtype:
-            return d if isinstance(d, Node) else node._leaf(array)
-        fit = Fit(node.op.name, x._array.shape, x._array.dtype)  # type: ignore[union-attr]
-        result = np.asarray(fit(array))
-        self._write_down("rule", "unbroadcast", fit, (d,), {}, [result])
-        return node._leaf(result)
 
     def _own(self, leaf: Node, what: str) -> None:
-        if not self.knows(leaf._grad._array):
-            raise NotReplayable(
-                f"{what} the gradient of {describe(leaf)} that was there before the step began, and a replay could "
-                "not know it: call zero_grad() inside the step"
-            )
+        if not self._known(raw(leaf._grad)):
+            self._refuse_older(leaf, what)
+
+    def _refuse_older(self, leaf: Node, what: str) -> None:
+        raise NotReplayable(
+            f"{what} the gradient of {describe(leaf)} that was there before the step began, and a replay could "
+            "not know it: call zero_grad() inside the step"
+        )
 
     # the end ------------------------------------------------------------------------------------------------
 
     def finish(self, returned: Any) -> Program:
         """The program of what was recorded, and of what the step returned and left behind."""
-        left = {leaf: leaf.grad for leaf in self._touched}  # type: ignore[attr-defined]
-        gradients = {leaf: self._value(grad) for leaf, grad in left.items() if grad is not None and leaf.op is None}
+        left = {x: x._grad for x, was in self._before.items() if x.op is None and getattr(x, "_grad", None) is not was}
+        for leaf in left:
+            if self._before[leaf] is not None and leaf not in self._cleared:
+                self._refuse_older(leaf, "this step adds to")
+        gradients = {leaf: self._value(grad) for leaf, grad in left.items() if grad is not None}
         template = self._value_of_result(returned)
-        emptied = {leaf for leaf in self._emptied if leaf.op is None}
+        emptied = {leaf for leaf in gradients if leaf not in self._cleared}
         return Program(self.instructions, self.inputs, template, gradients, emptied, self._replaced)
 
     def changed(self) -> str:
@@ -276,9 +215,9 @@ class Recorder:
 
     def settle(self) -> None:
         """Gradients left behind become arrays of their own, as after any backward()."""
-        for leaf in self._touched:
-            left = leaf.grad  # type: ignore[attr-defined]
-            if left is not None:
+        for leaf, was in self._before.items():
+            left = getattr(leaf, "_grad", None)
+            if left is not None and left is not was:
                 leaf._grad = leaf._leaf(left._array.copy())
 
     def _value_of_result(self, x: Any) -> Any:
@@ -297,30 +236,14 @@ class Recorder:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A gradient summed down to a shape, in a dtype."""
-
-    who: str
-    shape: tuple[int, ...]
-    dtype: Any
-
-    def __call__(self, d: Array) -> Any:
-        return unbroadcast(d, self.shape, self.who).astype(self.dtype, copy=False)
-
-
-@dataclass(frozen=True)
 class Pull:
-    """The rule of one op as a whole, on bare arrays: (g, out, *saved, *inputs) -> gradients of the inputs `given`."""
+    """The rules of one op as a whole, on bare arrays: (g, out, *saved, *inputs) -> the gradients of some inputs."""
 
     op: Primitive
     saved: int
     wanted: tuple[int, ...]
-    given: tuple[int, ...] = ()
-
-    def steps(self, g: Array, out: Array, *rest: Any, **params: Any) -> list[tuple[int, Any]]:
-        """As (position, gradient), for those that have one."""
-        saved, inputs = rest[: self.saved] or None, rest[self.saved :]
-        return pulled(self.op, g, out, inputs, saved, params, list(self.wanted))
 
     def __call__(self, g: Array, out: Array, *rest: Any, **params: Any) -> tuple[Any, ...]:
-        return tuple([d for _, d in self.steps(g, out, *rest, **params)])
+        saved, inputs = rest[: self.saved] or None, rest[self.saved :]
+        steps = dict(self.op.pull(g, out, saved, inputs, params, list(self.wanted)))
+        return tuple([fitted(steps[k], inputs[k], self.op) for k in self.wanted])

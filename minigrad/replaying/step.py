@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import in_force, switched
+from ..anomalies import Lines
+from ..core.context import current, observing
 from ..core.nodes import Node, describe, raw
 from ..core.tensor import Tensor
 from .fusion import chosen, rewriter, with_fusions
@@ -86,8 +87,8 @@ class Replayed:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """One step."""
-        context = in_force()
-        if context.recorder is not None or context.watch is not None:  # part of a larger recording; or looked at
+        context = current()
+        if context.observers:  # part of a larger recording; or looked at
             return self._step(*args, **named)
         if self._refusal is not None:
             raise NotReplayable(self._refusal)
@@ -201,7 +202,7 @@ class Entry:
             texts.append(name)
         places = dict(zip(texts, given, strict=True))
         try:
-            with switched(lambda context: context._replace(recorder=recorder, lines=True)):
+            with observing(Lines(), recorder):
                 returned = self.step(*given[: len(args)], **{name: places[name] for name in named})
                 program = recorder.finish(returned)
         finally:

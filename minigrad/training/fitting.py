@@ -14,9 +14,8 @@ import numpy as np
 
 from .._support.files import PathLike
 from .._support.randomness import Generator, Source, generator
-from ..core.callbacks import noted
 from ..core.context import no_grad
-from ..core.nodes import raw
+from ..core.nodes import callback, raw
 from ..core.tensor import Tensor
 from ..data import shuffled
 from ..nn import BatchNorm1d, Module, NonFinite
@@ -202,8 +201,8 @@ def fit(
 
 def _tell(callbacks: Sequence[Callable[[Run], None]], state: Run, event: str) -> None:
     state.event = event
-    for callback in callbacks:
-        callback(state)
+    for tell in callbacks:
+        tell(state)
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -236,10 +235,10 @@ class _Step:
 
     def _whole(self, x: Any, y: Any) -> Tensor:
         value = self._loss(x, y)
-        noted(_look_at_loss, value._array)
+        callback(_look_at_loss, value._array)
         self.optimizer.zero_grad()
         value.backward()
-        noted(_look_at_slopes, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
+        callback(_look_at_slopes, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
         if self.clip_norm is not None:
             clip_grad_norm(self.params, self.clip_norm)
         self.optimizer.step()

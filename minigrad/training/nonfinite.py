@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..anomalies import Watch
-from ..core.context import switched
+from ..anomalies import Lines, Watch
+from ..core.context import observing
 from ..core.nodes import Node, Primitive
 from ..core.tensor import Tensor
 
@@ -32,16 +32,16 @@ class _Placed(Watch):
 
     node: Node | None = None
 
-    def made(self, out: Node, op: Primitive, inputs: tuple[Any, ...]) -> None:
+    def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
         try:
-            super().made(out, op, inputs)
+            super().made(node, op, inputs, params)
         except FloatingPointError:
-            self.node = out
+            self.node = node
             raise
 
-    def pulled(self, node: Node, g: Any, steps: list[tuple[int, Any]]) -> None:
+    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
         try:
-            super().pulled(node, g, steps)
+            super().pulled(node, g, gradients)
         except FloatingPointError:
             self.node = node
             raise
@@ -51,7 +51,7 @@ def first_nonfinite(forward: Callable[[], Tensor]) -> tuple[Any, str]:
     """Run `forward` and its backward pass with source lines: the first node that is not finite, and why."""
     watch = _Placed()
     try:
-        with switched(lambda context: context._replace(lines=True, watch=watch)):
+        with observing(Lines(), watch):
             forward().backward()
     except FloatingPointError as error:
         scope = watch.node.context.scope if watch.node is not None else None

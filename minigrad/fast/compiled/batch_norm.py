@@ -223,23 +223,23 @@ def _backward(
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
 def _move(
-    running_mean: Any, running_var: Any, first: Any, offset: Any, var: Any, keep: Any, take: Any, take_var: Any
+    running_mean: Any, running_var: Any, mean: Any, var: Any, keep: Any, take: Any, take_var: Any
 ) -> bool:  # pragma: no cover - compiled
     for j in range(var.size):
         if not np.isfinite(var[j]):
             return False
     for j in range(var.size):
-        running_mean[j] = keep * running_mean[j] + take * (first[j] + offset[j])
+        running_mean[j] = keep * running_mean[j] + take * mean[j]
         running_var[j] = keep * running_var[j] + take_var * var[j]
     return True
 
 
 def running_statistics(
-    running_mean: Array, running_var: Array, moments: Moments, keep: float, take: float, scale: float
+    running_mean: Array, running_var: Array, mean: Array, var: Array, keep: float, take: float, scale: float
 ) -> bool:
     """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
     return bool(
-        _move(running_mean, running_var, *moments, *_factors(keep, take, take * scale, running_mean.dtype.type))
+        _move(running_mean, running_var, mean, var, *_factors(keep, take, take * scale, running_mean.dtype.type))
     )
 
 

@@ -1,10 +1,12 @@
-"""Which function of NumPy multiplies two matrices."""
+"""Which function of NumPy multiplies two matrices, and into which memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+from .. import pool
 
 
 def product(x: Any, y: Any) -> Any:
@@ -16,3 +18,13 @@ def product(x: Any, y: Any) -> Any:
     if x.__class__ is not np.ndarray or x.ndim != 2 or not x.shape[1] == 1 < len(x):
         return np.matmul
     return np.dot if y.__class__ is np.ndarray and y.ndim == 2 and len(y) == 1 < y.shape[1] else np.matmul
+
+
+def multiplied(x: Any, y: Any) -> Any:
+    """x @ y; a large matrix in memory that was used before."""
+    function = product(x, y)
+    if x.__class__ is np.ndarray is y.__class__ and x.ndim == y.ndim == 2 and x.dtype == y.dtype:
+        n, d = len(x), y.shape[1]
+        if n * d * x.itemsize >= pool.SMALLEST and x.dtype.char in "fd" and x.dtype.isnative and x.shape[1] == len(y):
+            return function(x, y, pool.empty((n, d), x.dtype))
+    return function(x, y)

@@ -1,0 +1,106 @@
+"""Reductions and what stretches back: few calls for small arrays, few passes over large ones; the same digits.
+
+Sums of narrow floats are taken in their own precision over few rows, and in float64 beyond (sums.py). That costs speed
+where a plain sum would do, and is here for the digits alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._support.shapes import axes_of, count, stretched, with_ones
+from .pool import plain, reusing
+from .sums import average, in_blocks, number, products, squares_about, total
+
+Array = np.ndarray[Any, Any]
+
+SMALL = 4096  # elements up to which it is quicker to fill an array than to have it stretched
+
+
+def sum_forward(arrays: Any, params: Any) -> Any:
+    """Sum over `axis`."""
+    return total(np.asarray(arrays[0]), **params), None
+
+
+def mean_forward(arrays: Any, params: Any) -> Any:
+    """Mean over `axis`."""
+    return average(np.asarray(arrays[0]), **params), None
+
+
+def var_forward(arrays: Any, params: Any) -> Any:
+    """Variance over `axis`: centred and squared in place, or block by block."""
+    x, axis, keepdims, ddof = np.asarray(arrays[0]), params["axis"], params["keepdims"], params["ddof"]
+    if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
+        found = squares_about(x, average(x, 0)) / number(n, x.dtype)
+        return (found[None] if keepdims else found), None
+    centred = np.asarray(plain(reusing(x) - average(x, axis, True)))
+    return average(np.multiply(centred, centred, centred), axis, keepdims, ddof), None
+
+
+def _widened(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    wide = with_ones(shape, axis)
+    return g if g.shape == wide else g.reshape(wide)
+
+
+def sum_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
+    """Every element gets the g of its result."""
+    return (_spread(_widened(g, inputs[0].shape, params["axis"]), inputs[0].shape),)
+
+
+def mean_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
+    """Every element gets the g of its result over the count."""
+    shape, axis = inputs[0].shape, params["axis"]
+    return (_spread(_widened(g / number(count(shape, axis), g.dtype), shape, axis), shape),)
+
+
+def _spread(g: Any, shape: tuple[int, ...]) -> Any:
+    if math.prod(shape) > SMALL:
+        return np.broadcast_to(g, shape)
+    out = np.empty(shape, g.dtype)
+    out[...] = g
+    return out
+
+
+def var_rule(g: Any, out: Any, x: Array, axis: Any, keepdims: bool, ddof: int) -> Any:
+    """The rule of var, with one array the less."""
+    n = count(x.shape, axis) - ddof
+    slope = _widened(g, x.shape, axis) * number(2.0 / n if n > 0 else math.nan, g.dtype)
+    centred = np.asarray(plain(reusing(x) - average(x, axis, True)))
+    return np.multiply(slope, centred, centred)
+
+
+# Where an input was stretched over the rows of a matrix, its gradient is summed down as it is made.
+
+
+def _summed(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    """g * x, already summed down to `shape` where it is large."""
+    arrays = isinstance(g, np.ndarray) and isinstance(x, np.ndarray)
+    wide = arrays and g.ndim > len(shape) and in_blocks(g) and g.shape[1:] == shape
+    return products(plain(g), x) if wide and x.shape == g.shape and x.dtype == g.dtype else g * x
+
+
+def sub_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """The rule of sub for y: summed first, then turned round."""
+    return -_down(g, y)
+
+
+def mul_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """The rule of mul for y."""
+    return _summed(g, x, y.shape)
+
+
+def div_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
+    """The rules of div where y was stretched: summed first, then divided; None elsewhere."""
+    y = inputs[1]
+    if y.__class__ is not np.ndarray or y.shape == g.shape:
+        return None
+    g = reusing(g)
+    return plain(g / y), plain(-_down(_summed(g, out, y.shape), y) / y)
+
+
+def _down(g: Any, y: Any) -> Any:
+    axes = stretched(g.shape, y.shape)
+    return total(plain(g), axes).reshape(y.shape) if axes else g

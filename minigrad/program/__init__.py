@@ -1,0 +1,1 @@
+"""Recorded computations as plain data."""
