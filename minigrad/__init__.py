@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import fast
+from .fast import install
 
-fast.install_calls()  # before the primitives are made
+install.before_ops()  # before the primitives are made
 
 from . import numpy_protocol, ops
 from .anomalies import detect_anomalies, record_lines
@@ -131,6 +131,6 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-fast.install_kernels()  # after the primitives are made
+install.after_ops()  # after the primitives are made
 numpy_protocol.install(Tensor)
 nodes.kernels["check_registration"] = lambda: __getattr__("check").check_registration

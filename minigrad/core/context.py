@@ -48,8 +48,8 @@ class Observer:
     def read(self, node: Any, what: str) -> None:
         """Python looked at the value of a tensor."""
 
-    def entered(self, owner: Any) -> None:
-        """A scope was entered on behalf of an object, such as a module."""
+    def entered(self, module: Any) -> None:
+        """A module is about to run, in a scope of its own."""
 
 
 class Context(NamedTuple):
@@ -66,6 +66,10 @@ class Context(NamedTuple):
     observers: tuple[Observer, ...] = ()
     frozen: bool = False
     before: Any = None
+
+    def inside(self, name: str) -> Context:
+        """The same in a new scope."""
+        return Context(self.recording, Scope(name, self.scope), self.cause, self.observers, self.frozen, self)
 
 
 _context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noqa: B039  # it is never changed
@@ -136,16 +140,13 @@ class scope(using):
     ('outer', 'inner')
     """
 
-    __slots__ = ("_name", "_owner")
+    __slots__ = ("_name",)
 
-    def __init__(self, name: str, owner: Any = None) -> None:
-        self._name, self._owner = str(name), owner
+    def __init__(self, name: str) -> None:
+        self._name = str(name)
 
-    def _changed(self, c: Context) -> Context:
-        if c.observers and self._owner is not None:
-            for observer in c.observers:
-                observer.entered(self._owner)
-        return Context(c.recording, Scope(self._name, c.scope), c.cause, c.observers, c.frozen, c)
+    def _changed(self, context: Context) -> Context:
+        return context.inside(self._name)
 
 
 class observing(using):

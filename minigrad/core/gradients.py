@@ -53,8 +53,9 @@ def walk(
 ) -> dict[Node, Any]:
     """Gradients of sum(g * y): of every leaf that `y` depends on and the nodes in `keep`, or of `targets` alone.
 
-    Runs on bare arrays; with `graph=True` on Nodes, so that the gradients have a graph of their own. Gradients live
-    in the returned dict, never on the nodes. With targets, only what lies between them and `y` is visited.
+    `g` is a Node or an array. Runs on bare arrays; with `graph=True`, or where rules are to be seen, on Nodes, so that
+    the gradients have a graph of their own. Gradients live in the returned dict, never on the nodes. With targets, only
+    what lies between them and `y` is visited.
     """
     before = current()
     observers = before.observers
@@ -62,7 +63,7 @@ def walk(
         observer.walking(y, targets, graph)
     order, on_nodes = consumers_first(y), graph or rules_are_seen()
     path = None if targets is None else leading_to(order, targets)
-    grads, kept = {y: g}, dict.fromkeys([x for x in keep if x.op is not None]) if keep else {}
+    grads, kept = {y: g if on_nodes else raw(g)}, dict.fromkeys([x for x in keep if x.op is not None]) if keep else {}
     lean = None if graph or observers else kernel("walk")
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # inf is the right slope of sqrt at 0
         if lean is not None:
@@ -128,10 +129,11 @@ def pulled(node: Node, g: Any, path: set[Node] | None, graph: bool, on_nodes: bo
 def pull_on_nodes(node: Node, g: Any, wanted: list[int], graph: bool) -> list[tuple[int, Any]]:
     """The rules of one node on Nodes, recorded like any computation; with a graph, `save` runs again as well."""
     op: Any = node.op
+    given, saved = node.given, node.saved
     if graph:  # what was saved depends on the inputs
-        given, saved = node.given, op.save and op.save(*node.given, **node.params)
+        saved = op.save and op.save(*given, **node.params)
     else:  # bare arrays become leaves, so that what is computed from them is seen
-        given, saved = (tuple([_node(node, x) for x in values or ()]) for values in (node.given, node.saved))
+        given, saved = (tuple([_node(node, x) for x in values or ()]) for values in (given, saved))
     steps: list[tuple[int, Any]] = type(op).pull(op, _node(node, g), node, saved, given, node.params, wanted)
     for _, d in steps if graph else ():  # a gradient is linear in g: whatever does not depend on g lost it on the way
         if not isinstance(d, Node) or (g._needs and not d._needs):
@@ -148,13 +150,14 @@ def _node(like: Node, x: Any) -> Any:
 
 def fitted(d: Any, a: np.ndarray[Any, Any], op: Primitive) -> Any:
     """A gradient in the shape and dtype of the input that it belongs to; an error if it cannot be."""
-    kind = getattr(getattr(d, "dtype", None), "kind", "")
+    value = raw(d)
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
     if not kind or kind not in "fiub":
         what = f"{d.dtype}, expected real numbers" if kind else f"{describe(d)}, expected an array of shape {a.shape}"
         raise TypeError(f"the rule of {op.name} returned {what}")
-    if d.shape != a.shape:
+    if value.shape != a.shape:
         d = unbroadcast(d, a.shape, op.name)
-    return d if d.dtype == a.dtype else d.astype(a.dtype)
+    return d if value.dtype == a.dtype else d.astype(a.dtype)
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...], who: str = "unbroadcast") -> Any:
@@ -194,33 +197,31 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
         if not x._needs:
             raise ValueError(f"grad(y, xs): {describe(x)} does not require a gradient; make it with requires_grad=True")
     start = cotangent(y, gradient)
-    found = walked(y, start, set(targets), keep=targets, graph=create_graph)
+    found = walk(y, start, set(targets), keep=targets, graph=create_graph)
     results = own(found, targets, start)
     return results[0] if isinstance(xs, Node) else tuple(results)
 
 
-def walked(y: Node, start: Node, targets: Collection[Node] | None = None, **more: Any) -> dict[Node, Any]:
-    """`walk` with a cotangent that is a Node: on Nodes where a graph is made or rules are seen, else on arrays."""
-    return walk(y, start if more.get("graph") or rules_are_seen() else start._array, targets, **more)
-
-
 def own(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
     """The gradients of xs as Nodes, zeros where none was found; in memory that is not another's, start's or x's."""
-    results: list[Any] = []
-    alone, taken = kernel("alone"), None  # whether an array may be handed out without a copy; memory that is taken
+    if not isinstance(next(iter(found.values()), None), Node):  # the walk was on arrays
+        arrays = (kernel("own") or copies)(found, xs)
+        return [x._leaf(d) for x, d in zip(xs, arrays, strict=True)]
+    results = []
+    taken = {id(storage(x._array)) for x in (start, *xs)}
     for x in xs:
-        d = found.get(x)
-        if isinstance(d, Node):
-            taken = taken or {id(storage(x._array)) for x in (start, *xs)}
-            if id(storage(d._array)) in taken:
-                with using(recording=True):
-                    d = d.astype(d._array.dtype)  # type: ignore[attr-defined]
-            taken.add(id(storage(d._array)))
-            results.append(d)
-        else:
-            mine = d is not None and alone is not None and alone(found, x)
-            results.append(x._leaf(np.zeros_like(x._array) if d is None else d if mine else np.array(d)))
+        d = found[x] if x in found else x._leaf(np.zeros_like(x._array))
+        if id(storage(d._array)) in taken:
+            with using(recording=True):
+                d = d.astype(d._array.dtype)
+        taken.add(id(storage(d._array)))
+        results.append(d)
     return results
+
+
+def copies(found: dict[Node, Any], xs: Sequence[Node]) -> list[Any]:
+    """The arrays found for xs, zeros where there is none, in memory of their own."""
+    return [np.array(found[x]) if x in found else np.zeros_like(x._array) for x in xs]
 
 
 def cotangent(y: Any, gradient: Any) -> Any:
@@ -233,6 +234,8 @@ def cotangent(y: Any, gradient: Any) -> Any:
             "(or it was computed under no_grad)"
         )
     a = y._array
+    if isinstance(gradient, Node) and gradient._array.shape == a.shape and gradient._array.dtype == a.dtype:
+        return gradient
     if gradient is None and a.size != 1:
         what = f"a gradient of {describe(y)} needs gradient= of that shape"
         raise ValueError(f"{what}; only a single number has a default")
@@ -242,5 +245,5 @@ def cotangent(y: Any, gradient: Any) -> Any:
     if not np.can_cast(value.dtype, a.dtype, "same_kind"):
         raise TypeError(f"gradient= has dtype {value.dtype}, which does not fit the tensor's {a.dtype}")
     if isinstance(gradient, Node):
-        return gradient if value.dtype == a.dtype else gradient.astype(a.dtype)  # type: ignore[attr-defined]
+        return gradient.astype(a.dtype)  # type: ignore[attr-defined]
     return y._leaf(value.astype(a.dtype))

@@ -142,6 +142,7 @@ class Primitive:
 
     builtin = True
     recorder: Any  # makes the function that users call; `recorder` below, or a quicker one of the same meaning
+    quick: Any  # the quicker one's own
 
     def __init__(
         self, kernel: Rule, *, save: Rule | None = None, formula: str = "", local: Sequence[str] = (), **more: Any

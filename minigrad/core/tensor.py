@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .context import current, using
-from .gradients import cotangent, own, walked
+from .gradients import cotangent, own, walk
 from .nodes import Node, callback, describe, raw, reading, version, write
 
 if TYPE_CHECKING:
@@ -53,8 +53,10 @@ class Tensor(Methods):
     @property
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only view. To change a leaf, assign: `t.data = t.data - 0.1 * g`."""
-        _no_rule("reads .data or .numpy()")
-        reading(self, "the array")
+        context = current()
+        if context.cause is not None or context.observers:
+            _no_rule("reads .data or .numpy()")
+            reading(self, "the array")
         view = self._array.view()
         view.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
         return view
@@ -110,7 +112,9 @@ class Tensor(Methods):
         if value is not None and not fits:
             mine = f"shape {self.shape} and dtype {self.dtype}"
             raise ValueError(f"grad must be None or a Tensor of {mine}, got {describe(value)}")
-        callback(setattr, self, "_grad", value)
+        if current().observers:
+            callback(setattr, self, "_grad", value)
+        self._grad = value
 
     def retain_grad(self) -> Tensor:
         """Have backward() deposit a gradient here too, though this is not a leaf. Returns the tensor."""
@@ -127,7 +131,7 @@ class Tensor(Methods):
         holds x, which holds its grad: a cycle that only the collector frees; `mg.grad` makes none.
         """
         start = cotangent(self, gradient)
-        found = walked(self, start, keep=list(_retained.values()) if _retained else (), graph=create_graph)
+        found = walk(self, start, keep=list(_retained.values()) if _retained else (), graph=create_graph)
         if create_graph:
             with using(recording=True):
                 _deposit(found, start)
@@ -148,8 +152,7 @@ def _deposit(found: dict[Any, Any], start: Tensor) -> None:
     """Add each gradient that a walk found to what its tensor has."""
     xs = list(found)
     for x, d in zip(xs, own(found, xs, start), strict=True):
-        before = x.grad
-        x._grad = d if before is None else before + d
+        x._grad = d if getattr(x, "_grad", None) is None else x.grad + d
 
 
 def _no_rule(what: str) -> None:

@@ -1,8 +1,8 @@
 """How primitives are called, again, for small arrays, whose cost is calls. What it means is core/nodes.py.
 
-Two plain inputs have a path of their own; everything else takes the general one. Where all that a kernel does is call
-a function of NumPy's, that function is called; what is made of large arrays lies in memory that was used before. A test
-runs every primitive through this and the plain way, and compares bits.
+Two plain inputs have a path of their own; everything else takes the general one. `op.quick` is the kernel, or a
+function that gives the same bits sooner; what is made of large arrays lies in memory that was used before. A test runs
+every primitive through this and the plain way, and compares bits.
 """
 
 from __future__ import annotations
@@ -16,49 +16,51 @@ from .._support.arguments import MISSING
 from ..core.context import current
 from ..core.nodes import NO_PARAMS, REFUSED, Node, Primitive, constant, copied, next_number, real, share
 from .into import UFUNCS
-from .numpy_kernels.product import multiplied
 from .pool import ARITHMETIC, LARGE, plain, reusing
 
 _PLAIN = frozenset((int, float, bool, str, tuple, type(None)))  # parameters that need neither a check nor a copy
+_NUMBERS = frozenset((int, float, bool, type(None)))  # constants that need none
 _ndarray = np.ndarray
 _new = object.__new__
 
 
 def recorder(op: Primitive) -> Callable[..., Any]:
     """The function that users call: as `core.nodes.recorder`, bit for bit."""
+    op.quick = UFUNCS.get(op.name, op.kernel) if op.builtin else op.kernel
     two = len(op.input_names) == 2 and not (op.variadic or op.defaults or op.save) and op.builtin
     return _two(op) if two else _general(op)
 
 
 def _two(op: Primitive) -> Callable[..., Any]:
-    kernel = multiplied if op.name == "matmul" else UFUNCS.get(op.name, op.kernel)
     arithmetic = op.name in ARITHMETIC
 
     def call(x: Any, y: Any, /) -> Any:
+        given = nodes = (x, y)
         if isinstance(x, Node):
-            cls, n, a, needs, m, b = type(x), x, x._array, x._needs, None, y
+            cls, a, needs = x.__class__, x._array, x._needs
             if isinstance(y, Node):
-                m, b, needs = y, y._array, needs or y._needs
-        elif isinstance(y, Node):
-            cls, n, a, m, b, needs = type(y), None, x, y, y._array, y._needs
-        else:
-            return kernel(x, y)
-        try:
-            if arithmetic and n is not None and a.nbytes >= LARGE:
-                value = plain(kernel(reusing(a), b))
+                b, needs = y._array, needs or y._needs
             else:
-                value = kernel(a, b)
+                b, nodes = y, (x, None)
+        elif isinstance(y, Node):
+            cls, a, b, needs, nodes = y.__class__, x, y._array, y._needs, (None, y)
+        else:
+            return op.quick(x, y)
+        try:
+            if arithmetic and nodes[0] is not None and a.nbytes >= LARGE:
+                value = plain(op.quick(reusing(a), b))
+            else:
+                value = op.quick(a, b)
         except REFUSED as error:
-            raise op.refusal(error, (x, y), {}) from error
-        return _node(cls, op, value, needs, (x, y), (n, m), (a, b), NO_PARAMS, None, n is None or m is None)
+            raise op.refusal(error, given, {}) from error
+        return _node(cls, op, value, needs, given, nodes, (a, b), NO_PARAMS, None)
 
     return call
 
 
 def _general(op: Primitive) -> Callable[..., Any]:
-    count, defaults = (-1 if op.variadic else len(op.input_names)), op.defaults
+    count, defaults, save = (-1 if op.variadic else len(op.input_names)), op.defaults, op.save
     complete = all(value is not MISSING for value in defaults.values())
-    kernel = UFUNCS.get(op.name) if op.builtin else None  # of one input, and no parameters
     arithmetic = op.name in ARITHMETIC and op.builtin
 
     def call(*given: Any, **params: Any) -> Any:
@@ -66,70 +68,66 @@ def _general(op: Primitive) -> Callable[..., Any]:
             given, params = _bound(op, given, params)
         else:
             params = defaults
-        cls, needs, bare = None, False, False
-        nodes: list[Node | None] = []
-        arrays = []
-        for x in given:
-            if isinstance(x, Node):
-                cls, needs = cls or type(x), needs or x._needs
-                nodes.append(x)
-                arrays.append(x._array)
-            else:
-                bare = True
-                nodes.append(None)
-                arrays.append(x)
+        cls, needs, saved = None, False, None
+        if len(given) == 1 and isinstance(given[0], Node):
+            x = given[0]
+            cls, needs, nodes, arrays = x.__class__, x._needs, given, (x._array,)
+        else:
+            nodes = tuple([x if isinstance(x, Node) else None for x in given])
+            arrays = tuple([x._array if isinstance(x, Node) else x for x in given])
+            for x in nodes:
+                if x is not None:
+                    cls, needs = x.__class__, needs or x._needs
         try:
-            if kernel is not None or arithmetic:
-                (a,), saved = arrays, None
-                function = kernel or op.kernel
-                large = cls is not None and arithmetic and a.nbytes >= LARGE
-                value = plain(function(reusing(a))) if large else function(a)
+            if save is not None:
+                value, saved = op.forward(arrays, params)
+            elif arithmetic and cls is not None and arrays[0].nbytes >= LARGE:
+                value = plain(op.quick(reusing(arrays[0])))
             else:
-                value, saved = op.forward(tuple(arrays), params)
+                value = op.quick(*arrays, **params)
         except REFUSED as error:
             raise op.refusal(error, given, params) from error
-        if cls is None:
-            return value
-        return _node(cls, op, value, needs, given, tuple(nodes), tuple(arrays), params, saved, bare)
+        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved)
 
     return call
 
 
 def _bound(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """As `Primitive.bind`, sooner where nothing is wrong and nothing is to be copied."""
-    count, defaults = len(args) if op.variadic else len(op.input_names), op.defaults
-    placed = dict(zip(defaults, args[count:], strict=False)) if len(args) > count else {}
-    bound = {**defaults, **placed, **params}
-    plainly = len(bound) == len(defaults) and len(placed) + count == len(args) and placed.keys().isdisjoint(params)
-    if plainly and _PLAIN.issuperset(map(type, bound.values())):
-        return args[:count] if placed else args, bound
+    defaults, given = op.defaults, args
+    bound = {**defaults, **params}
+    count = len(args) if op.variadic else len(op.input_names)
+    right = len(bound) == len(defaults) and len(args) >= count
+    if len(args) > count:
+        placed = dict(zip(defaults, args[count:], strict=False))
+        right = right and len(placed) + count == len(args) and placed.keys().isdisjoint(params)
+        bound.update(placed)
+        given = args[:count]
+    if right and _PLAIN.issuperset(map(type, bound.values())):
+        return given, bound
     return op.bind(args, params)
 
 
 def _node(
-    cls: Any,
-    op: Primitive,
-    value: Any,
-    needs: bool,
-    given: Any,
-    nodes: Any,
-    arrays: Any,
-    params: Any,
-    saved: Any,
-    bare: bool,
+    cls: Any, op: Primitive, value: Any, needs: bool, given: Any, nodes: Any, arrays: Any, params: Any, saved: Any
 ) -> Any:
-    """As `core.nodes.recorded`."""
-    node = _new(cls)
-    if type(value) is not _ndarray or value.dtype.kind not in "fiub":
+    """As `core.nodes.recorded`; where `nodes` are what was given, there is no constant among them."""
+    if type(value) is not _ndarray:
         value = real(value, op.name)
-    node._array = value
-    node.number, node.context = next_number(), (context := current())
-    if needs and op.differentiable and context.recording and value.dtype.kind == "f":
-        if bare:
-            arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
+    node = _new(cls)
+    node._array, node.number, node.context = value, next_number(), (context := current())
+    kind = value.dtype.kind
+    if kind == "f" and needs and context.recording and op.differentiable:
+        if nodes is not given:
+            for x, a in zip(nodes, arrays, strict=True):
+                if x is None and a.__class__ not in _NUMBERS:
+                    arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
+                    break
         kept = {name: copied(x) for name, x in params.items()} if params and _holds_arrays(params) else params
         node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, kept, saved
     else:
+        if kind not in "fiub":
+            real(value, op.name)
         node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = False, None, (), (), NO_PARAMS, None
     if value.base is not None:
         share(node, nodes)
@@ -140,10 +138,10 @@ def _node(
 
 def _holds_arrays(params: dict[str, Any]) -> bool:
     for value in params.values():
-        if value.__class__ is _ndarray:
-            return True
         if value.__class__ is tuple:
             for part in value:
                 if part.__class__ is _ndarray or part.__class__ is tuple:
                     return True
+        elif value.__class__ is _ndarray:
+            return True
     return False

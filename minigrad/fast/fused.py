@@ -27,15 +27,14 @@ class BatchNorm:
 
     @staticmethod
     def forward(arrays: Any, params: Any, into: Any = None) -> Any:
-        """y, and x_hat, inv_std, mean, var as `save` has them."""
+        """y, and x_hat, inv_std, offset, var as `save` has them."""
         fast, (x, gamma, beta) = kernel("batch_norm"), arrays
         if fast is None or params["axis"] != (0,) or not fast.fits(x, gamma, beta):
             return None
         y, (x_hat, inv_std), (offset, var) = fast.forward(x, gamma, beta, params["eps"], into and into[:3])
         if into is None:
-            return y, (x_hat, inv_std, (x[0] + offset)[None], var[None])
-        np.add(x[0], offset, into[3][0])
-        into[4][0] = var
+            return y, (x_hat, inv_std, offset[None], var[None])
+        into[3][0], into[4][0] = offset, var
         return y, into[1:]
 
     @staticmethod

@@ -13,31 +13,21 @@ import numpy as np
 
 from .._support.shapes import axes_of, count, stretched, with_ones
 from .pool import plain, reusing
-from .sums import average, in_blocks, number, products, squares_about, total
+from .sums import SCRATCH, average, in_blocks, number, products, squares_about, total
 
 Array = np.ndarray[Any, Any]
 
 SMALL = 4096  # elements up to which it is quicker to fill an array than to have it stretched
 
 
-def sum_forward(arrays: Any, params: Any) -> Any:
-    """Sum over `axis`."""
-    return total(np.asarray(arrays[0]), **params), None
-
-
-def mean_forward(arrays: Any, params: Any) -> Any:
-    """Mean over `axis`."""
-    return average(np.asarray(arrays[0]), **params), None
-
-
-def var_forward(arrays: Any, params: Any) -> Any:
+def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     """Variance over `axis`: centred and squared in place, or block by block."""
-    x, axis, keepdims, ddof = np.asarray(arrays[0]), params["axis"], params["keepdims"], params["ddof"]
+    x = np.asarray(x)
     if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
         found = squares_about(x, average(x, 0)) / number(n, x.dtype)
-        return (found[None] if keepdims else found), None
+        return found[None] if keepdims else found
     centred = np.asarray(plain(reusing(x) - average(x, axis, True)))
-    return average(np.multiply(centred, centred, centred), axis, keepdims, ddof), None
+    return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
 
 
 def _widened(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
@@ -84,12 +74,12 @@ def _summed(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
 
 def sub_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     """The rule of sub for y: summed first, then turned round."""
-    return -_down(g, y)
+    return -g if g.shape == y.shape else -_down(g, y)
 
 
 def mul_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
     """The rule of mul for y."""
-    return _summed(g, x, y.shape)
+    return g * x if g.nbytes < SCRATCH else _summed(g, x, y.shape)
 
 
 def div_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:

@@ -37,8 +37,7 @@ def masked(condition: Array, x: Array, into: Any = None) -> Array:
     return out
 
 
-def where_forward(arrays: Any, params: Any) -> Any:
-    """The primitive where, for 0.0 elsewhere: what every rule of a clip asks for."""
-    condition, x, y = arrays
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """np.where; for 0.0 elsewhere, which is what every rule of a clip asks for, without a branch."""
     zero = y.__class__ is float and y == 0.0 and math.copysign(1.0, y) > 0.0
-    return (masked(condition, x), None) if zero and fits(condition, x) else None
+    return masked(condition, x) if zero and fits(condition, x) else np.where(condition, x, y)

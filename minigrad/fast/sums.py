@@ -35,6 +35,8 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     NumPy adds the rows of a matrix one after the other, so float32 column sums are off by eps * rows. Adding blocks
     of rows, and the blocks in float64, costs nothing and leaves the rounding of one block.
     """
+    if x.__class__ is not np.ndarray:
+        x = np.asarray(x)
     if not _long(x) or axes_of(axis, x.ndim) != (0,):
         return _add(x, axis, dtype, None, keepdims)
     if x.size == len(x):  # one column: NumPy sums in pairs along it, which keeps the digits by itself
@@ -97,8 +99,10 @@ def products(x: Array, y: Array) -> Array:
     return total_of(lambda rows, out: np.multiply(x[rows], y[rows], out), x)
 
 
-def average(x: Array, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Array:
+def average(x: Any, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Array:
     """Sum over `axis` divided by the count less `ddof`; NaN where that is not positive."""
+    if x.__class__ is not np.ndarray:
+        x = np.asarray(x)
     n = count(x.shape, axis) - ddof
     found = total(x, axis, keepdims, None if x.dtype.kind == "f" else float)
     return found / number(n, found.dtype) if n > 0 else np.full_like(found, np.nan)

@@ -1,34 +1,51 @@
 """The walk on arrays, again, for small graphs, whose cost is calls. What it means is core/gradients.py.
 
-The rules of what takes plain inputs are called from here, one after the other. Sums made here, which nobody else can
-see, are added to in place. A test runs every primitive through this and the plain walk, and compares bits.
+Rules of one input each, and kernels that stand for the rules of an op, are called from here. Sums made here, which
+nobody else can see, are added to in place. A test runs every primitive through this and the plain walk, and compares
+bits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._support.shapes import stretched
 from ..core.gradients import fitted, pulled
-from ..core.nodes import Node, Primitive, Version, noted
+from ..core.nodes import Node, Primitive, Version, late, noted
 from . import pool
 from .pool import ARITHMETIC, LARGE, plain, reusing
 from .sums import total
 
-QUICK: dict[str, tuple[Any, Any]] = {}  # name: (the rules of a primitive, others that give the same bits sooner)
-_plans: dict[Primitive, tuple[Any, Any, bool]] = {}  # op: its rules, those to call in their place, is it arithmetic?
-_NO_PLAN: tuple[Any, Any, bool] = (None, None, False)
 _ndarray = np.ndarray
 
 
-def _plan(op: Any) -> tuple[Any, Any, bool]:
-    """How the rules of an op are called; without rules: one by one they cannot be."""
-    if not op.rules or op.variadic or not op.builtin or "pull" in vars(op):
-        return _NO_PLAN
-    readable, quick = QUICK.get(op.name, (op.rules, op.rules))
-    found = _plans[op] = (op.rules, quick if readable is op.rules else op.rules, op.name in ARITHMETIC)
+class Plan(NamedTuple):
+    """How the rules of an op are called, as long as it has these rules."""
+
+    known: Any  # op.rules, or the joint rule
+    rules: Any = None  # one for each input, that give the same bits as those
+    kernel: Any = None  # (g, out, saved, arrays, params) -> a gradient for each input, or None
+    arithmetic: bool = False
+
+
+QUICK: dict[str, tuple[Any, Any]] = {}  # name: (the rules of a primitive, others that give the same bits sooner)
+KERNELS: dict[str, tuple[Any, Any]] = {}  # name: (its rules or joint rule, a kernel that stands for them)
+_NO_PLAN = Plan(None)
+_plans: dict[Primitive, Plan] = {}
+
+
+def _plan(op: Any) -> Plan:
+    known = op.rules or op.joint
+    if op.builtin and not op.variadic:
+        stands_for, kernel = KERNELS.get(op.name, (None, None))
+        readable, quick = QUICK.get(op.name, (op.rules, op.rules))
+        rules = quick if readable is op.rules else op.rules
+        found = Plan(known, rules or None, kernel if stands_for is known else None, op.name in ARITHMETIC)
+    else:
+        found = Plan(known)
+    _plans[op] = found
     return found
 
 
@@ -43,27 +60,35 @@ def walk(order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path:
         if kept and node in kept:
             kept[node] = g
         op: Any = node.op
-        known, rules, arithmetic = _plans.get(op, _NO_PLAN)
-        if known is not op.rules:
-            _, rules, arithmetic = _plan(op)
-        if rules is None or latest > node.number:
-            for k, d in _pulled(node, op, g, path, latest):
+        known, rules, kernel, arithmetic = _plans.get(op, _NO_PLAN)
+        if known is not (op.rules or op.joint):
+            _, rules, kernel, arithmetic = _plan(op)
+        arrays, out, params, ds, large, k = node.arrays, node._array, node.params, None, False, 0
+        late_inputs = latest > node.number and late(node)
+        if kernel is not None and not late_inputs:
+            ds = kernel(g, out, node.saved, arrays, params)
+        if late_inputs or (rules is None and ds is None):
+            for k, d in pulled(node, g, path, False, False):
                 _add(grads, node.inputs[k], d, own)
             continue
-        arrays, out, k = node.arrays, node._array, 0
-        large = arithmetic and g.nbytes >= LARGE
-        if large:
-            g = reusing(g)
+        if arithmetic and g.nbytes >= LARGE:
+            large, g = True, reusing(g)
         try:
             for x in node.inputs:
                 if x is not None and x._needs and (path is None or x in path):
-                    rule = rules[k]
-                    if rule is not None:
-                        d = rule(g, out, *arrays, **node.params) if node.params else rule(g, out, *arrays)
+                    if ds is not None:
+                        d = ds[k]
+                    elif rules[k] is None:
+                        d = None
+                    elif params:
+                        d = rules[k](g, out, *arrays, **params)
+                    else:
+                        d = rules[k](g, out, *arrays)
+                    if d is not None:
+                        a = arrays[k]
                         if large:
                             d = plain(d)
-                        a = arrays[k]
-                        if d.__class__ is not _ndarray or d.shape != a.shape or d.dtype != a.dtype:
+                        if d.__class__ is not _ndarray or d.shape != a.shape or d.dtype is not a.dtype:
                             d = _fit(d, a, op)
                         if x in grads:
                             _add(grads, x, d, own)
@@ -73,20 +98,6 @@ def walk(order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path:
         except Exception as error:
             noted(error, node)
             raise
-
-
-def _pulled(node: Node, op: Any, g: Any, path: set[Node] | None, latest: int) -> list[tuple[int, Any]]:
-    """As `pulled`, without its questions where a kernel stands for the rules of an op."""
-    pull = vars(op).get("pull")
-    if pull is None or latest > node.number:
-        return pulled(node, g, path, False, False)
-    wanted = [k for k, x in enumerate(node.inputs) if x is not None and x._needs and (path is None or x in path)]
-    try:
-        steps = pull(g, node._array, node.saved, node.arrays, node.params, wanted) if wanted else ()
-        return [(k, _fit(d, node.arrays[k], op)) for k, d in steps]
-    except Exception as error:
-        noted(error, node)
-        raise
 
 
 def _fit(d: Any, a: Any, op: Any) -> Any:

@@ -163,7 +163,7 @@ class BatchNorm1d(Module):
     def _observe(self, values: Array, axis: int | tuple[int, ...], count: int, *moments: Array) -> None:
         """Move the running statistics towards a batch of `count` values a channel; NonFinite before they move.
 
-        moments: its mean and variance, where the forward has kept them.
+        moments: its mean, as it differs from the first row, and its variance, where the forward has kept them.
         """
         moved = (self.running_mean, self.running_var, self.updates, self.start_share)
         callback(self._move, values, axis, count, current().frozen, *moments, writes=moved)
@@ -173,13 +173,15 @@ class BatchNorm1d(Module):
         keep, take = (1.0, 0.0) if frozen else self._shares(n)
         scale = count / (count - 1) if rules.unbiased else 1.0
         running_mean, running_var = self.running_mean._array, self.running_var._array
-        fast = kernel("running_statistics")
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean, var = [m.reshape(-1) for m in moments] if moments else _statistics(values, axis)
-            if fast is not None and not frozen and running_mean.dtype == mean.dtype:
-                if not fast(running_mean, running_var, mean, var, keep, take, scale):
-                    self._refuse(values, var)
-            else:
+        fast = kernel("running_statistics") if moments and running_mean.dtype == values.dtype else None
+        if fast is not None and not frozen:
+            mean, var = _first(values).reshape(-1) + moments[0].reshape(-1), moments[1].reshape(-1)
+            if not fast(running_mean, running_var, mean, var, keep, take, scale):
+                self._refuse(values, var)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                offset, var = moments or _moments(values, axis)
+                mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
                 # a NaN or infinity anywhere in a channel is in its sums
                 if not np.isfinite(var).all():
                     self._refuse(values, var)
@@ -273,12 +275,16 @@ class BatchNorm1d(Module):
         )
 
 
-def _statistics(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-    """Mean and biased variance of each channel."""
-    first = values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
-    shifted = values - first  # as the fused form does: exact for constants, more digits far from zero
+def _first(values: Array) -> Array:
+    """The first value of each channel."""
+    return values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
+
+
+def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean and biased variance of each channel of values - first, as the fused form has them."""
+    shifted = values - _first(values)  # exact for constants, more digits far from zero
     offset = ops.mean(shifted, axis=axis, keepdims=True)
-    return (first + offset).reshape(-1), ops.mean(np.square(shifted - offset), axis=axis)
+    return offset, ops.mean(np.square(shifted - offset), axis=axis, keepdims=True)
 
 
 def average_statistics(model: Module, batches: Iterable[Any]) -> None:

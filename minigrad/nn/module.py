@@ -17,7 +17,7 @@ import numpy as np
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
-from ..core.context import scope
+from ..core.context import current, enter
 from ..core.nodes import write
 from ..core.tensor import Tensor
 
@@ -47,8 +47,14 @@ class Module(Shown):
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        with scope(type(self).__name__, owner=self):
+        before = current()
+        for observer in before.observers:
+            observer.entered(self)
+        enter(before.inside(type(self).__name__))
+        try:
             return self.forward(*inputs, **options)
+        finally:
+            enter(before)
 
     # what it holds ------------------------------------------------------------------------------------------
 

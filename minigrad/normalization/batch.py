@@ -173,7 +173,8 @@ def batch_norm_inference_composed(
 
 
 def normalized(x: Value, axis: tuple[int, ...], eps: float) -> tuple[Value, Value, Value, Value]:
-    """Steps (1) to (4): x_hat and inv_std, what backward needs; and mean and variance, for running averages.
+    """Steps (1) to (4): x_hat and inv_std, what backward needs; and for running averages the mean, as it
+    differs from the first row, and the variance.
 
     The statistics are taken on x - x[first row], which keeps seven digits more on data far from zero and is exact
     for constants. The first row enters as a constant: x_hat does not change when x is shifted, so no derivative does.
@@ -184,7 +185,7 @@ def normalized(x: Value, axis: tuple[int, ...], eps: float) -> tuple[Value, Valu
     centred = shifted - offset  # (1)
     v = sum_(square(centred), axis=axis, keepdims=True) / float(max(count(x.shape, axis), 1))  # (2); 0 of nothing
     inv_std = named(1.0 / sqrt(v + eps), "inv_std")  # (3)
-    return named(centred * inv_std, "x_hat"), inv_std, offset + first if first.size else offset, v  # (4)
+    return named(centred * inv_std, "x_hat"), inv_std, offset, v  # (4)
 
 
 def affine(x_hat: Value, gamma: Value, beta: Value, wide: tuple[int, ...]) -> Value:

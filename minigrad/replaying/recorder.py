@@ -158,10 +158,10 @@ class Recorder(Observer):
             "with mg.where, or leave this step as it is, without mg.replay"
         )
 
-    def entered(self, owner: Any) -> None:
+    def entered(self, module: Any) -> None:
         """A module runs: what it holds is watched between replays."""
-        vars(owner).setdefault("training", owner.training)  # so that train() and eval() add no attribute
-        self.modules.setdefault(owner, dict(vars(owner)))
+        vars(module).setdefault("training", module.training)  # so that train() and eval() add no attribute
+        self.modules.setdefault(module, dict(vars(module)))
 
     def walking(self, y: Node, targets: Any, graph: bool) -> None:
         """A backward pass begins: before it, what is to be fused takes the place of what it was composed of."""

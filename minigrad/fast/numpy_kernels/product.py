@@ -25,6 +25,6 @@ def multiplied(x: Any, y: Any) -> Any:
     function = product(x, y)
     if x.__class__ is np.ndarray is y.__class__ and x.ndim == y.ndim == 2 and x.dtype == y.dtype:
         n, d = len(x), y.shape[1]
-        if n * d * x.itemsize >= pool.SMALLEST and x.dtype.char in "fd" and x.dtype.isnative and x.shape[1] == len(y):
+        if n * d * x.itemsize >= pool.LARGE and x.dtype.char in "fd" and x.dtype.isnative and x.shape[1] == len(y):
             return function(x, y, pool.empty((n, d), x.dtype))
     return function(x, y)
