@@ -210,7 +210,7 @@ def own(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
     results = []
     taken = {id(storage(x._array)) for x in (start, *xs)}
     for x in xs:
-        d = found[x] if x in found else x._leaf(np.zeros_like(x._array))
+        d = found[x] if x in found else x._leaf(np.zeros(x._array.shape, x._array.dtype))
         if id(storage(d._array)) in taken:
             with using(recording=True):
                 d = d.astype(d._array.dtype)
@@ -221,7 +221,7 @@ def own(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
 
 def copies(found: dict[Node, Any], xs: Sequence[Node]) -> list[Any]:
     """The arrays found for xs, zeros where there is none, in memory of their own."""
-    return [np.array(found[x]) if x in found else np.zeros_like(x._array) for x in xs]
+    return [np.array(found[x]) if x in found else np.zeros(x._array.shape, x._array.dtype) for x in xs]
 
 
 def cotangent(y: Any, gradient: Any) -> Any:
@@ -239,7 +239,7 @@ def cotangent(y: Any, gradient: Any) -> Any:
     if gradient is None and a.size != 1:
         what = f"a gradient of {describe(y)} needs gradient= of that shape"
         raise ValueError(f"{what}; only a single number has a default")
-    value = np.ones_like(a) if gradient is None else np.asarray(raw(gradient))
+    value = np.ones(a.shape, a.dtype) if gradient is None else np.asarray(raw(gradient))
     if value.shape != a.shape:
         raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")
     if not np.can_cast(value.dtype, a.dtype, "same_kind"):

@@ -18,7 +18,8 @@ from ..core.nodes import NO_PARAMS, REFUSED, Node, Primitive, constant, copied, 
 from .into import UFUNCS
 from .pool import ARITHMETIC, LARGE, plain, reusing
 
-_PLAIN = frozenset((int, float, bool, str, tuple, type(None)))  # parameters that need neither a check nor a copy
+_PLAIN = frozenset((int, float, bool, str, type(None)))  # parameters that need neither a check nor a copy
+_AND_TUPLES = _PLAIN | {tuple}
 _NUMBERS = frozenset((int, float, bool, type(None)))  # constants that need none
 _ndarray = np.ndarray
 _new = object.__new__
@@ -64,14 +65,17 @@ def _general(op: Primitive) -> Callable[..., Any]:
     arithmetic = op.name in ARITHMETIC and op.builtin
 
     def call(*given: Any, **params: Any) -> Any:
+        plainly = True
         if params or len(given) != count or not complete:
-            given, params = _bound(op, given, params)
+            given, params, plainly = _bound(op, given, params)
         else:
             params = defaults
         cls, needs, saved = None, False, None
         if len(given) == 1 and isinstance(given[0], Node):
             x = given[0]
-            cls, needs, nodes, arrays = x.__class__, x._needs, given, (x._array,)
+            cls, needs = x.__class__, x._needs
+            nodes: tuple[Any, ...] = given
+            arrays: tuple[Any, ...] = (x._array,)
         else:
             nodes = tuple([x if isinstance(x, Node) else None for x in given])
             arrays = tuple([x._array if isinstance(x, Node) else x for x in given])
@@ -87,13 +91,15 @@ def _general(op: Primitive) -> Callable[..., Any]:
                 value = op.quick(*arrays, **params)
         except REFUSED as error:
             raise op.refusal(error, given, params) from error
-        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved)
+        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, plainly)
 
     return call
 
 
-def _bound(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """As `Primitive.bind`, sooner where nothing is wrong and nothing is to be copied."""
+def _bound(
+    op: Primitive, args: tuple[Any, ...], params: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """As `Primitive.bind`, sooner where nothing is wrong; and whether no parameter is to be copied."""
     defaults, given = op.defaults, args
     bound = {**defaults, **params}
     count = len(args) if op.variadic else len(op.input_names)
@@ -103,13 +109,23 @@ def _bound(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tupl
         right = right and len(placed) + count == len(args) and placed.keys().isdisjoint(params)
         bound.update(placed)
         given = args[:count]
-    if right and _PLAIN.issuperset(map(type, bound.values())):
-        return given, bound
-    return op.bind(args, params)
+    plain = _PLAIN if "index" in bound else _AND_TUPLES  # an index may hold arrays
+    if right and plain.issuperset(map(type, bound.values())):
+        return given, bound, True
+    return *op.bind(args, params), False
 
 
 def _node(
-    cls: Any, op: Primitive, value: Any, needs: bool, given: Any, nodes: Any, arrays: Any, params: Any, saved: Any
+    cls: Any,
+    op: Primitive,
+    value: Any,
+    needs: bool,
+    given: Any,
+    nodes: Any,
+    arrays: Any,
+    params: Any,
+    saved: Any,
+    plainly: bool = True,
 ) -> Any:
     """As `core.nodes.recorded`; where `nodes` are what was given, there is no constant among them."""
     if type(value) is not _ndarray:
@@ -123,7 +139,7 @@ def _node(
                 if x is None and a.__class__ not in _NUMBERS:
                     arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
                     break
-        kept = {name: copied(x) for name, x in params.items()} if params and _holds_arrays(params) else params
+        kept = params if plainly else {name: copied(x) for name, x in params.items()}
         node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, kept, saved
     else:
         if kind not in "fiub":
@@ -134,14 +150,3 @@ def _node(
     for observer in context.observers:
         observer.made(node, op, given, params)
     return node
-
-
-def _holds_arrays(params: dict[str, Any]) -> bool:
-    for value in params.values():
-        if value.__class__ is tuple:
-            for part in value:
-                if part.__class__ is _ndarray or part.__class__ is tuple:
-                    return True
-        elif value.__class__ is _ndarray:
-            return True
-    return False

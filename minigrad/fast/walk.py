@@ -53,6 +53,7 @@ def walk(order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path:
     """Pull the gradient in `grads` back through all of `order`."""
     own: set[Node] = set()  # whose gradient is a sum made here
     latest = Version.latest
+    known: Any
     for node in order:
         g = grads.pop(node, None)
         if g is None:
