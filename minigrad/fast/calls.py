@@ -62,13 +62,18 @@ def _two(op: Primitive) -> Callable[..., Any]:
 
 def _general(op: Primitive) -> Callable[..., Any]:
     count, defaults, save = (-1 if op.variadic else len(op.input_names)), op.defaults, op.save
+    safe = _IMMUTABLE if "index" in defaults else _AND_TUPLES  # an index may hold arrays
     complete = all(value is not MISSING for value in defaults.values())
     arithmetic = op.name in ARITHMETIC and op.builtin
 
     def call(*given: Any, **params: Any) -> Any:
         immutable = True
-        if params or len(given) != count or not complete:
+        if len(given) != count or not complete:
             given, params, immutable = _bound(op, given, params)
+        elif params:
+            params = {**defaults, **params}
+            if len(params) != len(defaults) or not safe.issuperset(map(type, params.values())):
+                given, params, immutable = _bound(op, given, params)
         else:
             params = defaults
         cls, needs, saved = None, False, None
@@ -110,7 +115,7 @@ def _bound(
         right = right and len(placed) + count == len(args) and placed.keys().isdisjoint(params)
         bound.update(placed)
         given = args[:count]
-    safe = _IMMUTABLE if "index" in bound else _AND_TUPLES  # an index may hold arrays
+    safe = _IMMUTABLE if "index" in bound else _AND_TUPLES
     if right and safe.issuperset(map(type, bound.values())):
         return given, bound, True
     return *op.bind(args, params), False

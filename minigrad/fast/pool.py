@@ -80,7 +80,9 @@ def unaliased(found: dict[Any, Any], xs: Any) -> list[Array]:
         if d is None:
             before = dict(zip(xs, results, strict=False))  # the same tensor may be asked for twice
             d = np.array(before[x]) if x in before else np.zeros(x._array.shape, x._array.dtype)
-        elif _count is None or _count(d) > _MINE or d.__class__ is not np.ndarray or not _unshared(d):
+        elif (
+            _count is None or _count(d) > _MINE or d.__class__ is not np.ndarray or not (d.base is None or _unshared(d))
+        ):
             d = np.array(d)
         results.append(d)
     return results
