@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.nodes import Node, Primitive
+from .calls import CALLS
 
 Array = np.ndarray[Any, Any]
 
@@ -82,7 +83,7 @@ class Instruction:
     @property
     def pure(self) -> bool:
         """Whether it does nothing but give its outputs."""
-        return self.kind in ("op", "rule")
+        return self.kind in ("op", "rule") or (self.kind == "call" and self.function in CALLS)
 
     def used(self) -> Iterator[Value]:
         """The values that it reads, those inside parameters too."""
@@ -153,6 +154,12 @@ class Program:
         ]
         gradients = {leaf: same.get(value, value) for leaf, value in self.gradients.items()}
         return replace(self, instructions=changed, template=substitute(self.template, same), gradients=gradients)
+
+    def numbered(self) -> Program:
+        """The same program; its values are numbered in the order in which they come."""
+        for number, value in enumerate(self.values()):
+            value.number = number
+        return self
 
     def forward(self) -> Program:
         """The forward part alone."""

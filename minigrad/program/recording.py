@@ -19,7 +19,7 @@ from ..core.context import Observer, current, using
 from ..core.gradients import cotangent, fitted, walk
 from ..core.nodes import Node, Primitive, describe, next_number, raw
 from ..core.tensor import Tensor
-from .program import Array, Instruction, Program, Value
+from .program import Array, Instruction, Program, Value, values_in
 
 
 class NotRecordable(TypeError):
@@ -38,7 +38,7 @@ class Recorder(Observer):
         self.inputs: list[Value] = []
         self._values: dict[int, Value] = {}  # by id of the array
         self._alive: list[Array] = []  # so that no id is used twice
-        self._nodes: dict[Value, Node] = {}  # what each value was: names may be given later
+        self.nodes: dict[Value, Node] = {}  # what each value was: names may be given later
         self._cotangents: dict[Value, Node] = {}  # what each is the gradient of
         self._begin = next_number()
 
@@ -77,6 +77,17 @@ class Recorder(Observer):
             return type(x)(*map(self.value, x)) if hasattr(x, "_fields") else tuple([self.value(p) for p in x])
         return {key: self.value(part) for key, part in x.items()} if isinstance(x, dict) else x
 
+    def leaf_for(self, value: Value) -> Any:
+        """A leaf that stands for a value that another program made."""
+        self.known_as(value)
+        leaf: Tensor = Tensor._leaf(value.array)
+        return leaf if value.name is None else leaf.named(value.name)
+
+    def known_as(self, value: Value) -> None:
+        """Let the array of a value stand for it."""
+        self._values[id(value.array)] = value
+        self._alive.append(value.array)
+
     def outside(self, tensor: Node) -> None:
         """A tensor that was there before the recording is used for the first time."""
 
@@ -113,7 +124,7 @@ class Recorder(Observer):
             return
         results = (node._array, *(node.saved or ()))
         made = self.add("op", op.name, op.kernel, inputs, params, results, op=op, line=getattr(node, "_line", None))
-        self._nodes[made[0]] = node
+        self.nodes[made[0]] = node
         for copy, original in zip(node.arrays, inputs, strict=False):
             self._also(copy, raw(original))
         self._also(tuple(node.params.values()), tuple(params.values()) if node.params else ())
@@ -155,10 +166,13 @@ class Recorder(Observer):
 
     # the end ------------------------------------------------------------------------------------------------
 
-    def give_names(self) -> None:
+    def give_names(self, gradients: dict[Value, Value]) -> None:
         """Let values have the names that their nodes have by now, and gradients d_ and the name of what they are of."""
-        for value, node in self._nodes.items():
+        for value, node in self.nodes.items():
             value.name = value.name or node.name
+        for of, value in gradients.items():
+            if value.kind == "made" and of.name:
+                value.name = f"d_{of.name}"
         for value, node in self._cotangents.items():
             of = self._values.get(id(node._array))
             if value.kind == "made" and not value.name and of is not None and of.name:
@@ -218,6 +232,8 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
       v3 = mul(x, w)            2
       v4 = sum(v3)              ()
     """
+    from .passes import without_dead_code
+
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)
     with using(Lines(), recorder, recording=True, frozen=True, cause=None):
@@ -225,8 +241,15 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
         template = recorder.template_of(returned)
         ends = [y for y in _flat(returned) if isinstance(y, Node) and y._needs]
         gradients, cotangents = _backward(recorder, ends, gradient) if ends else ({}, ())
-    recorder.give_names()
-    return Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)
+    taken = {y.name for y in recorder.inputs}
+    for k, y in enumerate(results := list(dict.fromkeys(values_in(template)))):
+        name = "y" if len(results) == 1 else f"y{k}"
+        if y.kind == "made" and not y.name and not (y in recorder.nodes and recorder.nodes[y].name) and name not in taken:
+            y.name = name
+    recorder.give_names(gradients)
+    in_order = dict.fromkeys([*recorder.inputs, *gradients])
+    gradients = {value: gradients[value] for value in in_order if value in gradients}
+    return without_dead_code(Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)).numbered()
 
 
 def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> tuple[list[Any], dict[str, Any]]:
