@@ -83,7 +83,7 @@ class Instruction:
     @property
     def pure(self) -> bool:
         """Whether it does nothing but give its outputs."""
-        return self.kind in ("op", "rule") or (self.kind == "call" and self.function in CALLS)
+        return self.kind in ("op", "rule") or (self.kind == "call" and bool(self.outputs) and self.function in CALLS)
 
     def used(self) -> Iterator[Value]:
         """The values that it reads, those inside parameters too."""
