@@ -152,3 +152,35 @@ def _parts(i: Instruction, same: dict[Value, Value]) -> list[Instruction] | None
     for part in recorder.instructions:
         part.backward, part.scope, part.line = i.backward, i.scope, i.line
     return recorder.instructions
+
+
+ELEMENTWISE = frozenset(
+    ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "equal", "less", "greater", "less_equal")
+)
+
+
+def tidied(program: Program) -> Program:
+    """Without steps that a reader does not need: repeats, and shapes that NumPy's broadcasting finds by itself."""
+    program = without_dead_code(without_repeats(program))
+    readers: dict[Value, list[Instruction]] = {}
+    for i in program.instructions:
+        for v in i.used():
+            readers.setdefault(v, []).append(i)
+    ends = set(program.wanted())
+    same: dict[Value, Value] = {}
+    for i in program.instructions:
+        if i.kind == "op" and i.name in ("reshape", "broadcast_to") and isinstance(i.inputs[0], Value):
+            out, x = i.outputs[0], same.get(i.inputs[0], i.inputs[0])
+            spread = i.name == "broadcast_to" or out.shape == (1,) * (len(out.shape) - len(x.shape)) + x.shape
+            if spread and out not in ends and all(_same_without(r, out, x) for r in readers.get(out, [])):
+                same[out] = x
+    steps = [i for i in program.instructions if not any(v in same for v in i.outputs)]
+    return without_dead_code(program.substituted(steps, _resolved(same))).numbered()
+
+
+def _same_without(reader: Instruction, out: Value, x: Value) -> bool:
+    """Whether an elementwise operation gives the same shape when it is given x in place of `out`."""
+    if reader.kind != "op" or reader.name not in ELEMENTWISE:
+        return False
+    shapes = [x.shape if v is out else v.shape for v in reader.inputs if isinstance(v, Value)]
+    return np.broadcast_shapes(*shapes) == reader.outputs[0].shape
