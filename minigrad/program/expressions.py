@@ -125,7 +125,7 @@ NUMPY: dict[str, str | Write] = {
     "flip": "np.flip({0}, {axis})",
     "roll": "np.roll({0}, {shift}, {axis})",
     "getitem": "{0}[{index}]",
-    "put": "_put({0}, ({index},), {shape})",
+    "put": "_put({0}, np.s_[{index}], {shape})",
     "einsum": lambda i, x, p: f"np.einsum({p['subscripts']}, {', '.join(x)})",
 }
 
