@@ -15,7 +15,7 @@ import numpy as np
 
 from . import expressions
 from .calls import CALLS
-from .expressions import ATOM, NEEDS, OPERATORS, SIGN, Expression
+from .expressions import ATOM, COMPARE, NEEDS, OPERATORS, SIGN, Expression
 from .passes import opened, tidied
 from .program import Instruction, Program, Value
 
@@ -160,6 +160,8 @@ class _Module:
         if name in OPERATORS:
             sign, binds = OPERATORS[name]
             left, right = parts
+            if language.name == "torch" and binds > COMPARE:  # PyTorch subtracts no masks
+                left, right = (self._number(x, part, i) for x, part in zip(i.inputs, parts, strict=True))
             power = name == "pow"
             return Expression(
                 f"{left.within(ATOM if power else binds)} {sign} {right.within(ATOM if power else binds + 1)}", binds
@@ -177,6 +179,10 @@ class _Module:
             if re.search(rf"(?<![\w.]){helper}\(", text):
                 self._help(helper)
         return Expression(text)
+
+    def _number(self, x: Any, part: Expression, i: Instruction) -> Expression:
+        mask = isinstance(x, Value) and x.dtype == bool
+        return Expression(f"{part.within(ATOM)}.to(torch.{i.outputs[0].dtype.name})") if mask else part
 
     def _help(self, helper: str) -> None:
         for other in NEEDS.get(helper, ()):
