@@ -48,6 +48,7 @@ from .ops import *  # noqa: F403
 if TYPE_CHECKING:
     from . import check, data, export, nn, optim, training
     from .drawing import draw, draw_pair, graph, page
+    from .program import record
     from .replaying import fuse, replay
 
 __version__ = "0.1.0"
@@ -92,6 +93,7 @@ __all__ = [
     "optim",
     "page",
     "primitive",
+    "record",
     "record_lines",
     "replay",
     "scope",
@@ -113,6 +115,7 @@ _LATER = {  # name: the module that brings it
     "nn": "nn",
     "optim": "optim",
     "page": "drawing",
+    "record": "program",
     "replay": "replaying",
     "training": "training",
 }

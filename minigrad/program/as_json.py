@@ -18,7 +18,13 @@ from .program import Instruction, Program, Value
 from .recording import Pull
 
 FORMAT = "minigrad program 1"
-DTYPES = ("float16", "float32", "float64", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
 LARGEST = 10_000_000  # elements of one array
 DEEPEST = 20  # nesting of tuples and dicts
 
@@ -127,7 +133,9 @@ def from_json(text: str) -> Program:
         for v in step.used():
             _need(v in known, f"instructions[{k}]", f"value {v.number} is used before it is made")
         for v in step.outputs:
-            _need(v.kind == "made" and v not in known, f"instructions[{k}].outputs", f"value {v.number} is there already")
+            _need(
+                v.kind == "made" and v not in known, f"instructions[{k}].outputs", f"value {v.number} is there already"
+            )
             known.add(v)
         steps.append(step)
     template = _in(plain.get("returns"), "returns", values)
@@ -193,7 +201,11 @@ def _array_in(plain: Any, place: str, with_data: bool) -> np.ndarray[Any, Any]:
     if not with_data:
         return np.broadcast_to(np.zeros((), dtype), shape)
     data = plain.get("data")
-    _need(isinstance(data, list) and len(data) == math.prod(shape), f"{place}.data", f"expected {math.prod(shape)} numbers")
+    _need(
+        isinstance(data, list) and len(data) == math.prod(shape),
+        f"{place}.data",
+        f"expected {math.prod(shape)} numbers",
+    )
     numbers = [_number_in(x, f"{place}.data[{k}]") for k, x in enumerate(data)]
     try:
         return np.array(numbers, dtype).reshape(shape)
@@ -212,8 +224,13 @@ def _instruction_in(plain: Any, place: str, values: list[Value]) -> Instruction:
     _need(isinstance(plain, dict), place, "expected an object")
     kind, name, scope = plain.get("kind"), plain.get("name"), plain.get("scope", [])
     _need(isinstance(name, str), f"{place}.name", "expected a text")
-    _need(isinstance(scope, list) and all(isinstance(x, str) for x in scope), f"{place}.scope", "expected a list of texts")
-    inputs, params = _in(plain.get("inputs"), f"{place}.inputs", values), _in(plain.get("params"), f"{place}.params", values)
+    _need(
+        isinstance(scope, list) and all(isinstance(x, str) for x in scope), f"{place}.scope", "expected a list of texts"
+    )
+    inputs, params = (
+        _in(plain.get("inputs"), f"{place}.inputs", values),
+        _in(plain.get("params"), f"{place}.params", values),
+    )
     _need(type(inputs) is tuple and type(params) is dict, f"{place}.inputs", "expected a tuple, and params a dict")
     outputs = tuple(_values({"outputs": plain.get("outputs")}, "outputs", values))
     more: dict[str, Any] = {"backward": plain.get("backward") is True, "scope": tuple(scope)}

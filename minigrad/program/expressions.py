@@ -7,7 +7,7 @@ An entry is a text with places for the inputs (`{0}`, `{1}`) and the parameters 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._support.shapes import axes_of
 from .program import Instruction, Value
@@ -202,7 +202,6 @@ class Language(NamedTuple):
     helpers: dict[str, str]
 
 
-
 # --------------------------------------------------------------------------------------------------------------
 # PyTorch: the forward alone, whose gradients it finds itself
 
@@ -245,7 +244,9 @@ def _torch_prod(i: Instruction, x: list[str], p: dict[str, str]) -> str:
 
 def _torch_getitem(i: Instruction, x: list[str], p: dict[str, str]) -> str:
     index = i.params["index"]
-    if any(isinstance(part, slice) and (part.step or 1) < 0 for part in (index if isinstance(index, tuple) else [index])):
+    if any(
+        isinstance(part, slice) and (part.step or 1) < 0 for part in (index if isinstance(index, tuple) else [index])
+    ):
         raise TypeError("PyTorch has no slices with a negative step: use mg.flip")
     return f"{x[0]}[{p['index']}]"
 
@@ -264,7 +265,9 @@ def _torch_ddof(i: Instruction, x: list[str], p: dict[str, str]) -> str:
 
 
 TORCH: dict[str, str | Write] = {
-    **{name: f"torch.{name}({{0}})" for name in ("abs", "exp", "log", "log1p", "expm1", "sqrt", "square", "sin", "cos")},
+    **{
+        name: f"torch.{name}({{0}})" for name in ("abs", "exp", "log", "log1p", "expm1", "sqrt", "square", "sin", "cos")
+    },
     **{name: f"torch.{name}({{0}})" for name in ("tanh", "isnan", "sign", "logical_not", "sigmoid", "erf", "relu")},
     **{name: _tensors(f"torch.{name}") for name in ("maximum", "minimum", "logical_and", "logical_or")},
     "softplus": "torch.logaddexp({0}, torch.zeros_like({0}))",
@@ -283,8 +286,10 @@ TORCH: dict[str, str | Write] = {
     "argmax": _arg("torch.argmax"),
     "argmin": _arg("torch.argmin"),
     "logsumexp": _dims("torch.logsumexp"),
-    "cumsum": lambda i, x, p: f"torch.cumsum({x[0] if i.params['axis'] is not None else f'torch.ravel({x[0]})'}, "
-    f"dim={p['axis'] if i.params['axis'] is not None else 0})",
+    "cumsum": lambda i, x, p: (
+        f"torch.cumsum({x[0] if i.params['axis'] is not None else f'torch.ravel({x[0]})'}, "
+        f"dim={p['axis'] if i.params['axis'] is not None else 0})"
+    ),
     **{name: lambda i, x, p: f"torch.reshape({x[0]}, {_shape(i)})" for name in ("reshape", "expand_dims", "squeeze")},
     "transpose": lambda i, x, p: f"torch.permute({x[0]}, {p['axes'] if i.params['axes'] is not None else _turned(i)})",
     "swapaxes": "torch.swapaxes({0}, {axis1}, {axis2})",
@@ -293,7 +298,9 @@ TORCH: dict[str, str | Write] = {
     "concatenate": _into("torch.cat", "dim"),
     "stack": _into("torch.stack", "dim"),
     "flip": lambda i, x, p: f"torch.flip({x[0]}, {axes_of(i.params['axis'], len(i.inputs[0].shape))})",
-    "roll": lambda i, x, p: f"torch.roll({x[0]}, {p['shift']}" + (f", {p['axis']})" if i.params["axis"] is not None else ")"),
+    "roll": lambda i, x, p: (
+        f"torch.roll({x[0]}, {p['shift']}" + (f", {p['axis']})" if i.params["axis"] is not None else ")")
+    ),
     "getitem": _torch_getitem,
     "einsum": lambda i, x, p: f"torch.einsum({p['subscripts']}, {', '.join(x)})",
 }
@@ -357,7 +364,14 @@ LANGUAGES = {
         "numpy", "NumPy", "np", ["import numpy as np"], "np.array({numbers}, np.{dtype})", NUMPY, CALLED, HELPERS
     ),
     "torch": Language(
-        "torch", "PyTorch", "torch", ["import torch"], "torch.tensor({numbers}, dtype=torch.{dtype})", TORCH, TORCH_CALLED, {}
+        "torch",
+        "PyTorch",
+        "torch",
+        ["import torch"],
+        "torch.tensor({numbers}, dtype=torch.{dtype})",
+        TORCH,
+        TORCH_CALLED,
+        {},
     ),
     "jax": Language(
         "jax",

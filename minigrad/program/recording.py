@@ -244,12 +244,19 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     taken = {y.name for y in recorder.inputs}
     for k, y in enumerate(results := list(dict.fromkeys(values_in(template)))):
         name = "y" if len(results) == 1 else f"y{k}"
-        if y.kind == "made" and not y.name and not (y in recorder.nodes and recorder.nodes[y].name) and name not in taken:
+        if (
+            y.kind == "made"
+            and not y.name
+            and not (y in recorder.nodes and recorder.nodes[y].name)
+            and name not in taken
+        ):
             y.name = name
     recorder.give_names(gradients)
     in_order = dict.fromkeys([*recorder.inputs, *gradients])
     gradients = {value: gradients[value] for value in in_order if value in gradients}
-    return without_dead_code(Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)).numbered()
+    return without_dead_code(
+        Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)
+    ).numbered()
 
 
 def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> tuple[list[Any], dict[str, Any]]:
@@ -311,5 +318,7 @@ def _backward(recorder: Recorder, ends: Sequence[Any], gradient: Any) -> tuple[d
 
 def _joined(ends: Sequence[Any], starts: Sequence[Any]) -> tuple[Any, Any]:
     """sum of gradient * result over several results, and 1: one end to walk back from."""
-    total: Any = sum([(y * start).sum() for y, start in zip(ends, starts, strict=True)][1:], (ends[0] * starts[0]).sum())
+    total: Any = sum(
+        [(y * start).sum() for y, start in zip(ends, starts, strict=True)][1:], (ends[0] * starts[0]).sum()
+    )
     return total, Tensor._leaf(np.ones((), total.dtype))

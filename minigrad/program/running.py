@@ -49,11 +49,13 @@ def inputs_of(program: Program, args: Any, named: Mapping[str, Any], gradient: A
     late = wanted[len(given) :]
     missing = [v.name for v in late if v.name not in named]
     if len(given) > len(wanted) or missing or len(named) != len(late):
-        raise TypeError(f"this program takes {len(wanted)} inputs ({', '.join(map(str, names))}), got {len(args)}"
-                        + (f" and {', '.join(named)}" if named else ""))
+        raise TypeError(
+            f"this program takes {len(wanted)} inputs ({', '.join(map(str, names))}), got {len(args)}"
+            + (f" and {', '.join(named)}" if named else "")
+        )
     given += [raw(named[str(v.name)]) for v in late]
-    slopes = _cotangents(program, gradient)
-    return {v: _fitting(v, x) for v, x in zip(program.inputs, [*given, *slopes], strict=True)}
+    held = {v: _fitting(v, x) for v, x in zip(wanted, given, strict=True)}
+    return held | {v: _fitting(v, x) for v, x in zip(program.cotangents, _cotangents(program, gradient), strict=True)}
 
 
 def _cotangents(program: Program, gradient: Any) -> list[Any]:
@@ -61,7 +63,9 @@ def _cotangents(program: Program, gradient: Any) -> list[Any]:
     if gradient is None:
         unclear = [v for v in ends if v.array.size != 1]
         if unclear:
-            raise ValueError(f"gradient= is needed: the result has shape {unclear[0].shape}, and only a single number has a default")
+            raise ValueError(
+                f"gradient= is needed: the result has shape {unclear[0].shape}, and only a single number has a default"
+            )
         return [np.ones(v.shape, v.dtype) for v in ends]
     parts = list(gradient) if isinstance(gradient, (tuple, list)) and len(ends) > 1 else [gradient]
     if len(parts) != len(ends):
@@ -119,4 +123,10 @@ def compute(instruction: Instruction, inputs: Any, params: dict[str, Any]) -> tu
         value, saved = op.forward(inputs, params)
         return real(value, op.name), *(saved or ())
     results = instruction.function(*inputs, **params)
-    return tuple(map(np.asarray, results)) if isinstance(results, tuple) else () if results is None else (np.asarray(results),)
+    return (
+        tuple(map(np.asarray, results))
+        if isinstance(results, tuple)
+        else ()
+        if results is None
+        else (np.asarray(results),)
+    )

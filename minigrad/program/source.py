@@ -172,7 +172,9 @@ class _Module:
         if entry is None:
             raise TypeError(f"{name} has no {language.title} source code yet")
         params = {key: self._index(x) if key == "index" else self._text(_short(x)).text for key, x in i.params.items()}
-        loose = isinstance(entry, str) and re.search(r"\{\d\}[.\[ ]", entry)  # a place beside an operator, or before [ ]
+        loose = isinstance(entry, str) and re.search(
+            r"\{\d\}[.\[ ]", entry
+        )  # a place beside an operator, or before [ ]
         given = [part.within(ATOM) for part in parts] if loose else texts
         text = entry.format(*given, **params) if isinstance(entry, str) else entry(i, given, params)
         for helper in language.helpers:
