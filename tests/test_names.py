@@ -22,8 +22,9 @@ def exported(folder):
             found.add(node.name)
         elif isinstance(node, ast.Assign):
             found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            texts = node.value.keys if isinstance(node.value, ast.Dict) else getattr(node.value, "elts", [])
             if ast.unparse(node.targets[0]) in ("__all__", "_LATER"):
-                found.update(text.value for text in ast.walk(node.value) if isinstance(text, ast.Constant))
+                found.update(str(text.value) for text in texts if isinstance(text, ast.Constant))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found.add(node.target.id)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:  # `from . import x` gives the module x
