@@ -22,7 +22,7 @@ def reasons(found: Sequence[Element]) -> list[str]:
     lines = []
     groups: dict[tuple[int, str], list[Element]] = {}
     for e in found:
-        if e.index is not None and not e.kink:
+        if e.index is not None and not e.skipped:
             groups.setdefault((e.order, e.argument), []).append(e)
     wrong_at = {key[0] for key, group in groups.items() if not all(e.ok for e in group)}
     for (order, argument), group in groups.items():
