@@ -40,29 +40,31 @@ class Exercise:
 
     text        what `start` writes, without its first and last lines
     kernel      the forward pass, in NumPy: `(*inputs, /, **params)`
-    writes      the functions to write, each with the names of its parameters
-    steps       the gradients asked for, in the order in which they are worked out
-    gradients   which of them belongs to each input
     variant     `(wrong, g, *inputs, **params) -> answers` with the mistakes in `wrong` made; none of them: the solution
     mistakes    each known mistake and what to say of it
+    edges       special points, in words, where a solution must hold as well
+    asks        the functions to write, each with the names of its parameters
+    steps       the gradients asked for, in the order in which they are worked out
+    gradients   which of them belongs to each input
     in_order    whether later steps follow from earlier ones, so that only the first wrong one is told
+    shape_of    for a step that is no gradient of an input: the input that has its shape
     """
 
     name: str
     title: str
     text: str
     kernel: Callable[..., Any]
-    inputs: tuple[str, ...]
-    writes: Mapping[str, Sequence[str]]
-    steps: tuple[str, ...]
-    gradients: tuple[str, ...]
     solution: Functions
     variant: Callable[..., Answers]
     mistakes: Mapping[str, str]
     cases: tuple[Case, ...]
     edges: tuple[tuple[str, Case], ...] = ()
+    inputs: tuple[str, ...] = ("x",)
+    asks: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"rule": ("g", "out", "x")})
+    steps: tuple[str, ...] = ("dx",)
+    gradients: tuple[str, ...] = ("dx",)
     in_order: bool = False
-    shape_of: Mapping[str, str] = field(default_factory=dict)  # a step that is no gradient of an input: like which one
+    shape_of: Mapping[str, str] = field(default_factory=dict)
 
     def answers(self, functions: Functions, g: Array, out: Array, inputs: Sequence[Array], **params: Any) -> Answers:
         """What the functions give for one cotangent, by the names of the steps; Unfit where that is not so."""
