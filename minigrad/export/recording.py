@@ -7,7 +7,6 @@ first two depends on the inputs and is refused; what differs in the third needs 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from .._support.shapes import axes_of, count
 from ..anomalies import Lines
 from ..core.context import Observer, observing, using
-from ..core.nodes import Node, Primitive, describe
+from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..nn import frozen_statistics
 
@@ -42,10 +41,6 @@ class Recording:
     dynamic: bool = False  # does the same program serve any number of rows?
     fixed_because: str = ""
     open_axes: dict[Any, set[int]] = field(default_factory=dict)  # of each value: the axes along which rows lie
-
-    def made(self) -> dict[Any, int]:
-        """The position of the step that made each value."""
-        return {step.out: k for k, step in enumerate(self.steps)}
 
 
 class _Watch(Observer):
@@ -83,29 +78,24 @@ def steps_of(outputs: Sequence[Any], flat: dict[Any, Any]) -> list[Step]:
     def step(x: Any) -> Step | None:
         if x.op is not None:
             return Step(x.op.name, x.given, _settled(x), x)
-        if x in flat:
-            op, inputs = flat[x]
-            return Step(op.name, inputs, {}, x)
-        return None
+        return Step(flat[x][0].name, flat[x][1], {}, x) if x in flat else None
 
     made: dict[Any, Step] = {}
-    for x in _reached(outputs, step):
-        found = step(x)
-        assert found is not None
-        made[x] = _pattern(found, made)
-    return [made[x] for x in _reached(outputs, made.get)]
+    for found in _reached(outputs, step):
+        made[found.out] = _pattern(found, made)
+    return _reached(outputs, made.get)
 
 
-def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Any]:
-    found: set[Any] = set()
+def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Step]:
+    found: dict[Any, Step] = {}
     stack = [x for x in outputs if isinstance(x, Node)]
     while stack:
         x = stack.pop()
         made = step(x) if x not in found else None
         if made is not None:
-            found.add(x)
+            found[x] = made
             stack.extend(y for y in made.inputs if isinstance(y, Node))
-    return sorted(found, key=lambda x: x.number)
+    return sorted(found.values(), key=lambda made: made.out.number)
 
 
 def _settled(x: Any) -> dict[str, Any]:
@@ -118,12 +108,10 @@ def _settled(x: Any) -> dict[str, Any]:
             params["count"] = count(first, params["axis"])
     elif name == "squeeze":
         named = params["axis"]
-        params["axis"] = (
-            tuple([k for k, n in enumerate(first) if n == 1]) if named is None else axes_of(named, len(first))
-        )
+        ones = tuple([k for k, n in enumerate(first) if n == 1])
+        params["axis"] = ones if named is None else axes_of(named, len(first))
     elif name == "expand_dims":
-        axis = params["axis"]
-        params["axis"] = axes_of(axis, x.ndim)
+        params["axis"] = axes_of(params["axis"], x.ndim)
     elif name in ("reshape", "broadcast_to"):
         params["shape"] = x.shape
     return params
@@ -200,7 +188,7 @@ def difference(a: Recording, b: Recording) -> str:
     """What keeps two recordings of one function from being the same program; empty if nothing does."""
     if [step.op for step in a.steps] != [step.op for step in b.steps] or len(a.outputs) != len(b.outputs):
         return "the function took another path through its code"
-    places = [{**{x: ("input", k) for k, x in enumerate(r.inputs)}, **r.made()} for r in (a, b)]
+    places = [{x: k for k, x in enumerate([*r.inputs, *(step.out for step in r.steps)])} for r in (a, b)]
     for s, t in zip(a.steps, b.steps, strict=True):
         for x, y in zip(s.inputs, t.inputs, strict=True):
             known = [place.get(z) if isinstance(z, Node) else None for z, place in zip((x, y), places, strict=True)]
@@ -215,17 +203,13 @@ def difference(a: Recording, b: Recording) -> str:
 
 def same(x: Any, y: Any) -> bool:
     """Are two constants equal, whatever they are made of?"""
-    if x is y:
-        return True
     if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
         return len(x) == len(y) and all(map(same, x, y))
-    if isinstance(x, slice) and isinstance(y, slice):
-        return (x.start, x.stop, x.step) == (y.start, y.stop, y.step)
-    x, y = (z._array if isinstance(z, Node) else z for z in (x, y))
-    if isinstance(x, (np.ndarray, np.generic)) or isinstance(y, (np.ndarray, np.generic)):
+    x, y = raw(x), raw(y)
+    if any(isinstance(z, (np.ndarray, np.generic, float)) for z in (x, y)):
         a, b = np.asarray(x), np.asarray(y)
         return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    return bool(x == y or (isinstance(x, float) and isinstance(y, float) and math.isnan(x) and math.isnan(y)))
+    return bool(x is y or x == y)
 
 
 def _words(x: Any) -> str:

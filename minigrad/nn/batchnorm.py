@@ -28,7 +28,7 @@ from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module
+from .module import Module, in_mode
 
 Array = np.ndarray[Any, Any]
 
@@ -295,15 +295,13 @@ def average_statistics(model: Module, batches: Iterable[Any]) -> None:
     batch fails, the statistics are as before.
     """
     layers = [module for _, module in model.named_modules() if isinstance(module, BatchNorm1d)]
-    modes = [(module, module.training) for _, module in model.named_modules()]
     before = [(layer, layer.momentum, layer.state_dict()) for layer in layers]
     seen = 0
     try:
         for layer in layers:
             layer.reset_statistics()
             layer.momentum = None
-        model.train()
-        with no_grad():
+        with no_grad(), in_mode(model, True):
             for seen, batch in enumerate(batches, 1):  # noqa: B007
                 model(batch)
         if not seen:
@@ -315,5 +313,3 @@ def average_statistics(model: Module, batches: Iterable[Any]) -> None:
     finally:
         for layer, momentum, _ in before:
             layer.momentum = momentum
-        for module, mode in modes:
-            module.training = mode

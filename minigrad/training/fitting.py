@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from ..core.nodes import callback, raw
 from ..core.tensor import Tensor
 from ..data import shuffled
 from ..nn import BatchNorm1d, Module, NonFinite
+from ..nn.module import in_mode
 from ..optim import Optimizer, Schedule, clip_grad_norm
 from ..replaying import Replayed
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -50,25 +50,12 @@ class Run:
     stop: bool = False
 
 
-@contextlib.contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Eval mode without recording; every part gets its own mode back."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        with no_grad(), np.errstate(all="ignore"):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def predict(model: Module, x: Any, *, batch_size: int = 4096) -> Array:
     """model(x) in eval mode as a bare array, `batch_size` rows at a time, recording nothing."""
     rows = np.asarray(raw(x))
     if not len(rows):
         raise ValueError("predict: there are no rows")
-    with _evaluating(model):
+    with in_mode(model, False), no_grad(), np.errstate(all="ignore"):
         starts = range(0, len(rows), batch_size)
         return np.concatenate([raw(model(Tensor._leaf(rows[k : k + batch_size]))) for k in starts])
 
