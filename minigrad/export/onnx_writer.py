@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -17,7 +16,7 @@ from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
 from ..nn.module import in_mode
 from .operators import TABLE, unsupported
-from .recording import Recording, Step, difference, one_row_more, other_values, record, steps_of, stretched
+from .recording import Recording, Step, recorded, steps_of
 
 OPSET, IR = 20, 9  # of early 2024: what onnxruntime 1.18 and newer read
 ROWS = "batch"
@@ -90,50 +89,10 @@ def _of_function(function: Callable[..., Any], inputs: Any, dynamic: bool | None
     states = [(rng, state_of(rng)) for rng in (model.generators() if model is not None else ())]
     try:
         with in_mode(model, training) if model is not None else nullcontext():
-            return _recorded(function, arrays, dynamic)
+            return recorded(function, arrays, dynamic)
     finally:
         for rng, state in states:
             restore(rng, state)
-
-
-def _recorded(function: Callable[..., Any], arrays: list[Any], dynamic: bool | None) -> Recording:
-    """The function's steps, once it is known that they are the same for other values, and perhaps for other rows."""
-    first = record(function, arrays)
-    others = other_values(arrays, np.random.default_rng(0))
-    wrong = difference(first, record(function, others)) or _when_negated(function, arrays, first)
-    if wrong:
-        raise ValueError(
-            f"export: {wrong}; use minigrad's functions of floating-point values (not .data, no whole numbers) and "
-            "no dropout (training=False)"
-        )
-    if dynamic is not False:
-        first.fixed_because = _for_any_rows(function, arrays, first)
-        first.dynamic = not first.fixed_because
-    if dynamic and not first.dynamic:
-        raise ValueError(f"export: the number of rows cannot be left open: {first.fixed_because}")
-    return first
-
-
-def _when_negated(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
-    """As `difference`, with all signs changed, for masks such as x.data > 0; "" where it cannot take such numbers."""
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            second = record(function, [-a for a in arrays])
-    except Exception:  # whatever the user's code says of such numbers
-        return ""
-    return difference(first, second) if all(np.isfinite(s.out._array).all() for s in second.steps) else ""
-
-
-def _for_any_rows(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
-    more = one_row_more(arrays)
-    if more is None:
-        return "the inputs have no common number of rows"
-    try:
-        second = record(function, more)
-    except Exception as error:  # whatever the user's code says of one row more: then it is for this many
-        return f"with one row more it failed: {error}"
-    return difference(first, second) or stretched(first, second)
 
 
 def _examples(function: Callable[..., Any], inputs: Any) -> list[Any]:
@@ -263,8 +222,7 @@ class File:
 
     def alike(self, step: Step) -> list[str]:
         """The inputs of a step, all of the one dtype that NumPy computes it in."""
-        kinds = [raw(x) for x in step.inputs]
-        dtype = np.result_type(*kinds)
+        dtype = np.dtype(bool) if step.op.startswith("logical_") else np.result_type(*map(raw, step.inputs))
         if step.op in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh") or step.out.dtype.kind == "f":
             dtype = step.out.dtype
         return [self.operand(x, dtype) for x in step.inputs]

@@ -39,7 +39,8 @@ _ONE_TO_ONE = {
     "sqrt": "Sqrt", "abs": "Abs", "sin": "Sin", "cos": "Cos", "tanh": "Tanh", "sigmoid": "Sigmoid",
     "softplus": "Softplus", "relu": "Relu", "erf": "Erf", "gelu": "Gelu", "maximum": "Max", "minimum": "Min",
     "matmul": "MatMul", "sign": "Sign", "isnan": "IsNaN", "equal": "Equal", "less": "Less",
-    "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual", "linear": "Gemm",
+    "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual", "logical_and": "And",
+    "logical_or": "Or", "logical_not": "Not", "linear": "Gemm",
 }  # fmt: skip
 
 
@@ -55,23 +56,16 @@ _FORMULAS: dict[str, Callable[..., str]] = {  # (file, step, *names of the input
     "einsum": lambda file, step, *xs: file.node("Einsum", *xs, equation=step.params["subscripts"]),
     "reshape": lambda file, step, x: _shaped(file, x, step.params["shape"]),
     "broadcast_to": lambda file, step, x: file.node("Expand", x, file.integers(step.params["shape"])),
+    "expand_dims": lambda file, step, x: _with_axes(file, "Unsqueeze", x, step.params["axis"]),
+    "squeeze": lambda file, step, x: _with_axes(file, "Squeeze", x, step.params["axis"]),
 }
 
 
-@emits(*_ONE_TO_ONE)
-def _direct(file: File, step: Step) -> str:
-    return file.node(_ONE_TO_ONE[step.op], *file.alike(step))
-
-
-@emits(*_FORMULAS)
-def _formula(file: File, step: Step) -> str:
-    return _FORMULAS[step.op](file, step, *file.alike(step))
-
-
-@emits("logical_and", "logical_or", "logical_not")
-def _logical(file: File, step: Step) -> str:
-    operator = {"logical_and": "And", "logical_or": "Or", "logical_not": "Not"}[step.op]
-    return file.node(operator, *(file.operand(x, np.dtype(bool)) for x in step.inputs))
+@emits(*_ONE_TO_ONE, *_FORMULAS)
+def _simple(file: File, step: Step) -> str:
+    inputs = file.alike(step)
+    formula = _FORMULAS.get(step.op)
+    return formula(file, step, *inputs) if formula else file.node(_ONE_TO_ONE[step.op], *inputs)
 
 
 @emits("clip")
@@ -104,23 +98,22 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-def _over(file: File, operator: str, x: str, axes: tuple[int, ...], keepdims: bool) -> str:
-    if not axes:  # a reduction over no axis; ONNX would take all of them
-        return file.node("Identity", x)
-    return file.node(operator, x, file.integers(axes), keepdims=int(keepdims))
+def _with_axes(file: File, operator: str, x: str, axes: Sequence[int], **attributes: Any) -> str:
+    """An operator over these axes; where there are none ONNX would take all."""
+    return file.node(operator, x, file.integers(axes), **attributes) if axes else file.node("Identity", x)
 
 
 @emits(*_REDUCTIONS)
 def _reduction(file: File, step: Step) -> str:
     x = file.operand(step.inputs[0], step.out.dtype)
-    return _over(file, _REDUCTIONS[step.op], x, step.params["axis"], step.params["keepdims"])
+    return _with_axes(file, _REDUCTIONS[step.op], x, step.params["axis"], keepdims=int(step.params["keepdims"]))
 
 
 def _moments(file: File, step: Step, keepdims: bool) -> tuple[str, str]:
     """x - mean(x) and the biased variance over the step's axes."""
     x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
-    centred = file.node("Sub", x, _over(file, "ReduceMean", x, axes, True))
-    return centred, _over(file, "ReduceMean", file.node("Mul", centred, centred), axes, keepdims)
+    centred = file.node("Sub", x, _with_axes(file, "ReduceMean", x, axes, keepdims=1))
+    return centred, _with_axes(file, "ReduceMean", file.node("Mul", centred, centred), axes, keepdims=int(keepdims))
 
 
 @emits("var", "std")
@@ -177,14 +170,6 @@ def _transpose(file: File, step: Step) -> str:
     else:
         order = [k % step.out.ndim for k in step.params["axes"]]
     return file.node("Transpose", *file.alike(step), perm=order) if order else file.node("Identity", *file.alike(step))
-
-
-@emits("expand_dims", "squeeze")
-def _lengths_of_one(file: File, step: Step) -> str:
-    if not step.params["axis"]:  # nothing to squeeze; ONNX would squeeze whatever it finds
-        return file.node("Identity", *file.alike(step))
-    operator = "Unsqueeze" if step.op == "expand_dims" else "Squeeze"
-    return file.node(operator, *file.alike(step), file.integers(step.params["axis"]))
 
 
 @emits("concatenate")
@@ -295,11 +280,6 @@ def _gathered(file: File, step: Step, x: str, parts: list[Any], arrays: list[Any
 # Normalization
 
 
-def _channels_second(wide: tuple[int, ...], x: Any) -> bool:
-    """Is x (N, C, ...) with statistics per C, as ONNX' BatchNormalization has it?"""
-    return x.ndim >= 2 and all(n == 1 for k, n in enumerate(wide) if k != 1) and wide[1] == x.shape[1]
-
-
 def _affine(file: File, y: str, step: Step, wide: tuple[int, ...]) -> str:
     for value, operator in zip(step.inputs[1:3], ("Mul", "Add"), strict=True):
         if value is not None:
@@ -319,7 +299,7 @@ def _divided(file: File, centred: str, var: str, step: Step) -> str:
 def _batch_norm_inference(file: File, step: Step) -> str:
     x, gamma, beta, mean, var = step.inputs
     wide, dtype = step.params["wide"], step.out.dtype
-    if _channels_second(wide, x):
+    if x.ndim >= 2 and wide == tuple([n if k == 1 else 1 for k, n in enumerate(x.shape)]):  # ONNX' is of (N, C, ...)
         one, zero = np.ones(mean.shape), np.zeros(mean.shape)
         given = [one if gamma is None else gamma, zero if beta is None else beta, mean, var]
         names = [file.operand(value, dtype) for value in (x, *given)]

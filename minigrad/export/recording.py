@@ -7,6 +7,7 @@ first two depends on the inputs and is refused; what differs in the third needs 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,17 +172,45 @@ def _linear(step: Step, made: dict[Any, Step]) -> Step | None:
 # The same function on other inputs
 
 
-def other_values(arrays: Sequence[Any], rng: np.random.Generator) -> list[Any]:
-    """Arrays of the same shapes with other numbers: rows reversed and scaled by up to a tenth, signs kept."""
-    return [(a[::-1] if a.ndim else a) * rng.uniform(0.9, 1.1, a.shape).astype(a.dtype) for a in arrays]
+def recorded(function: Callable[..., Any], arrays: list[Any], dynamic: bool | None) -> Recording:
+    """The function's steps, once it is known that they are the same for other values, and perhaps for other rows."""
+    first, rng = record(function, arrays), np.random.default_rng(0)
+    # other numbers: rows reversed and scaled by up to a tenth, signs kept
+    others = [(a[::-1] if a.ndim else a) * rng.uniform(0.9, 1.1, a.shape).astype(a.dtype) for a in arrays]
+    wrong = difference(first, record(function, others)) or _when_negated(function, arrays, first)
+    if wrong:
+        raise ValueError(
+            f"export: {wrong}; use minigrad's functions of floating-point values (not .data, no whole numbers) and "
+            "no dropout (training=False)"
+        )
+    if dynamic is not False:
+        first.fixed_because = _for_any_rows(function, arrays, first)
+        first.dynamic = not first.fixed_because
+    if dynamic and not first.dynamic:
+        raise ValueError(f"export: the number of rows cannot be left open: {first.fixed_because}")
+    return first
 
 
-def one_row_more(arrays: Sequence[Any]) -> list[Any] | None:
-    """The arrays with their first row once more; None where they have no common number of rows."""
+def _when_negated(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
+    """As `difference`, with all signs changed, for masks such as x.data > 0; "" where it cannot take such numbers."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            second = record(function, [-a for a in arrays])
+    except Exception:  # whatever the user's code says of such numbers
+        return ""
+    return difference(first, second) if all(np.isfinite(s.out._array).all() for s in second.steps) else ""
+
+
+def _for_any_rows(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
     rows = {a.shape[0] if a.ndim else 0 for a in arrays}
     if len(rows) != 1 or 0 in rows:
-        return None
-    return [np.concatenate([a, a[:1]]) for a in arrays]
+        return "the inputs have no common number of rows"
+    try:
+        second = record(function, [np.concatenate([a, a[:1]]) for a in arrays])
+    except Exception as error:  # whatever the user's code says of one row more: then it is for this many
+        return f"with one row more it failed: {error}"
+    return difference(first, second) or stretched(first, second)
 
 
 def difference(a: Recording, b: Recording) -> str:
