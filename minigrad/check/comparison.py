@@ -27,8 +27,9 @@ from .arguments import (
 from .costs import Cost, cost
 from .gradient_check import gradcheck
 from .table import Report, Table, short
-from .trials import Draw, Shapes, Trial, cases
 
+Shapes: TypeAlias = Sequence[tuple[int, ...]]
+Draw: TypeAlias = Callable[[np.random.Generator, Shapes, str], Sequence[Any]]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
 JUMP = 1e-6  # share of an array's size that one bit moves an element by only where the function has a kink
@@ -159,12 +160,19 @@ def compare(
         raise ValueError(f"compare: order={order!r} must be 0, 1 or 2")
     labels = labels or (name_of(f), name_of(g))
     if trials:
-
-        def compared(trial: Trial) -> Comparison:
-            return compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
-
-        given_shapes = [[array_of(x).shape for x in as_sequence(inputs)]] if inputs is not None else []
-        return _telling(compared, list(cases(trials, shapes or given_shapes, dtypes, seed, draw)))
+        sets = shapes or ([[array_of(x).shape for x in as_sequence(inputs)]] if inputs is not None else [])
+        reports = []
+        for trial in _trials(trials, sets, dtypes, seed, draw):
+            report = compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
+            reports.append((report, trial))
+        failed = [(report, trial) for report, trial in reports if not report]
+        if failed:
+            report, trial = min(failed, key=lambda pair: pair[1].size)
+        else:
+            report, trial = max(reports, key=lambda pair: pair[0].worst.error / max(pair[0].worst.bound, 1e-300))
+        which = "the smallest that differs" if failed else "the one nearest to its bound"
+        words = f"{trials} trials, {len(failed)} differ; {which}: {trial}"
+        return replace(report, trials=words, inputs=tuple(trial.inputs))
     if inputs is None:
         raise ValueError("compare: give inputs=, or trials= with shapes=")
     given = as_sequence(inputs)
@@ -181,19 +189,48 @@ def compare(
     return Comparison(labels, tuple(quantities), (runs[0].cost, runs[1].cost), order)
 
 
-def _telling(compared: Callable[[Trial], Comparison], trials: Sequence[Trial]) -> Comparison:
-    """Of random cases the smallest that fails, or else the one nearest to its bound."""
-    if not trials:
+@dataclass(frozen=True)
+class _Trial:
+    """One random case: the inputs, and the words to find it again."""
+
+    inputs: list[Any]
+    seed: int
+    kind: str
+
+    @property
+    def size(self) -> int:
+        return sum(array_of(x).size for x in self.inputs if x is not None)
+
+    def __str__(self) -> str:
+        shapes = ", ".join(str(array_of(x).shape) for x in self.inputs)
+        dtypes = " and ".join(sorted({str(array_of(x).dtype) for x in self.inputs}))
+        return f"shapes {shapes}, {dtypes}, {self.kind} data, seed {self.seed}"
+
+
+def _trials(count: int, sets: Sequence[Shapes], dtypes: Sequence[str], seed: int, draw: Draw | None) -> list[_Trial]:
+    """`count` random cases; the first go through all combinations of shapes and dtypes in turn."""
+    combinations = [(shapes, dtype) for shapes in sets for dtype in dtypes]
+    if not combinations:
         raise ValueError("compare: trials= needs shapes=[[one shape per argument], ...], or inputs= to take them from")
-    reports = [(compared(trial), trial) for trial in trials]
-    failed = [(report, trial) for report, trial in reports if not report]
-    if failed:
-        report, trial = min(failed, key=lambda pair: pair[1].size)
-    else:
-        report, trial = max(reports, key=lambda pair: pair[0].worst.error / max(pair[0].worst.bound, 1e-300))
-    which = "the smallest that differs" if failed else "the one nearest to its bound"
-    words = f"{len(trials)} trials, {len(failed)} differ; {which}: {trial}"
-    return replace(report, trials=words, inputs=tuple(trial.inputs))
+    found = []
+    for k in range(count):
+        rng = np.random.default_rng((seed, k))
+        shapes, dtype = combinations[k % len(combinations)]
+        if draw is not None:
+            found.append(_Trial(list(draw(rng, shapes, dtype)), k, "drawn"))
+        else:
+            kind = ("ordinary", "far from zero", "partly constant", "small whole")[int(rng.integers(4))]
+            found.append(_Trial([_data(rng, shape, kind).astype(dtype) for shape in shapes], k, kind))
+    return found
+
+
+def _data(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> Array:
+    x = rng.normal(size=shape)
+    if kind == "far from zero":
+        return x + 10.0 ** rng.uniform(0, 3) * rng.choice([-1, 1])
+    if kind == "partly constant" and x.size and x.ndim:
+        x[..., 0] = rng.normal()
+    return np.round(3 * x) if kind == "small whole" else x
 
 
 def _bound(inputs: Sequence[Any], eps: float) -> float:
