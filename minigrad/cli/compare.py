@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..check import compare
-from ..check.as_data import plain
 from ..core.tensor import Tensor
 from .loading import load_function
 from .matrix import read_matrix
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         report = compare(f, g, inputs, order=args.order, labels=(args.f, args.g), tol=args.tol, seed=args.seed)
     except (Exception, SystemExit) as error:
         raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
-    print(json.dumps(plain(report), indent=1) if args.json else report)
+    print(json.dumps(report.as_data(), indent=1) if args.json else report)
     return 0 if report else 1
 
 
