@@ -8,8 +8,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from ._support.signatures import Array, One
-from .core.nodes import Primitive, Rule, function_of
+from ._support.signatures import Array, One, Rule
+from .core.nodes import Primitive, function_of
 from .core.nodes import kernel as kernel_for
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from ..core.nodes import Primitive, Rule
+    from ..core.nodes import Primitive
     from ..core.tensor import Tensor
 
 P = ParamSpec("P")
+Rule: TypeAlias = Callable[..., Any]  # (g, out, *inputs, **params) -> gradient
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any  # an array or a Tensor, in code that runs on either
 ArrayLike: TypeAlias = "float | np.generic | Array | list[Any] | tuple[Any, ...] | range"  # NumPy's lets texts in

@@ -6,9 +6,23 @@ import functools
 import inspect
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Switch(Protocol):
+    """What `no_grad` is: called with nothing it is a context manager, with a function it decorates that."""
+
+    @overload
+    def __call__(self) -> AbstractContextManager[None]: ...
+    @overload
+    def __call__(self, function: F) -> F: ...
+
+
+def switch(function: Callable[..., Any]) -> Switch:
+    """The same function, to type checkers a Switch."""
+    return function
 
 
 def inside(manager: AbstractContextManager[Any], function: F) -> F:

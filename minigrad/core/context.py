@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar
 
-from .._support.switch import inside
+from .._support.switch import inside, switch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,16 +76,30 @@ _context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noq
 current, enter = _context.get, _context.set
 
 
+def no_constants(what: str) -> None:
+    """Refuse what cuts the graph inside a rule that is to be differentiated itself."""
+    cause = current().cause
+    if cause is not None and current().recording:
+        raise TypeError(
+            f"the rule of {cause.op.name} {what} where it is to be differentiated itself, and what is computed from "
+            "that has no gradient; use minigrad's functions and operators: on arrays they record nothing"
+        )
+
+
 class using:
-    """The context with some changes, in a `with` block, or as a decorator for the time of a function."""
+    """The context with some changes, in a `with` block, or as a decorator for the time of a function.
 
-    __slots__ = ("_changes",)
+    `using(observer)` tells that observer, beside those that listen already, of everything inside.
+    """
 
-    def __init__(self, **changes: Any) -> None:
-        self._changes = changes
+    __slots__ = ("_changes", "_observers")
+
+    def __init__(self, *observers: Observer, **changes: Any) -> None:
+        self._observers, self._changes = observers, changes
 
     def _changed(self, context: Context) -> Context:
-        return context._replace(before=context, **self._changes)
+        observers = (*context.observers, *self._observers)
+        return context._replace(**{"observers": observers, "before": context, **self._changes})
 
     def __enter__(self) -> None:
         enter(self._changed(current()))  # nothing is kept here: one object may be entered twice
@@ -98,21 +112,12 @@ class using:
 
 
 class _no_grad(using):
-    __slots__ = ()
-
     def _changed(self, context: Context) -> Context:
-        if context.cause is not None:
-            raise TypeError(
-                f"the rule of {context.cause.op.name} uses no_grad() where it is to be differentiated itself, and what "
-                "is computed in there has no gradient; a rule needs no no_grad: on arrays nothing is recorded"
-            )
+        no_constants("uses no_grad()")
         return context._replace(before=context, recording=False)
 
 
-@overload
-def no_grad() -> using: ...
-@overload
-def no_grad(function: F) -> F: ...
+@switch
 def no_grad(function: Any = None) -> Any:
     """Record nothing inside: results carry no graph. A context manager and a decorator; per thread; nests.
 
@@ -140,8 +145,6 @@ class scope(using):
     ('outer', 'inner')
     """
 
-    __slots__ = ("_name",)
-
     def __init__(self, name: str) -> None:
         self._name = str(name)
 
@@ -149,13 +152,4 @@ class scope(using):
         return context.inside(self._name)
 
 
-class observing(using):
-    """Tell these observers, too, of everything inside."""
-
-    __slots__ = ("_observers",)
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-    def _changed(self, context: Context) -> Context:
-        return context._replace(before=context, observers=(*context.observers, *self._observers))
+observing = using

@@ -5,14 +5,14 @@ Knows no arithmetic beyond `+` and sums, which arrays and Nodes share: the same 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from .._support.shapes import storage, stretched
-from .context import Context, current, enter, observing, using
+from .context import Context, current, enter, using
 from .nodes import Node, Primitive, Unread, Version, describe, kernel, late, noted, raw, registry
 
 
@@ -48,51 +48,43 @@ def leading_to(order: list[Node], targets: Collection[Node]) -> set[Node]:
     return path
 
 
-def walk(
-    y: Node, g: Any, targets: Collection[Node] | None = None, *, keep: Collection[Node] = (), graph: bool = False
-) -> dict[Node, Any]:
-    """Gradients of sum(g * y): of every leaf that `y` depends on and the nodes in `keep`, or of `targets` alone.
+def walk(y: Node, g: Any, targets: Any = None, *, retain: Iterable[Node] = (), graph: bool = False) -> dict[Any, Any]:
+    """Gradients of sum(g * y): of every leaf that `y` depends on and the nodes in `retain`, or of `targets` alone.
 
     `g` is a Node or an array. Runs on bare arrays; with `graph=True`, or where rules are to be seen, on Nodes, so that
     the gradients have a graph of their own. Gradients live in the returned dict, never on the nodes. With targets, only
     what lies between them and `y` is visited.
     """
     before = current()
-    observers = before.observers
-    for observer in observers:
+    for observer in before.observers:
         observer.walking(y, targets, graph)
     order, on_nodes = consumers_first(y), graph or rules_are_seen()
     path = None if targets is None else leading_to(order, targets)
-    grads, kept = {y: g if on_nodes else raw(g)}, dict.fromkeys([x for x in keep if x.op is not None]) if keep else {}
-    lean = None if graph or observers else kernel("walk")
+    grads, retained = {y: g if on_nodes else raw(g)}, dict.fromkeys(retain)
+    lean = None if graph or before.observers else kernel("walk")
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # inf is the right slope of sqrt at 0
-        if lean is not None:
-            lean(order, grads, kept, path)
-        else:
-            try:
-                _walk(order, grads, kept, path, graph, on_nodes)
-            finally:
-                enter(before)
-    return grads | {x: d for x, d in kept.items() if d is not None} if kept else grads
+        try:
+            (lean or _walk)(order, grads, retained, path, graph, on_nodes)
+        finally:
+            enter(before)
+    return grads | {x: d for x, d in retained.items() if d is not None} if retained else grads
 
 
-def _walk(
-    order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path: Any, graph: bool, on_nodes: bool
-) -> None:
+def _walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any, graph: bool, on_nodes: bool) -> None:
     before = current()
     for node in order:
         g = grads.pop(node, None)
         if g is None:  # every path to it ended in an input without a gradient
             continue
-        if node in kept:
-            kept[node] = g
+        if node in retained:
+            retained[node] = g
         if on_nodes:  # what rules record, and the sums of what they send, belongs to the scope of their node
             enter(Context(graph, node.context.scope, node, before.observers, before.frozen, before))
-        steps = pulled(node, g, path, graph, on_nodes)
+        steps = contributions(node, g, path, graph, on_nodes)
         for observer in before.observers:
             observer.pulled(node, g, steps)
         for k, d in steps:
-            x: Any = node.inputs[k]
+            x = node.inputs[k]
             grads[x] = grads[x] + d if x in grads else d
 
 
@@ -102,7 +94,7 @@ def rules_are_seen() -> bool:
     return bool(observers) and any(observer.rules for observer in observers)
 
 
-def pulled(node: Node, g: Any, path: set[Node] | None, graph: bool, on_nodes: bool) -> list[tuple[int, Any]]:
+def contributions(node: Node, g: Any, path: set[Node] | None, graph: bool, on_nodes: bool) -> list[tuple[int, Any]]:
     """What the rules of one node send to its inputs: (position, gradient in the shape and dtype of that input)."""
     op: Any = node.op
     wanted = [k for k, x in enumerate(node.inputs) if x is not None and x._needs and (path is None or x in path)]
@@ -112,15 +104,14 @@ def pulled(node: Node, g: Any, path: set[Node] | None, graph: bool, on_nodes: bo
         if not wanted:
             return []
         if written:
-            with observing(Unread(node, written)), using(recording=graph):
+            with using(Unread(node, written), recording=graph):
                 steps = pull_on_nodes(node, g, wanted, graph)
-            steps = steps if on_nodes else [(k, raw(d)) for k, d in steps]
         elif graph or (on_nodes and not whole):
             steps = pull_on_nodes(node, g, wanted, graph)
         else:
             steps = op.pull(raw(g), node._array, node.saved, node.arrays, node.params, wanted)
-        steps = [(k, fitted(d, node.arrays[k], op)) for k, d in steps]
-        return [(k, d if isinstance(d, Node) else node._leaf(d)) for k, d in steps] if on_nodes else steps
+        steps = [(k, fitted(d if on_nodes else raw(d), node.arrays[k], op)) for k, d in steps]
+        return [(k, node._leaf(d) if on_nodes and not isinstance(d, Node) else d) for k, d in steps]
     except Exception as error:
         noted(error, node)
         raise
@@ -151,10 +142,8 @@ def _node(like: Node, x: Any) -> Any:
 def fitted(d: Any, a: np.ndarray[Any, Any], op: Primitive) -> Any:
     """A gradient in the shape and dtype of the input that it belongs to; an error if it cannot be."""
     value = raw(d)
-    kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if not kind or kind not in "fiub":
-        what = f"{d.dtype}, expected real numbers" if kind else f"{describe(d)}, expected an array of shape {a.shape}"
-        raise TypeError(f"the rule of {op.name} returned {what}")
+    if getattr(getattr(value, "dtype", None), "kind", "?") not in "fiub":
+        raise TypeError(f"the rule of {op.name} returned {describe(d)}, expected real numbers of shape {a.shape}")
     if value.shape != a.shape:
         d = unbroadcast(d, a.shape, op.name)
     return d if value.dtype == a.dtype else d.astype(a.dtype)
@@ -197,31 +186,27 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
         if not x._needs:
             raise ValueError(f"grad(y, xs): {describe(x)} does not require a gradient; make it with requires_grad=True")
     start = cotangent(y, gradient)
-    found = walk(y, start, set(targets), keep=targets, graph=create_graph)
-    results = own(found, targets, start)
+    found = walk(y, start, set(targets), retain=targets, graph=create_graph)
+    results = unaliased(found, targets, start)
     return results[0] if isinstance(xs, Node) else tuple(results)
 
 
-def own(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
+def unaliased(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
     """The gradients of xs as Nodes, zeros where none was found; in memory that is not another's, start's or x's."""
-    if not isinstance(next(iter(found.values()), None), Node):  # the walk was on arrays
-        arrays = (kernel("own") or copies)(found, xs)
-        return [x._leaf(d) for x, d in zip(xs, arrays, strict=True)]
-    results = []
-    taken = {id(storage(x._array)) for x in (start, *xs)}
+    lean = kernel("unaliased")
+    if lean is not None and not isinstance(next(iter(found.values()), None), Node):  # the walk was on arrays
+        return [x._leaf(d) for x, d in zip(xs, lean(found, xs), strict=True)]
+    results, taken = [], {id(storage(x._array)) for x in (start, *xs)}
     for x in xs:
-        d = found[x] if x in found else x._leaf(np.zeros(x._array.shape, x._array.dtype))
-        if id(storage(d._array)) in taken:
+        d = found[x] if x in found else np.zeros(x._array.shape, x._array.dtype)
+        if not isinstance(d, Node):
+            d = x._leaf(np.array(d))
+        elif id(storage(d._array)) in taken:
             with using(recording=True):
-                d = d.astype(d._array.dtype)
+                d = d.astype(d._array.dtype)  # type: ignore[attr-defined]
         taken.add(id(storage(d._array)))
         results.append(d)
     return results
-
-
-def copies(found: dict[Node, Any], xs: Sequence[Node]) -> list[Any]:
-    """The arrays found for xs, zeros where there is none, in memory of their own."""
-    return [np.array(found[x]) if x in found else np.zeros(x._array.shape, x._array.dtype) for x in xs]
 
 
 def cotangent(y: Any, gradient: Any) -> Any:
@@ -237,13 +222,10 @@ def cotangent(y: Any, gradient: Any) -> Any:
     if isinstance(gradient, Node) and gradient._array.shape == a.shape and gradient._array.dtype == a.dtype:
         return gradient
     if gradient is None and a.size != 1:
-        what = f"a gradient of {describe(y)} needs gradient= of that shape"
-        raise ValueError(f"{what}; only a single number has a default")
+        raise ValueError(f"a gradient of {describe(y)} needs gradient= of that shape; only single numbers need none")
     value = np.ones(a.shape, a.dtype) if gradient is None else np.asarray(raw(gradient))
     if value.shape != a.shape:
         raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")
     if not np.can_cast(value.dtype, a.dtype, "same_kind"):
         raise TypeError(f"gradient= has dtype {value.dtype}, which does not fit the tensor's {a.dtype}")
-    if isinstance(gradient, Node):
-        return gradient.astype(a.dtype)  # type: ignore[attr-defined]
-    return y._leaf(value.astype(a.dtype))
+    return gradient.astype(a.dtype) if isinstance(gradient, Node) else y._leaf(value.astype(a.dtype))  # type: ignore[attr-defined]

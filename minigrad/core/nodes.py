@@ -7,18 +7,16 @@ What PyTorch calls it: a recorded Node is a tensor with its `grad_fn`; `op` is t
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from .._support.arguments import bound
-from .._support.signatures import Decorator, Fused
+from .._support.arguments import bound, declared
+from .._support.arrays import constant, copied, real
+from .._support.signatures import Decorator, Fused, Rule
 from .context import Context, Observer, current, using
-
-Rule: TypeAlias = Callable[..., Any]
 
 next_number = itertools.count(1).__next__
 
@@ -34,10 +32,6 @@ class Node:
     number  creation number: every node is younger than its inputs, and that is all the order that a walk needs
     """
 
-    __slots__ = (
-        *("__weakref__", "_array", "_cotangent", "_grad", "_line", "_name", "_needs", "_version"),
-        *("arrays", "context", "inputs", "number", "op", "params", "saved"),
-    )
     _array: np.ndarray[Any, Any]
     _needs: bool  # does a gradient flow through here?
     _name: str
@@ -52,6 +46,7 @@ class Node:
     arrays: tuple[Any, ...]
     params: dict[str, Any]
     number: int
+    __slots__ = ("__weakref__", *__annotations__)
 
     __hash__ = object.__hash__  # by identity: gradients live in dicts keyed by the node
 
@@ -93,28 +88,6 @@ def raw(x: Any) -> Any:
     return x._array if isinstance(x, Node) else x
 
 
-def real(value: Any, who: str) -> np.ndarray[Any, Any]:
-    """A result as an array: NumPy returns 0-d results as scalars. Nothing but real numbers is let in."""
-    array = np.asarray(value)
-    if array is value and array.dtype.hasobject:
-        raise TypeError("an array of Python objects has no gradient; give numbers")
-    if array.dtype.kind not in "fiub" or isinstance(value, (list, tuple)):
-        raise TypeError(f"{who} returned {type(value).__name__}, expected an array of real numbers")
-    return array
-
-
-def constant(x: Any) -> Any:
-    """An input without a graph as the graph keeps it: arrays are copied, so that writing to them changes nothing."""
-    if x is None or isinstance(x, (int, float, np.generic)):
-        return x
-    return np.array(x)
-
-
-def copied(x: Any) -> Any:
-    """A parameter as the graph keeps it: arrays in it are copied."""
-    return tuple(map(copied, x)) if type(x) is tuple else np.array(x) if isinstance(x, np.ndarray) else x
-
-
 def describe(x: Any) -> str:
     """One argument in an error message: its name if it has one, shape and dtype."""
     value = raw(x)
@@ -152,11 +125,7 @@ class Primitive:
         self.rules: tuple[Rule | None, ...] = ()
         self.joint: Rule | None = None
         self.call: Callable[..., Any] = kernel  # what users call
-        parameters = [p for p in inspect.signature(kernel).parameters.values() if p.name != "saved"]
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        marked = any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
-        self.input_names = tuple([p.name for p in parameters if _is_input(p, marked)])
-        self.defaults = {p.name: p.default for p in parameters if p.name not in self.input_names}
+        self.input_names, self.defaults, self.variadic = declared(kernel)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -181,7 +150,6 @@ class Primitive:
         for name, value in params.items():
             if isinstance(value, Node):
                 raise TypeError(f"{self.name}: {name}= is a constant and has no gradient; pass a number or an array")
-            params[name] = tuple(value) if isinstance(value, list) else value
         return inputs, params
 
     def forward(self, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any]:
@@ -216,15 +184,11 @@ class Primitive:
 REFUSED = (ValueError, IndexError, TypeError)  # what kernels raise for inputs that they cannot take
 
 
-def _is_input(p: inspect.Parameter, marked: bool) -> bool:
-    """What stands before `/`, and `*inputs`; without either, what is positional and has no default."""
-    if marked:
-        return p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)
-    return p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
-
-
 def recorder(op: Primitive) -> Callable[..., Any]:
-    """The function that users call: run the op on bare arrays; if any input is a Node, so is the result."""
+    """The function that users call: run the op on bare arrays; if any input is a Node, so is the result.
+
+    It has its history if a gradient may flow through it; observers are told.
+    """
 
     def call(*args: Any, **params: Any) -> Any:
         inputs, params = op.bind(args, params)
@@ -235,27 +199,24 @@ def recorder(op: Primitive) -> Callable[..., Any]:
         except REFUSED as error:
             raise op.refusal(error, inputs, params) from error
         first = next((x for x in nodes if x is not None), None)
-        return value if first is None else recorded(type(first), op, value, inputs, nodes, arrays, params, saved)
+        if first is None:
+            return value
+        node = first._leaf(real(value, op.name))
+        needs = op.differentiable and node.context.recording and node._array.dtype.kind == "f"
+        if needs and any([x is not None and x._needs for x in nodes]):
+            node._needs, node.op, node.inputs, node.saved = True, op, nodes, saved
+            node.params = {name: copied(value) for name, value in params.items()}
+            node.arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
+        if node._array.base is not None:
+            share(node, nodes)
+        for observer in node.context.observers:
+            observer.made(node, op, inputs, params)
+        return node
 
     return call
 
 
 Primitive.recorder = staticmethod(recorder)
-
-
-def recorded(cls: Any, op: Primitive, value: Any, inputs: Any, nodes: Any, arrays: Any, params: Any, saved: Any) -> Any:
-    """The node for `value`, with its history if a gradient may flow through it; observers are told."""
-    node: Node = cls._leaf(real(value, op.name))
-    needs = op.differentiable and node.context.recording and node._array.dtype.kind == "f"
-    if needs and any([x is not None and x._needs for x in nodes]):
-        node._needs, node.op, node.inputs, node.saved = True, op, nodes, saved
-        node.params = {name: copied(value) for name, value in params.items()}
-        node.arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
-    if node._array.base is not None:
-        share(node, nodes)
-    for observer in node.context.observers:
-        observer.made(node, op, inputs, params)
-    return node
 
 
 registry: dict[str, Any] = {}  # every primitive of the package by name
@@ -363,23 +324,22 @@ def written(*leaves: Node) -> None:
         seen.written, seen.name = number, getattr(leaf, "_name", "")
 
 
-def late(node: Node) -> dict[int, tuple[Any, str]]:
-    """What was written after a node was recorded: {id of an array: (the tensor or, where it was saved, None; name)}."""
-    found: dict[int, tuple[Any, str]] = {}
+def late(node: Node) -> dict[int, tuple[str, str]]:
+    """What was written after a node was recorded: {id of an array: (what that is to the op, written as what name)}."""
+    found: dict[int, tuple[str, str]] = {}
     for x in (*node.inputs, node):
         seen = getattr(x, "_version", None)
         if x is not None and seen is not None and seen.written > node.number:
-            found[id(x._array)] = x, seen.name
-            for a in node.saved or ():
-                if isinstance(a, np.ndarray) and np.may_share_memory(a, x._array):
-                    found[id(a)] = None, seen.name
+            found[id(x._array)] = describe(x), seen.name
+            saved = [a for a in node.saved or () if isinstance(a, np.ndarray) and np.may_share_memory(a, x._array)]
+            found |= {id(a): ("what it saved", seen.name) for a in saved}
     return found
 
 
 class Unread(Observer):
     """Raises where a rule reads what was written after its op was recorded: its gradient would be silently wrong."""
 
-    def __init__(self, node: Node, late: dict[int, tuple[Any, str]]) -> None:
+    def __init__(self, node: Node, late: dict[int, tuple[str, str]]) -> None:
         self._name, self._late = getattr(node.op, "name", ""), late
 
     def made(self, node: Any, op: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
@@ -391,9 +351,9 @@ class Unread(Observer):
         """The rule looked at a value."""
         found = self._late.get(id(raw(node)))
         if found is not None:
-            x, name = found
-            needs, op = "what it saved" if x is None else describe(x), self._name
+            what, name = found
             raise RuntimeError(
-                f"{op} needs {needs} for its gradient, but that memory was written{f' (as {name})' if name else ''} "
-                f"after {op} was recorded; run the forward again, or write after backward()"
+                f"{self._name} needs {what} for its gradient, but that memory was written"
+                f"{f' (as {name})' if name else ''} after {self._name} was recorded; run the forward again, or write "
+                "after backward()"
             )

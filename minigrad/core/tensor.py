@@ -7,13 +7,14 @@ copies in and marks the memory as written, so that no gradient is ever computed 
 from __future__ import annotations
 
 import weakref
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .context import current, using
-from .gradients import cotangent, own, walk
+from .context import current, no_constants, using
+from .gradients import cotangent, unaliased, walk
 from .nodes import Node, callback, describe, raw, reading, version, write
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Tensor(Methods):
         """The values, as a read-only view. To change a leaf, assign: `t.data = t.data - 0.1 * g`."""
         context = current()
         if context.cause is not None or context.observers:
-            _no_rule("reads .data or .numpy()")
+            no_constants("reads .data or .numpy()")
             reading(self, "the array")
         view = self._array.view()
         view.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
@@ -63,21 +64,15 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, value: Data) -> None:
-        array, mine = np.asarray(raw(value)), f"a tensor of shape {self.shape} and dtype {self.dtype}"
+        array = np.asarray(raw(value))
         if self.op is not None:
             raise ValueError(f"{describe(self)} was computed by {self.op.name}; only a leaf can be assigned to")
         if array.shape != self.shape or not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            theirs = f"data of shape {array.shape} and dtype {array.dtype}"
-            raise ValueError(f"{mine} cannot take {theirs}; shape must be equal, and dtype safe to convert")
+            mine, theirs = [f"shape {a.shape} and dtype {a.dtype}" for a in (self, array)]
+            raise ValueError(f"a tensor of {mine} cannot take data of {theirs}; equal shape, a dtype safe to convert")
         if not self._array.flags.writeable:
-            raise ValueError(
-                "this tensor looks at memory that is read-only (it was detached from a broadcast); copy it"
-            )
+            raise ValueError("this tensor looks at memory that is read-only (detached from a broadcast); copy it")
         callback(write, self, array, writes=(self,))
-
-    def numpy(self) -> npt.NDArray[Any]:
-        """The same read-only view as `.data`; `.numpy().copy()` is yours to write to."""
-        return self.data
 
     def named(self, name: str) -> Tensor:
         """The same tensor, now called `name`."""
@@ -131,18 +126,15 @@ class Tensor(Methods):
         holds x, which holds its grad: a cycle that only the collector frees; `mg.grad` makes none.
         """
         start = cotangent(self, gradient)
-        found = walk(self, start, keep=list(_retained.values()) if _retained else (), graph=create_graph)
-        if create_graph:
-            with using(recording=True):
-                _deposit(found, start)
-        else:
+        found = walk(self, start, retain=list(_retained.values()) if _retained else (), graph=create_graph)
+        with using(recording=True) if create_graph else nullcontext():
             _deposit(found, start)
         # for pictures, its values alone: start may be self
         self._cotangent = start if start.op is None and start is not self else Tensor._leaf(start._array)
 
     def detach(self) -> Tensor:
         """The same values without history or gradient; the memory is shared."""
-        _no_rule("detaches a tensor")
+        no_constants("detaches a tensor")
         alias: Tensor = Tensor._leaf(self._array)
         alias._version = version(self)
         return alias
@@ -151,15 +143,5 @@ class Tensor(Methods):
 def _deposit(found: dict[Any, Any], start: Tensor) -> None:
     """Add each gradient that a walk found to what its tensor has."""
     xs = list(found)
-    for x, d in zip(xs, own(found, xs, start), strict=True):
+    for x, d in zip(xs, unaliased(found, xs, start), strict=True):
         x._grad = d if getattr(x, "_grad", None) is None else x.grad + d
-
-
-def _no_rule(what: str) -> None:
-    """Refuse what cuts the graph inside a rule that is to be differentiated itself."""
-    cause = current().cause
-    if cause is not None and current().recording:
-        raise TypeError(
-            f"the rule of {cause.op.name} {what} where it is to be differentiated itself, and what is computed from "
-            "that has no gradient; use minigrad's functions and operators"
-        )

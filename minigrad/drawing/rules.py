@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.nodes import Node, Primitive, Rule
+from .._support.signatures import Rule
+from ..core.nodes import Node, Primitive
 from .words import index, parameter
 
 Template = tuple[str, ...]  # literal text and marks such as "<in 0>", "<out>", "<parameter axis>"

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from .._support.arguments import MISSING
+from .._support.arrays import constant, copied, real
 from ..core.context import current
-from ..core.nodes import NO_PARAMS, REFUSED, Node, Primitive, constant, copied, next_number, real, share
+from ..core.nodes import NO_PARAMS, REFUSED, Node, Primitive, next_number, share
 from .into import UFUNCS
-from .pool import ARITHMETIC, LARGE, plain, reusing
+from .pool import ARITHMETIC, LARGE, pooled, unwrapped
 
-_PLAIN = frozenset((int, float, bool, str, type(None)))  # parameters that need neither a check nor a copy
-_AND_TUPLES = _PLAIN | {tuple}
+_IMMUTABLE = frozenset((int, float, bool, str, type(None)))  # parameters that need neither a check nor a copy
+_AND_TUPLES = _IMMUTABLE | {tuple}
 _NUMBERS = frozenset((int, float, bool, type(None)))  # constants that need none
 _ndarray = np.ndarray
 _new = object.__new__
@@ -49,7 +50,7 @@ def _two(op: Primitive) -> Callable[..., Any]:
             return op.quick(x, y)
         try:
             if arithmetic and nodes[0] is not None and a.nbytes >= LARGE:
-                value = plain(op.quick(reusing(a), b))
+                value = unwrapped(op.quick(pooled(a), b))
             else:
                 value = op.quick(a, b)
         except REFUSED as error:
@@ -61,13 +62,18 @@ def _two(op: Primitive) -> Callable[..., Any]:
 
 def _general(op: Primitive) -> Callable[..., Any]:
     count, defaults, save = (-1 if op.variadic else len(op.input_names)), op.defaults, op.save
+    safe = _IMMUTABLE if "index" in defaults else _AND_TUPLES  # an index may hold arrays
     complete = all(value is not MISSING for value in defaults.values())
     arithmetic = op.name in ARITHMETIC and op.builtin
 
     def call(*given: Any, **params: Any) -> Any:
-        plainly = True
-        if params or len(given) != count or not complete:
-            given, params, plainly = _bound(op, given, params)
+        immutable = True
+        if len(given) != count or not complete:
+            given, params, immutable = _bound(op, given, params)
+        elif params:
+            params = {**defaults, **params}
+            if len(params) != len(defaults) or not safe.issuperset(map(type, params.values())):
+                given, params, immutable = _bound(op, given, params)
         else:
             params = defaults
         cls, needs, saved = None, False, None
@@ -86,12 +92,12 @@ def _general(op: Primitive) -> Callable[..., Any]:
             if save is not None:
                 value, saved = op.forward(arrays, params)
             elif arithmetic and cls is not None and arrays[0].nbytes >= LARGE:
-                value = plain(op.quick(reusing(arrays[0])))
+                value = unwrapped(op.quick(pooled(arrays[0])))
             else:
                 value = op.quick(*arrays, **params)
         except REFUSED as error:
             raise op.refusal(error, given, params) from error
-        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, plainly)
+        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, immutable)
 
     return call
 
@@ -109,8 +115,8 @@ def _bound(
         right = right and len(placed) + count == len(args) and placed.keys().isdisjoint(params)
         bound.update(placed)
         given = args[:count]
-    plain = _PLAIN if "index" in bound else _AND_TUPLES  # an index may hold arrays
-    if right and plain.issuperset(map(type, bound.values())):
+    safe = _IMMUTABLE if "index" in bound else _AND_TUPLES
+    if right and safe.issuperset(map(type, bound.values())):
         return given, bound, True
     return *op.bind(args, params), False
 
@@ -125,7 +131,7 @@ def _node(
     arrays: Any,
     params: Any,
     saved: Any,
-    plainly: bool = True,
+    immutable: bool = True,
 ) -> Any:
     """As `core.nodes.recorded`; where `nodes` are what was given, there is no constant among them."""
     if type(value) is not _ndarray:
@@ -139,8 +145,8 @@ def _node(
                 if x is None and a.__class__ not in _NUMBERS:
                     arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
                     break
-        kept = params if plainly else {name: copied(x) for name, x in params.items()}
-        node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, kept, saved
+        stored = params if immutable else {name: copied(x) for name, x in params.items()}
+        node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, stored, saved
     else:
         if kind not in "fiub":
             real(value, op.name)

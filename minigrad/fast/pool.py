@@ -72,22 +72,24 @@ def release() -> None:
     _drop_unused()
 
 
-def own(found: dict[Any, Any], xs: Any) -> list[Array]:
-    """As `core.gradients.copies`, without a copy where nobody else sees an array; takes what it gives from `found`."""
+def unaliased(found: dict[Any, Any], xs: Any) -> list[Array]:
+    """As `core.gradients.unaliased`, copying only arrays that somebody else sees; takes what it gives from `found`."""
     results: list[Array] = []
     for x in xs:
         d = found.pop(x, None)
         if d is None:
             before = dict(zip(xs, results, strict=False))  # the same tensor may be asked for twice
             d = np.array(before[x]) if x in before else np.zeros(x._array.shape, x._array.dtype)
-        elif _count is None or _count(d) > _MINE or d.__class__ is not np.ndarray or not _unshared(d):
+        elif (
+            _count is None or _count(d) > _MINE or d.__class__ is not np.ndarray or not (d.base is None or _unshared(d))
+        ):
             d = np.array(d)
         results.append(d)
     return results
 
 
 def _taken(found: dict[Any, Any]) -> int:
-    """How many hold an array that `own` alone can see."""
+    """How many hold an array that `unaliased` alone can see."""
     d = found.pop(None, None)
     return int(_count(d)) if _count is not None else 0
 
@@ -109,7 +111,7 @@ def _unshared(d: Array) -> bool:
 
 # --------------------------------------------------------------------------------------------------------------
 # Arithmetic whose results lie in memory that was used before. Kernels and rules are written with operators, which ask
-# the system for fresh memory; given a `Reusing` array they take it from the pool, and so do the temporaries between.
+# the system for fresh memory; given a `Pooled` array they take it from the pool, and so do the temporaries between.
 
 LARGE = 1 << 18  # bytes from which the detour through Python is worth its few microseconds
 ARITHMETIC = frozenset(  # primitives whose kernels and rules are such operators
@@ -122,29 +124,29 @@ _SAME_DTYPE = {
 }  # fmt: skip
 
 
-class Reusing(np.ndarray[Any, Any]):
+class Pooled(np.ndarray[Any, Any]):
     """A view of an array of floats; what NumPy's elementwise functions make of it is one, too."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        arrays = [plain(x) for x in inputs]
+        arrays = [unwrapped(x) for x in inputs]
         if method == "__call__" and not options and ufunc in _SAME_DTYPE:
             room = _room(self, arrays)
             if room is not None:
-                return ufunc(*arrays, out=room).view(Reusing)
+                return ufunc(*arrays, out=room).view(Pooled)
         if "out" in options:
-            options["out"] = tuple([plain(x) for x in options["out"]])
+            options["out"] = tuple([unwrapped(x) for x in options["out"]])
         return getattr(ufunc, method)(*arrays, **options)
 
 
-def plain(x: Any) -> Any:
-    """The array itself, of which a Reusing is a view; anything else as it is."""
-    return x.view(np.ndarray) if type(x) is Reusing else x
+def unwrapped(x: Any) -> Any:
+    """The array itself, of which a Pooled is a view; anything else as it is."""
+    return x.view(np.ndarray) if type(x) is Pooled else x
 
 
-def reusing(x: Any) -> Any:
-    """A large array of floats as a Reusing; anything else as it is."""
+def pooled(x: Any) -> Any:
+    """A large array of floats as a Pooled; anything else as it is."""
     large = type(x) is np.ndarray and x.nbytes >= LARGE and x.dtype.kind == "f"
-    return x.view(Reusing) if large else x
+    return x.view(Pooled) if large else x
 
 
 def _room(self: Any, arrays: list[Any]) -> Any:

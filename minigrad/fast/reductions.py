@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._support.shapes import axes_of, count, stretched, with_ones
-from .pool import plain, reusing
+from .pool import pooled, unwrapped
 from .sums import SCRATCH, average, in_blocks, number, products, squares_about, total
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +26,7 @@ def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
         found = squares_about(x, average(x, 0)) / number(n, x.dtype)
         return found[None] if keepdims else found
-    centred = np.asarray(plain(reusing(x) - average(x, axis, True)))
+    centred = np.asarray(unwrapped(pooled(x) - average(x, axis, True)))
     return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
 
 
@@ -58,7 +58,7 @@ def var_rule(g: Any, out: Any, x: Array, axis: Any, keepdims: bool, ddof: int) -
     """The rule of var, with one array the less."""
     n = count(x.shape, axis) - ddof
     slope = _widened(g, x.shape, axis) * number(2.0 / n if n > 0 else math.nan, g.dtype)
-    centred = np.asarray(plain(reusing(x) - average(x, axis, True)))
+    centred = np.asarray(unwrapped(pooled(x) - average(x, axis, True)))
     return np.multiply(slope, centred, centred)
 
 
@@ -69,7 +69,7 @@ def _summed(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """g * x, already summed down to `shape` where it is large."""
     arrays = isinstance(g, np.ndarray) and isinstance(x, np.ndarray)
     wide = arrays and g.ndim > len(shape) and in_blocks(g) and g.shape[1:] == shape
-    return products(plain(g), x) if wide and x.shape == g.shape and x.dtype == g.dtype else g * x
+    return products(unwrapped(g), x) if wide and x.shape == g.shape and x.dtype == g.dtype else g * x
 
 
 def sub_rule(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -87,10 +87,10 @@ def div_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
     y = inputs[1]
     if y.__class__ is not np.ndarray or y.shape == g.shape:
         return None
-    g = reusing(g)
-    return plain(g / y), plain(-_down(_summed(g, out, y.shape), y) / y)
+    g = pooled(g)
+    return unwrapped(g / y), unwrapped(-_down(_summed(g, out, y.shape), y) / y)
 
 
 def _down(g: Any, y: Any) -> Any:
     axes = stretched(g.shape, y.shape)
-    return total(plain(g), axes).reshape(y.shape) if axes else g
+    return total(unwrapped(g), axes).reshape(y.shape) if axes else g

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._support.shapes import stretched
-from ..core.gradients import fitted, pulled
+from ..core.gradients import contributions, fitted
 from ..core.nodes import Node, Primitive, Version, late, noted
 from . import pool
-from .pool import ARITHMETIC, LARGE, plain, reusing
+from .pool import ARITHMETIC, LARGE, pooled, unwrapped
 from .sums import total
 
 _ndarray = np.ndarray
@@ -49,17 +49,17 @@ def _plan(op: Any) -> Plan:
     return found
 
 
-def walk(order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path: set[Node] | None) -> None:
+def walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any, graph: bool, on_nodes: bool) -> None:
     """Pull the gradient in `grads` back through all of `order`."""
-    own: set[Node] = set()  # whose gradient is a sum made here
+    temporaries: set[Node] = set()  # nodes whose accumulated gradient is a temporary of this walk
     latest = Version.latest
     known: Any
     for node in order:
         g = grads.pop(node, None)
         if g is None:
             continue
-        if kept and node in kept:
-            kept[node] = g
+        if retained and node in retained:
+            retained[node] = g
         op: Any = node.op
         known, rules, kernel, arithmetic = _plans.get(op, _NO_PLAN)
         if known is not (op.rules or op.joint):
@@ -69,11 +69,11 @@ def walk(order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path:
         if kernel is not None and not late_inputs:
             ds = kernel(g, out, node.saved, arrays, params)
         if late_inputs or (rules is None and ds is None):
-            for k, d in pulled(node, g, path, False, False):
-                _add(grads, node.inputs[k], d, own)
+            for k, d in contributions(node, g, path, False, False):
+                _add(grads, node.inputs[k], d, temporaries)
             continue
         if arithmetic and g.nbytes >= LARGE:
-            large, g = True, reusing(g)
+            large, g = True, pooled(g)
         try:
             for x in node.inputs:
                 if x is not None and x._needs and (path is None or x in path):
@@ -88,11 +88,11 @@ def walk(order: list[Node], grads: dict[Node, Any], kept: dict[Node, Any], path:
                     if d is not None:
                         a = arrays[k]
                         if large:
-                            d = plain(d)
+                            d = unwrapped(d)
                         if d.__class__ is not _ndarray or d.shape != a.shape or d.dtype is not a.dtype:
                             d = _fit(d, a, op)
                         if x in grads:
-                            _add(grads, x, d, own)
+                            _add(grads, x, d, temporaries)
                         else:
                             grads[x] = d
                 k += 1
@@ -113,16 +113,16 @@ def _fit(d: Any, a: Any, op: Any) -> Any:
     return fitted(d, a, op)
 
 
-def _add(grads: dict[Node, Any], x: Any, d: Any, own: set[Node]) -> None:
+def _add(grads: dict[Node, Any], x: Any, d: Any, temporaries: set[Node]) -> None:
     """Add a contribution to what has arrived at x; out of place at first, for rules may hand one array to several."""
     if x not in grads:
         grads[x] = d
         return
     before = grads[x]
-    if x in own:
+    if x in temporaries:
         np.add(before, d, before)
         return
     room = pool.empty(before.shape, before.dtype) if before.nbytes >= pool.SMALLEST else None
     both = grads[x] = np.add(before, d, room)
     if both.__class__ is _ndarray:  # and not a scalar, which NumPy makes of 0-d arrays
-        own.add(x)
+        temporaries.add(x)

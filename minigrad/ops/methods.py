@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from .._support.signatures import Data
+from .._support.signatures import Array, Data
 from ..core.nodes import Node, raw, reading
 from ..core.tensor import Tensor
 
@@ -47,6 +47,10 @@ class Methods(Node):
     def T(self: Any) -> Tensor:
         """Axes reversed."""
         return ops.transpose(self)
+
+    def numpy(self: Any) -> Array:
+        """The same read-only view as `.data`; `.numpy().copy()` is yours to write to."""
+        return self.data
 
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""

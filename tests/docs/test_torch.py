@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .doc_sides import sides
+from .sides import sides
 
 pytest.importorskip("torch", reason="the other side of docs/coming-from.md needs torch")
 

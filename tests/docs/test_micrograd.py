@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .doc_sides import sides
+from .sides import sides
 
 pytest.importorskip("micrograd", reason="the other side of docs/coming-from.md needs micrograd")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parent.parent / "docs" / "coming-from.md"
+PAGE = Path(__file__).parents[2] / "docs" / "coming-from.md"
 PAIR = re.compile(r"^```py\n(.*?)^```.*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

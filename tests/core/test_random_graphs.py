@@ -1,6 +1,6 @@
 """Random expression graphs: shapes, ops and reuse drawn by Hypothesis, gradients to order 2 against the truth.
 
-100 graphs in the normal run; `MINIGRAD_EXAMPLES=2000 pytest tests/test_random_graphs.py` for a nightly one.
+100 graphs in the normal run; `MINIGRAD_EXAMPLES=2000 pytest tests/core/test_random_graphs.py` for a nightly one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from examples.doc_pictures import PICTURES, THEMES, main
 from minigrad.fast import chosen
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "pictures"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LARGEST = 60_000  # bytes

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.replaying import NotReplayable, Replayed
 
-from .helpers import leaves, registry
-from .table import ROWS
-from .test_random_graphs import KINKED, SMOOTH, expressions
+from ..core.test_random_graphs import KINKED, SMOOTH, expressions
+from ..helpers import leaves, registry
+from ..table import ROWS
 
 SLOPED = [row for row in ROWS if not row.flat]
 

@@ -7,8 +7,8 @@ import pytest
 
 import minigrad as mg
 
-from .helpers import leaves, registry
-from .table import ROWS
+from ..helpers import leaves, registry
+from ..table import ROWS
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

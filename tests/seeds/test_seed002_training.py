@@ -22,7 +22,7 @@ from examples.cs231n.net import FullyConnectedNet
 from examples.cs231n.solver import Job, Placed, place, solve
 from minigrad._support.randomness import restore
 
-BESIDE = Path(__file__).parents[2] / "shared" / "data" / "cifar10_cs231n_subset.npz"
+BESIDE = Path(__file__).parents[3] / "shared" / "data" / "cifar10_cs231n_subset.npz"
 SUBSET = Path(os.environ.get("MINIGRAD_CIFAR10", BESIDE))
 needs_cifar = pytest.mark.skipif(not SUBSET.exists(), reason="no CIFAR-10 subset: set MINIGRAD_CIFAR10 to its path")
 LONG = bool(os.environ.get("MINIGRAD_LONG"))

@@ -9,8 +9,8 @@ from minigrad.core.nodes import Node
 from minigrad.fast.into import UFUNCS
 from minigrad.program.rules import input_names, reads, saved_names
 
-from .helpers import assert_right, leaves, registry
-from .table import ROWS
+from ..helpers import assert_right, leaves, registry
+from ..table import ROWS
 
 SLOPED = [row for row in ROWS if not row.flat]
 rows = pytest.mark.parametrize("row", ROWS, ids=str)

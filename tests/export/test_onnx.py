@@ -10,8 +10,8 @@ import pytest
 import minigrad as mg
 from minigrad.export.operators import TABLE
 
-from .helpers import registry
-from .table import ROWS
+from ..helpers import registry
+from ..table import ROWS
 
 library = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 
-from .helpers import leaves, numerical
+from ..helpers import leaves, numerical
 
 SHAPES = [(), (1,), (4,), (3, 1), (1, 4), (3, 4), (2, 1, 4), (2, 3, 4), (0, 4), (3, 0)]
 

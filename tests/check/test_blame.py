@@ -9,8 +9,8 @@ import minigrad as mg
 from minigrad.check import blame, explain_zeros
 from minigrad.core.nodes import raw
 
-from .helpers import leaves, registry
-from .mutation import OPS, SLOPED, Plant, frozen, on_result, planted
+from ..helpers import leaves, registry
+from ..mutation import OPS, SLOPED, Plant, frozen, on_result, planted
 
 
 @pytest.fixture
