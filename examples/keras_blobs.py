@@ -6,7 +6,7 @@
     python -m examples.keras_blobs shift          what reaches the last hidden layer while the ones below it train
 
 Plots go to --out. The slides draw their data and weights without a seed, so their losses and accuracies are one run
-of many: here they are runs over --seeds, and what is asserted is what does not depend on luck. Needs minigrad[train].
+of many: here they are runs over --seeds, and what is asserted is what does not depend on luck. Needs the extra train.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from .drawing import draw, draw_pair, graph, page
     from .replaying import fuse, replay
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Tensor",

@@ -29,7 +29,7 @@ def chosen() -> str:
         raise ValueError(f"MINIGRAD_KERNELS={asked!r} must be one of {', '.join(CHOICES)}, or unset")
     installed = find_spec("numba") is not None
     if asked == "numba" and not installed:
-        raise ImportError('MINIGRAD_KERNELS=numba needs the extra: python -m pip install "minigrad[fast]"')
+        raise ImportError('MINIGRAD_KERNELS=numba needs the package numba (extra "fast"): pip install numba')
     return asked or ("numba" if installed else "numpy")
 
 

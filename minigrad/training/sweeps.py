@@ -70,7 +70,7 @@ def _results(run: Any, todo: list[tuple[Path, Setting]], given: dict[str, Any], 
 
 def _one(run: Any, path: Path, setting: Setting, given: dict[str, Any]) -> tuple[Path, str]:
     """In a worker: the run on one BLAS thread, and its result on the disk before it is reported."""
-    limits = needs("threadpoolctl", "a sweep", package="scikit-learn (which brings threadpoolctl)").threadpool_limits
+    limits = needs("threadpoolctl", "a sweep").threadpool_limits
     with limits(1):
         result = dict(run(**setting, **given))
     text = json.dumps({"setting": dict(setting), "result": result}, default=_as_data, indent=1)
