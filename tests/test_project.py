@@ -21,7 +21,7 @@ REGISTRIES = [
     "--index" + "-url",
     "conda" + ".anaconda",
 ]
-ADVICE = re.compile(r"pip install[^\n]*" + r"minigrad\b(?!/)")
+ADVICE = re.compile(r"pip " + r"install[^\n&`]*[\s\"']minigrad\b")
 
 
 def read(name):
@@ -81,6 +81,8 @@ def test_no_file_names_a_registry_or_installs_minigrad_from_one():
     assert not found
 
 
-@pytest.mark.parametrize(("text", "wrong"), [("pip install " + "minigrad", True), ('pip install ".[viz]"', False)])
+@pytest.mark.parametrize(
+    ("text", "wrong"), [("pip " + 'install "minigrad[viz]"', True), ('pip install ".[viz]" && bin/minigrad', False)]
+)
 def test_such_advice_would_be_found(text, wrong):
     assert bool(ADVICE.search(text)) == wrong

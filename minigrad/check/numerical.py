@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +72,11 @@ class Slope(NamedTuple):
     error: FloatArray  # how far `value` may be off: rounding, and what halving the step changed
     kink: npt.NDArray[np.bool_]  # a corner of f lies within 2h
 
+    @property
+    def sound(self) -> npt.NDArray[np.bool_]:
+        """Where it tells a derivative."""
+        return np.isfinite(self.value) & ~self.kink
+
 
 def slope(evaluate: Function, h: float, blur: Any = 0.0) -> Slope:
     """f'(0) of t -> evaluate(t) from its values at -2h, -h, -h/2, 0, h/2, h, 2h.
@@ -110,9 +114,3 @@ def best_step(evaluate: Function) -> float:
         if change < least:
             best, least = h / 2, float(change)
     return best
-
-
-def elements(x: FloatArray) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Indices of x, each with the scale that a step there is multiplied by."""
-    for index in np.ndindex(x.shape):
-        yield index, max(1.0, abs(float(x[index])))

@@ -13,7 +13,6 @@ import numpy as np
 
 from .. import chapter
 from ..check import compare
-from ..check.as_data import plain
 from ..core.tensor import Tensor
 from ..normalization import batch_norm, batch_norm_composed
 from .matrix import Matrix, read_matrix
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         said.append(f"{PAGE} is for a browser: it goes through both, step by step")
     if args.json:
         about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
-        reports = {"agree": bool(report and also), "report": plain(report), "staged": plain(also)}
+        reports = {"agree": bool(report and also), "report": report.as_data(), "staged": also.as_data()}
         said = [json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1)]
     print("\n".join(said))
     return 0 if report and also else 1

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..check import compare
-from ..check.as_data import plain
 from ..core.tensor import Tensor
 from .loading import load_function
 from .options import add_command, add_shared, generator, input_arrays
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         report = compare(f, g, inputs, order=args.order, labels=labels, tol=args.tol, seed=args.seed)
     except (Exception, SystemExit) as error:
         raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
-    print(json.dumps(plain(report), indent=1) if args.json else report)
+    print(json.dumps(report.as_data(), indent=1) if args.json else report)
     return 0 if report else 1
 
 

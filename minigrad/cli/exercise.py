@@ -89,7 +89,7 @@ def _check(args: argparse.Namespace) -> int:
     elif picture is not None:
         told.append("no picture yet: the solution is on it, so it is drawn when yours is right, or with --solution")
     if args.json:
-        print(json.dumps({**judgement.to_plain(), **({"solution": source} if args.solution else {})}, indent=1))
+        print(json.dumps({**judgement.as_data(), **({"solution": source} if args.solution else {})}, indent=1))
     else:
         print("\n\n".join([str(judgement), *([f"The solution:\n\n{source}"] if args.solution else []), *told]))
     return 0 if judgement else 1

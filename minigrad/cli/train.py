@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import data, losses, nn, optim, training
-from .._support.extras import needs
 from .._support.files import load_arrays
+from ..training.history import new_figure
 from .options import add_command, add_shared, file_to_write, numbers
 from .problems import Problem
 
@@ -73,7 +73,7 @@ def _run(args: argparse.Namespace) -> int:
             raise Problem(f"cannot write {path}: its folder does not exist")
     if args.plot is not None:
         file_to_write("--plot", args.plot, PLOTS)
-        needs("matplotlib", "--plot")  # better said now than after the training
+        new_figure((1.0, 1.0))  # where matplotlib is missing, better said now than after the training
     of_batch_norm = {"convention": args.convention or "torch", "bias_correction": args.bias_correction}
     if args.norm != "batch" and (args.convention or args.bias_correction):
         raise Problem(f"--convention and --bias-correction are batch norm's, but --norm is {args.norm}")

@@ -42,10 +42,6 @@ SQRT = Exercise(
 
 Given g = dL/dout, return dL/dx. You may use x, and out, which is there already.""",
     kernel=_sqrt,
-    inputs=("x",),
-    writes={"rule": ("g", "out", "x")},
-    steps=("dx",),
-    gradients=("dx",),
     solution={"rule": sqrt_rule},
     variant=_sqrt_variant,
     mistakes={
@@ -86,10 +82,6 @@ VAR = Exercise(
 Given g = dL/dout, of shape (D,), return dL/dx. x acts on out directly and through mu: what becomes of the second
 path?""",
     kernel=_var,
-    inputs=("x",),
-    writes={"rule": ("g", "out", "x")},
-    steps=("dx",),
-    gradients=("dx",),
     solution={"rule": var_rule},
     variant=_var_variant,
     mistakes={
@@ -140,10 +132,6 @@ SOFTMAX = Exercise(
 Given g = dL/dout, return dL/dx. Every x of a row acts on every out of that row. You may use out, which is there
 already, and will not need x.""",
     kernel=_softmax,
-    inputs=("x",),
-    writes={"rule": ("g", "out", "x")},
-    steps=("dx",),
-    gradients=("dx",),
     solution={"rule": softmax_rule},
     variant=_softmax_variant,
     mistakes={

@@ -91,24 +91,24 @@ def from_torch_state(model: Module, state: Mapping[str, Any]) -> None:
     _load("from_torch_state", model, new, wrong)
 
 
+_KERAS: dict[type[Module], tuple[str, ...]] = {
+    Linear: ("weight", "bias"),
+    BatchNorm1d: ("gamma", "beta", "running_mean", "running_var"),
+    LayerNorm: ("gamma", "beta"),
+}
+
+
 def _keras_order(model: Module) -> list[tuple[str, Tensor]]:
     """Names and tensors as `get_weights()` of the same Keras layers lists them."""
     found: list[tuple[str, Tensor]] = []
     for path, module in model.named_modules():
-        if isinstance(module, Linear):
-            names = ["weight", "bias"]
-        elif isinstance(module, BatchNorm1d):
-            names = ["gamma", "beta", "running_mean", "running_var"]
-        elif isinstance(module, LayerNorm):
-            names = ["gamma", "beta"]
-        else:
-            strange = [name for name, value in module._attributes() if isinstance(value, Tensor)]
-            if strange:
-                raise TypeError(
-                    f"{type(module).__name__} has {', '.join(strange)} of its own, and Keras' order knows Linear, "
-                    "BatchNorm1d and LayerNorm alone; hand its arrays over yourself, from state_dict()"
-                )
-            names = []
+        names = next((names for kind, names in _KERAS.items() if isinstance(module, kind)), ())
+        strange = [name for name, value in module._attributes() if isinstance(value, Tensor) and not names]
+        if strange:
+            raise TypeError(
+                f"{type(module).__name__} has {', '.join(strange)} of its own, and Keras' order knows Linear, "
+                "BatchNorm1d and LayerNorm alone; hand its arrays over yourself, from state_dict()"
+            )
         tensors = [(f"{path}.{name}" if path else name, getattr(module, name)) for name in names]
         found += [(name, tensor) for name, tensor in tensors if tensor is not None]
     return found

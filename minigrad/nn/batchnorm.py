@@ -28,7 +28,7 @@ from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module
+from .module import Module, in_mode
 
 Array = np.ndarray[Any, Any]
 
@@ -149,45 +149,31 @@ class BatchNorm1d(Module):
                 f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
                 f"{values.shape}; use a larger batch, or .eval() for single samples"
             )
-        if self.implementation == "fused":
-            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found below, by channel
-                y = batch_norm(x, self.gamma, self.beta, axis=axis, eps=self.eps)
-            kept = y.saved if isinstance(y, Node) else None
-            self._observe(values, axis, count, *(kept[2:] if kept else ()))
-            return y
-        self._observe(values, axis, count)
-        return batch_norm_composed(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found below, by channel
+            y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        saved = y.saved if isinstance(y, Node) and normalize is batch_norm else None
+        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
+        callback(self._move, values, axis, count, current().frozen, *(saved[2:] if saved else ()), writes=moved)
+        return y
 
     # statistics ---------------------------------------------------------------------------------------------
 
-    def _observe(self, values: Array, axis: int | tuple[int, ...], count: int, *moments: Array) -> None:
+    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool, *moments: Array) -> None:
         """Move the running statistics towards a batch of `count` values a channel; NonFinite before they move.
 
-        moments: its mean, as it differs from the first row, and its variance, where the forward has kept them.
+        moments: its mean, as it differs from the first row, and its variance, where the forward has saved them.
         """
-        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
-        callback(self._move, values, axis, count, current().frozen, *moments, writes=moved)
-
-    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool, *moments: Array) -> None:
         rules, n = CONVENTIONS[self.convention], int(self.updates._array) + 1
-        keep, take = (1.0, 0.0) if frozen else self._shares(n)
-        scale = count / (count - 1) if rules.unbiased else 1.0
-        running_mean, running_var = self.running_mean._array, self.running_var._array
-        fast = kernel("running_statistics") if moments and running_mean.dtype == values.dtype else None
-        if fast is not None and not frozen:
-            mean, var = _first(values).reshape(-1) + moments[0].reshape(-1), moments[1].reshape(-1)
-            if not fast(running_mean, running_var, mean, var, keep, take, scale):
-                self._refuse(values, var)
-        else:
-            with np.errstate(invalid="ignore", over="ignore"):
-                offset, var = moments or _moments(values, axis)
-                mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
-                # a NaN or infinity anywhere in a channel is in its sums
-                if not np.isfinite(var).all():
-                    self._refuse(values, var)
-                if not frozen:
-                    running_mean[...] = keep * running_mean + take * mean
-                    running_var[...] = keep * running_var + (take * scale) * var
+        (keep, take), scale = self._shares(n), count / (count - 1) if rules.unbiased else 1.0
+        running = self.running_mean._array, self.running_var._array
+        with np.errstate(invalid="ignore", over="ignore"):
+            offset, var = moments or _moments(values, axis)
+            mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
+            fast = kernel("running_statistics") if moments and running[0].dtype == values.dtype else None
+            finite = np.isfinite(var).all() if frozen else (fast or _moved)(*running, mean, var, keep, take, scale)
+        if not finite:
+            self._refuse(values, var)
         if not frozen:
             # as Python numbers: a tenth of the time
             self.updates._array[...], self.start_share._array[...] = n, keep * float(self.start_share._array)
@@ -280,6 +266,18 @@ def _first(values: Array) -> Array:
     return values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
 
 
+def _moved(mean: Array, var: Array, new_mean: Array, new_var: Array, keep: float, take: float, scale: float) -> bool:
+    """Running statistics keep * old + take * (mean, scale * var), in place; False, and no change, if var is not finite.
+
+    A NaN or infinity anywhere in a channel is in its variance. fast/ has kernels of this.
+    """
+    if not np.isfinite(new_var).all():
+        return False
+    mean[...] = keep * mean + take * new_mean
+    var[...] = keep * var + (take * scale) * new_var
+    return True
+
+
 def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     """Mean and biased variance of each channel of values - first, as the fused form has them."""
     shifted = values - _first(values)  # exact for constants, more digits far from zero
@@ -295,15 +293,13 @@ def average_statistics(model: Module, batches: Iterable[Any]) -> None:
     batch fails, the statistics are as before.
     """
     layers = [module for _, module in model.named_modules() if isinstance(module, BatchNorm1d)]
-    modes = [(module, module.training) for _, module in model.named_modules()]
     before = [(layer, layer.momentum, layer.state_dict()) for layer in layers]
     seen = 0
     try:
         for layer in layers:
             layer.reset_statistics()
             layer.momentum = None
-        model.train()
-        with no_grad():
+        with no_grad(), in_mode(model, True):
             for seen, batch in enumerate(batches, 1):  # noqa: B007
                 model(batch)
         if not seen:
@@ -315,5 +311,3 @@ def average_statistics(model: Module, batches: Iterable[Any]) -> None:
     finally:
         for layer, momentum, _ in before:
             layer.momentum = momentum
-        for module, mode in modes:
-            module.training = mode

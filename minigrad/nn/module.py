@@ -9,6 +9,7 @@ a name that starts with `_`          is private and none of these
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -22,6 +23,18 @@ from ..core.nodes import write
 from ..core.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
+
+
+@contextlib.contextmanager
+def in_mode(model: Module, training: bool) -> Iterator[None]:
+    """A model in training or in eval mode inside; afterwards each of its parts is in its own mode again."""
+    before = [(module, module.training) for _, module in model.named_modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 class Module(Shown):

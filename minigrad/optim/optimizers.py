@@ -1,6 +1,6 @@
 """Optimizers as PyTorch defines them, and gradient clipping.
 
-All parameters of a group that share a dtype live in one flat vector (slabs.py) and are updated as one: a dozen NumPy
+All parameters of a group that share a dtype live in one flat vector (flat.py) and are updated as one: a dozen NumPy
 calls a step instead of a dozen a parameter. A step only writes to parameters, and stamps what it wrote.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..core.context import current
 from ..core.gradients import rules_are_seen
 from ..core.nodes import callback, describe, kernel
 from ..core.tensor import Tensor
-from .flat import Slab, blocks
+from .flat import Flat, blocks
 
 Array = np.ndarray[Any, Any]
 
@@ -56,7 +57,7 @@ class Optimizer:
             tensors = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
             self.groups.append({**defaults, **group, "params": tensors})
         self._check()
-        self._slabs = [self._laid_out(k) for k in range(len(self.groups))]
+        self._flat = list(self._laid_out())
 
     def _check(self) -> None:
         who = type(self).__name__
@@ -74,20 +75,15 @@ class Optimizer:
                 if option != "params":
                     _check_option(who, option, value)
 
-    def _laid_out(self, group: int) -> list[Slab]:
-        first = sum(len(earlier["params"]) for earlier in self.groups[:group])
-        by_dtype: dict[Any, list[int]] = {}
-        for k, tensor in enumerate(self.groups[group]["params"]):
-            by_dtype.setdefault(tensor.dtype, []).append(k)
-        return [
-            Slab([self.groups[group]["params"][k] for k in places], [first + k for k in places], self.names)
-            for places in by_dtype.values()
-        ]
-
-    def _grouped(self) -> Iterator[tuple[dict[str, Any], Slab]]:
-        for group, slabs in zip(self.groups, self._slabs, strict=True):
-            for slab in slabs:
-                yield group, slab
+    def _laid_out(self) -> Iterator[tuple[int, Flat]]:
+        first = 0
+        for k, group in enumerate(self.groups):
+            by_dtype: dict[Any, dict[int, Tensor]] = {}
+            for number, tensor in enumerate(group["params"], first):
+                by_dtype.setdefault(tensor.dtype, {})[number] = tensor
+            for chosen in by_dtype.values():
+                yield k, Flat(list(chosen.values()), list(chosen), self.names)
+            first += len(group["params"])
 
     def step(self) -> None:
         """One update of every parameter that has a gradient; the others stay, and their state too."""
@@ -96,35 +92,24 @@ class Optimizer:
         given = [p for group in self.groups for p in group["params"] if getattr(p, "_grad", None) is not None]
         callback(Update(self), *[p._grad for p in given], writes=given)
 
-    def _step(self) -> None:
-        for group, slab in self._grouped():
-            for start, stop in slab.runs():
-                away = slab.fetch(start, stop)
-                for piece in slab.pieces(start, stop):
-                    self._update(piece.value, slab.slope(piece), piece.state, slab.steps[start] + 1, group)
-                slab.deliver(start, stop, away)
-
     def layout(self) -> list[tuple[list[Tensor], list[int]]]:
         """For each vector of parameters: the parameters in their order in it, and where each begins, and the end."""
-        return [(list(slab.params), list(slab.cuts)) for _, slab in self._grouped()]
+        return [(list(flat.params), list(flat.cuts)) for _, flat in self._flat]
 
     def apply(self, slopes: Sequence[Array]) -> None:
         """One update of every parameter, as `step`, along gradients given as one vector for each that `layout` names.
 
         Neither looks at `.grad` nor changes it, nor the slopes; the results are those of `step`, bit for bit.
         """
-        grouped = list(self._grouped())
-        if [slope.shape for slope in slopes] != [slab.value.shape for _, slab in grouped]:
-            raise ValueError(
-                f"{type(self).__name__}.apply: slopes have shapes {[slope.shape for slope in slopes]}, expected "
-                f"{[slab.value.shape for _, slab in grouped]}"
-            )
-        for (group, slab), slope in zip(grouped, slopes, strict=True):
-            for start, stop in slab.runs(everything=True):
-                away = slab.fetch(start, stop)
-                piece, part = slab.piece(start, stop), slope[slab.cuts[start] : slab.cuts[stop]]
-                self._update(piece.value, part, piece.state, slab.steps[start] + 1, group)
-                slab.deliver(start, stop, away)
+        given, expected = [slope.shape for slope in slopes], [flat.value.shape for _, flat in self._flat]
+        if given != expected:
+            raise ValueError(f"{type(self).__name__}.apply: slopes have shapes {given}, expected {expected}")
+        self._step(slopes)
+
+    def _step(self, slopes: Sequence[Array] | None = None) -> None:
+        for k, (group, flat) in enumerate(self._flat):
+            for value, slope, state, step in flat.updates(slopes and slopes[k]):
+                self._update(value, slope, state, step, self.groups[group])
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         """Change `value` and `state` in place by one step along `slope`, which stays as it is."""
@@ -141,13 +126,16 @@ class Optimizer:
         found: dict[str, Array] = {}
         for k, group in enumerate(self.groups):
             found.update({f"group.{k}.{name}": np.array(group[name]) for name in group if name != "params"})
-        places = [(slab.numbers[k], slab, k) for _, slab in self._grouped() for k in range(len(slab.params))]
-        for number, slab, k in sorted(places, key=lambda place: place[0]):
-            found[f"param.{number}.step"] = np.array(slab.steps[k])
-            for name, vector in slab.state.items():
-                part = vector[slab.cuts[k] : slab.cuts[k + 1]]
-                found[f"param.{number}.{name}"] = part.reshape(slab.params[k].shape).copy()
+        for number, flat, k in self._places():
+            found[f"param.{number}.step"] = np.array(flat.steps[k])
+            for name, vector in flat.state.items():
+                found[f"param.{number}.{name}"] = vector[flat.of(k)].reshape(flat.params[k].shape).copy()
         return found
+
+    def _places(self) -> list[tuple[int, Flat, int]]:
+        """(number of a parameter, the vectors that it is in, its place there), by number."""
+        places = [(flat.numbers[k], flat, k) for _, flat in self._flat for k in range(len(flat.params))]
+        return sorted(places, key=itemgetter(0))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
@@ -167,11 +155,10 @@ class Optimizer:
                 if name != "params":
                     value = given[f"group.{k}.{name}"].tolist()
                     group[name] = tuple(value) if isinstance(value, list) else value
-        for _, slab in self._grouped():
-            for k in range(len(slab.params)):
-                slab.steps[k] = int(given[f"param.{slab.numbers[k]}.step"])
-                for name, vector in slab.state.items():
-                    vector[slab.cuts[k] : slab.cuts[k + 1]] = given[f"param.{slab.numbers[k]}.{name}"].ravel()
+        for number, flat, k in self._places():
+            flat.steps[k] = int(given[f"param.{number}.step"])
+            for name, vector in flat.state.items():
+                vector[flat.of(k)] = given[f"param.{number}.{name}"].ravel()
 
 
 def _check_option(who: str, name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from minigrad.core.gradients import consumers_first
 from minigrad.replaying.fusion import KINDS
 from minigrad.replaying.passes import without_dead_code, without_repeats
 
-from .test_replay import batch, training
+from .steps import batch, training
 
 RNG = np.random.default_rng(0)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .._support.notebook import Shown, block, lines
 from ..check import Gradcheck, gradcheck
+from ..check.arguments import renamed
+from ..check.table import Report
 from ..core.tensor import Tensor
 from ..drawing import Pair, draw_pair
 from ..extend import primitive
@@ -18,8 +19,8 @@ from .hints import hints, wrong_steps
 from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
 
 
-@dataclass(frozen=True)
-class Judgement(Shown):
+@dataclass(frozen=True, repr=False)
+class Judgement(Report):
     """What was found. True if all that was asked for is right."""
 
     exercise: Exercise
@@ -31,20 +32,8 @@ class Judgement(Shown):
     def __bool__(self) -> bool:
         return not self.hints and not self.second
 
-    def __str__(self) -> str:
-        parts = [self._head(), *(f"  {text}" for text in self._said())]
-        if self.located is not None and not self.located:
-            parts += ["", str(replace(self.located, reasons=()))]  # the hints above say it better
-        return "\n".join(parts)
-
-    __repr__ = __str__
-
-    def _html(self) -> str:
-        located = [] if self.located is None or self.located else [replace(self.located, reasons=())._html()]
-        return block(self._head(), [lines(self._said()), *located], ok=bool(self))
-
-    def to_plain(self) -> dict[str, Any]:
-        """The same as plain data, for JSON."""
+    def as_data(self) -> dict[str, Any]:
+        """Ready for JSON."""
         return {
             "exercise": self.exercise.name,
             "right": bool(self),
@@ -59,16 +48,18 @@ class Judgement(Shown):
             return f"{name}: right" + (" to second order" if self.order == 2 else "")
         return f"{name}: not right yet" if self.hints else f"{name}: right, but not differentiable once more"
 
-    def _said(self) -> list[str]:
-        if not self.hints:
-            return [self.second] if self.second else []
+    def _remarks(self) -> list[str]:
         said = [f"{step}: {text}" for step, text in self.hints]
-        first = self.hints[0][0]
+        first = self.hints[0][0] if self.hints else ""
         if self.exercise.in_order and first in self.exercise.steps:
             before = ", ".join(self.exercise.steps[: self.exercise.steps.index(first)])
             right = f"{before}: right" if before else "nothing comes before it"
             said.append(f"({right}; what follows {first} waits for it)")
-        return said
+        return [f"  {text}" for text in said or [self.second] if text]
+
+    def _parts(self) -> list[Report]:
+        # without its reasons: the hints say it better
+        return [replace(self.located, reasons=())] if self.located is not None and not self.located else []
 
 
 def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgement:
@@ -85,15 +76,14 @@ def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgem
             found, wrong_at = _at_edges(exercise, functions)
         op = _primitive(exercise, functions)
         where = [*wrong_at, exercise.cases[0]][0]
-        inputs, params = where.inputs, where.params
-        located = gradcheck(_named(exercise, lambda *xs: op(*xs, **params)), list(inputs))
+        f = renamed(lambda *inputs: op(*inputs, **where.params), exercise.name, exercise.inputs)
+        located = gradcheck(f, list(where.inputs))
         if not found and not located:  # right numbers here, and yet not a rule: it remembers, or draws at random
             found = [("the rule", "; ".join([*located.problems, *located.reasons]))]
         if found or order == 1:
             return Judgement(exercise, order, tuple(found), located)
         try:
-            located = gradcheck(_named(exercise, lambda *xs: op(*xs, **params)), list(inputs), order=2)
-            second = "" if located else "; ".join(located.reasons) or "the second derivatives are wrong"
+            located = gradcheck(f, list(where.inputs), order=2)
         except Exception as error:  # whatever the learner's code does with Tensors
             second = (
                 "on Tensors, as second order needs it, it fails: "
@@ -101,6 +91,7 @@ def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgem
                 "operators and functions that take Tensors; --order 1 asks for less)"
             )
             return Judgement(exercise, order, (), None, second)
+        second = "" if located else "; ".join(located.reasons) or "the second derivatives are wrong"
         return Judgement(exercise, order, (), located, second)
 
 
@@ -158,16 +149,6 @@ def _primitive(exercise: Exercise, functions: Functions) -> Any:
 
     op.defvjp_joint(joint)
     return op
-
-
-def _named(exercise: Exercise, f: Any) -> Any:
-    """The function under the exercise's name and with its arguments' names, for reports."""
-    import inspect
-
-    f.__name__ = exercise.name
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    f.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in exercise.inputs])
-    return f
 
 
 def listed(exercises: Sequence[Exercise]) -> str:
