@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.context import using
 from ..core.gradients import consumers_first, grad
-from ..core.nodes import Node, describe, late, raw
+from ..core.nodes import Node, late, raw
 from ..core.tensor import Tensor
 from ..program.rules import kept_for_backward
 
@@ -105,9 +105,8 @@ def stale(y: Node) -> dict[Node, str]:
         written = late(node)
         read = {id(array) for array in kept_for_backward(node).values()} if written else set()
         what = []
-        for x, name in (written[key] for key in written.keys() & read):
-            alias = f" (as {name})" if name and name != getattr(x, "_name", None) else ""
-            what.append(("what it saved" if x is None else describe(x)) + alias)
+        for said, name in (written[key] for key in written.keys() & read):
+            what.append(said + (f" (as {name})" if name and not said.startswith(f"{name}:") else ""))
         if what:
             op: Any = node.op
             found[node] = f"{' and '.join(sorted(what))} was written after {op.name} was recorded"

@@ -108,7 +108,7 @@ class Optimizer:
 
     def _step(self, slopes: Sequence[Array] | None = None) -> None:
         for k, (group, flat) in enumerate(self._flat):
-            for value, slope, state, step in flat.updates(slopes and slopes[k]):
+            for value, slope, state, step in flat.updates(None if slopes is None else slopes[k]):
                 self._update(value, slope, state, step, self.groups[group])
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
