@@ -13,9 +13,7 @@ from minigrad.core.context import Observer, observing
 from minigrad.core.gradients import consumers_first, unbroadcast, walk
 from minigrad.core.nodes import Node
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
+from ..helpers import leaf
 
 
 @pytest.fixture

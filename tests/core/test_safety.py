@@ -10,10 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad.core.nodes import raw, write
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
-
+from ..helpers import leaf
 
 # Gradients are their own ----------------------------------------------------------------------------------------
 

@@ -14,10 +14,7 @@ import pytest
 import minigrad as mg
 from minigrad import ops
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
-
+from ..helpers import leaf
 
 # Constructors ---------------------------------------------------------------------------------------------------
 
