@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 from .. import ops
 from ..core.context import current, no_grad, using
-from ..core.nodes import Node, callback, kernel, raw, write, written
+from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module, in_mode
+from .module import Module, in_mode, put
 
 Array = np.ndarray[Any, Any]
 
@@ -211,10 +211,8 @@ class BatchNorm1d(Module):
 
     def reset_statistics(self) -> None:
         """Running statistics as at the start."""
-        write(self.running_mean, 0)
-        write(self.running_var, CONVENTIONS[self.convention].start_var)
-        write(self.updates, 0)
-        write(self.start_share, 1)
+        start_var = CONVENTIONS[self.convention].start_var
+        put({self.running_mean: 0, self.running_var: start_var, self.updates: 0, self.start_share: 1})
 
     # weights as Keras lists them ----------------------------------------------------------------------------
 
@@ -234,9 +232,7 @@ class BatchNorm1d(Module):
             raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
         if not all(np.isfinite(array).all() for array in given) or (given[-1] < 0).any():
             raise ValueError("set_weights: all values must be finite, and no variance negative")
-        for tensor, array in zip(own, given, strict=True):
-            write(tensor, array)
-        write(self.start_share, 0)
+        put({**dict(zip(own, given, strict=True)), self.start_share: 0})
 
     def _weights(self) -> list[Tensor]:
         affine = [tensor for tensor in (self.gamma, self.beta) if tensor is not None]

@@ -19,10 +19,16 @@ from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
 from ..core.context import current, enter
-from ..core.nodes import write
+from ..core.nodes import callback, write
 from ..core.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
+
+
+def put(values: Mapping[Tensor, Any]) -> None:
+    """Write a value into each tensor, in a recorded step too."""
+    for tensor, value in values.items():
+        callback(write, tensor, value, writes=(tensor,))
 
 
 @contextlib.contextmanager
@@ -148,8 +154,7 @@ class Module(Shown):
                 wrong.append(f"{name} is {array.shape} {array.dtype}, expected {tensor.shape} {tensor.dtype}")
         if wrong:
             raise ValueError(f"this state does not fit {type(self).__name__}, nothing was changed: " + "; ".join(wrong))
-        for name, tensor in own.items():
-            write(tensor, given[name])
+        put({tensor: given[name] for name, tensor in own.items()})
 
     def save(self, path: PathLike) -> None:
         """Write the state to an .npz (or .safetensors) file, whole or not at all; never pickled."""

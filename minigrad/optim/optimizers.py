@@ -108,7 +108,7 @@ class Optimizer:
 
     def _step(self, slopes: Sequence[Array] | None = None) -> None:
         for k, (group, flat) in enumerate(self._flat):
-            for value, slope, state, step in flat.updates(slopes and slopes[k]):
+            for value, slope, state, step in flat.updates(None if slopes is None else slopes[k]):
                 self._update(value, slope, state, step, self.groups[group])
 
     def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
@@ -139,17 +139,19 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
-        own = self.state_dict()
-        given = {name: np.asarray(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in own if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in own]
+        expected = {name: array.shape for name, array in self.state_dict().items()}
+        given = {name: np.array(array) for name, array in state.items()}
+        wrong = [f"{name} is missing" for name in expected if name not in given]
+        wrong += [f"{name} is not known" for name in given if name not in expected]
         for name, array in given.items():
-            if name in own and (array.shape != own[name].shape or array.dtype.kind not in "fiub"):
-                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {own[name].shape}")
+            if name in expected and (array.shape != expected[name] or array.dtype.kind not in "fiub"):
+                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {expected[name]}")
         if wrong:
-            raise ValueError(
-                f"this state does not fit {type(self).__name__}, nothing was changed: " + "; ".join(sorted(wrong))
-            )
+            who = type(self).__name__
+            raise ValueError(f"this state does not fit {who}, nothing was changed: {'; '.join(sorted(wrong))}")
+        callback(self._take, given)
+
+    def _take(self, given: Mapping[str, Array]) -> None:
         for k, group in enumerate(self.groups):
             for name in group:
                 if name != "params":
