@@ -222,17 +222,17 @@ class BatchNorm1d(Module):
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
-        own = self._weights()
+        tensors = self._weights()
         given = [np.asarray(raw(array)) for array in weights]
         shapes = [array.shape for array in given]
-        if shapes != [tensor.shape for tensor in own]:
-            names = ", ".join(str(tensor.name) for tensor in own)
+        if shapes != [tensor.shape for tensor in tensors]:
+            names = ", ".join(str(tensor.name) for tensor in tensors)
             raise ValueError(f"set_weights: expected {names} of shape ({self.num_features},) each, got shapes {shapes}")
         if any(array.dtype.kind not in "fiu" for array in given):
             raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
         if not all(np.isfinite(array).all() for array in given) or (given[-1] < 0).any():
             raise ValueError("set_weights: all values must be finite, and no variance negative")
-        put({**dict(zip(own, given, strict=True)), self.start_share: 0})
+        put({**dict(zip(tensors, given, strict=True)), self.start_share: 0})
 
     def _weights(self) -> list[Tensor]:
         affine = [tensor for tensor in (self.gamma, self.beta) if tensor is not None]
