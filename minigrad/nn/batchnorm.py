@@ -116,11 +116,8 @@ class BatchNorm1d(Module):
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
         self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
-        self.gamma: Tensor | None = None
-        self.beta: Tensor | None = None
-        if affine:
-            self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma")
-            self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta")
+        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine else None
+        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine else None
         self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
         self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
         self.updates = zeros((), dtype=np.int64, name="updates")

@@ -81,9 +81,9 @@ class Flat:
                 self.value[self.of(k)] = self.params[k]._array.ravel()
             for first, last in [(start, stop)] if gradients is not None else self._pieces(start, stop):
                 part = slice(self.cuts[first], self.cuts[last])
-                slope = self._gathered(first, last) if gradients is None else gradients[part]
+                gradient = self._gathered(first, last) if gradients is None else gradients[part]
                 state = {name: vector[part] for name, vector in self.state.items()}
-                yield self.value[part], slope, state, self.steps[start] + 1
+                yield self.value[part], gradient, state, self.steps[start] + 1
             for k in away:
                 array = self.params[k]._array
                 array[...] = self.value[self.of(k)].reshape(array.shape)
