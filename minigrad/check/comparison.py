@@ -32,7 +32,7 @@ Shapes: TypeAlias = Sequence[tuple[int, ...]]
 Draw: TypeAlias = Callable[[np.random.Generator, Shapes, str], Sequence[Any]]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
-JUMP = 1e-6  # share of an array's size that one bit moves an element by only where the function has a kink
+JUMP = 1e-6  # an element lies at a kink where one bit of the inputs moves it by more than this share of the largest
 NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
 
 

@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 from .. import ops
 from ..core.context import current, no_grad, using
-from ..core.nodes import Node, callback, kernel, raw, write, written
+from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module, in_mode
+from .module import Module, in_mode, put
 
 Array = np.ndarray[Any, Any]
 
@@ -116,11 +116,8 @@ class BatchNorm1d(Module):
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
         self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
-        self.gamma: Tensor | None = None
-        self.beta: Tensor | None = None
-        if affine:
-            self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma")
-            self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta")
+        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine else None
+        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine else None
         self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
         self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
         self.updates = zeros((), dtype=np.int64, name="updates")
@@ -211,10 +208,8 @@ class BatchNorm1d(Module):
 
     def reset_statistics(self) -> None:
         """Running statistics as at the start."""
-        write(self.running_mean, 0)
-        write(self.running_var, CONVENTIONS[self.convention].start_var)
-        write(self.updates, 0)
-        write(self.start_share, 1)
+        start_var = CONVENTIONS[self.convention].start_var
+        put({self.running_mean: 0, self.running_var: start_var, self.updates: 0, self.start_share: 1})
 
     # weights as Keras lists them ----------------------------------------------------------------------------
 
@@ -224,19 +219,17 @@ class BatchNorm1d(Module):
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
-        own = self._weights()
+        tensors = self._weights()
         given = [np.asarray(raw(array)) for array in weights]
         shapes = [array.shape for array in given]
-        if shapes != [tensor.shape for tensor in own]:
-            names = ", ".join(str(tensor.name) for tensor in own)
+        if shapes != [tensor.shape for tensor in tensors]:
+            names = ", ".join(str(tensor.name) for tensor in tensors)
             raise ValueError(f"set_weights: expected {names} of shape ({self.num_features},) each, got shapes {shapes}")
         if any(array.dtype.kind not in "fiu" for array in given):
             raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
         if not all(np.isfinite(array).all() for array in given) or (given[-1] < 0).any():
             raise ValueError("set_weights: all values must be finite, and no variance negative")
-        for tensor, array in zip(own, given, strict=True):
-            write(tensor, array)
-        write(self.start_share, 0)
+        put({**dict(zip(tensors, given, strict=True)), self.start_share: 0})
 
     def _weights(self) -> list[Tensor]:
         affine = [tensor for tensor in (self.gamma, self.beta) if tensor is not None]

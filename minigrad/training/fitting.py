@@ -248,7 +248,7 @@ class _Step:
         callback(_look_at_loss, value._array)
         self.optimizer.zero_grad()
         value.backward()
-        callback(_look_at_slopes, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
+        callback(_look_at_gradients, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
         if self.clip_norm is not None:
             clip_grad_norm(self.params, self.clip_norm)
         self.optimizer.step()
@@ -273,13 +273,13 @@ def _look_at_loss(loss: Array) -> None:
         raise _NotFinite("the loss")
 
 
-def _look_at_slopes(*slopes: Array) -> None:
+def _look_at_gradients(*gradients: Array) -> None:
     # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
     total = 0.0
-    for slope in slopes:
-        flat = slope.ravel()
+    for gradient in gradients:
+        flat = gradient.ravel()
         total += float(np.dot(flat, flat))
-    if not math.isfinite(total) and not all(bool(np.isfinite(slope).all()) for slope in slopes):
+    if not math.isfinite(total) and not all(bool(np.isfinite(gradient).all()) for gradient in gradients):
         raise _NotFinite("a gradient")
 
 
