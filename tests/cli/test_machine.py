@@ -11,8 +11,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.check import compare
-from minigrad.cli import main
 from minigrad.check.as_data import plain
+from minigrad.cli import main
 from minigrad.training.progress import Progress
 
 
