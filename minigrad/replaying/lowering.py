@@ -114,10 +114,8 @@ class Bound:
         self._alive[value], self._homes[value] = number, f"b{number}"
         order = sorted(range(a.ndim), key=lambda k: (-a.strides[k], k))
         flat = np.ndarray([shape[k] for k in order], a.dtype, self._buffers[number])
-        self._outs[value] = flat.transpose(np.argsort(order).astype(int))
-        self._arrays[value] = (
-            self._outs[value] if flat.shape == a.shape else np.broadcast_to(self._outs[value], a.shape)
-        )
+        once = self._outs[value] = flat.transpose(np.argsort(order).astype(int))
+        self._arrays[value] = once if once.shape == a.shape else np.broadcast_to(once, a.shape)
 
     def _taken_over(self, k: int, instruction: Instruction) -> Value | None:
         """The input that dies here and whose memory the result may have, if there is one."""
