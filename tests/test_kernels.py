@@ -16,12 +16,12 @@ import minigrad as mg
 from minigrad import losses
 from minigrad.fast import chosen, fused, select
 from minigrad.fast import pool as buffers
-from minigrad.fast.numpy_kernels import adam as numpy_adam
-from minigrad.fast.numpy_kernels import batch_norm as numpy_batch_norm
+from minigrad.fast.numpy_kernels import batch as numpy_batch
+from minigrad.fast.numpy_kernels import updates as numpy_updates
 from minigrad.normalization import batch as normalization
 from minigrad.normalization import layer
 
-IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch_norm.batch_norm, numpy_adam.adam)}
+IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch.batch_norm, numpy_updates.adam)}
 if find_spec("numba") is not None:
     from minigrad.fast import compiled
 
@@ -159,10 +159,10 @@ def test_adam_equals_its_formula(name, dtype, size):
 
 def test_what_a_kernel_does_not_fit_is_left_to_the_readable_code():
     x = np.ones((4, 3))
-    assert numpy_batch_norm.fits(x, x[0].copy(), None)
+    assert numpy_batch.fits(x, x[0].copy(), None)
     for other in (x.T, x[:, ::-1], x.astype(np.float16), x.astype(">f8"), np.ones((2, 3, 4)), np.ones((0, 3))):
-        assert not numpy_batch_norm.fits(other)
-    assert not numpy_batch_norm.fits(x, np.ones(3, np.float32))
+        assert not numpy_batch.fits(other)
+    assert not numpy_batch.fits(x, np.ones(3, np.float32))
     assert fused.BatchNorm.forward((x, None, None), {"axis": (1,), "eps": 0.0}) is None
 
 

@@ -50,8 +50,8 @@ def kernel(name: str) -> Any:
     who = kernels()[name]
     if who == "reference":
         return None
-    module = f"{__name__}.compiled" if who == "numba" else f"{__name__}.numpy_kernels.{name}"
-    return getattr(importlib.import_module(module), name)
+    family = "compiled" if who == "numba" else "numpy_kernels"
+    return getattr(importlib.import_module(f"{__name__}.{family}"), name)
 
 
 def kernels() -> dict[str, str]:

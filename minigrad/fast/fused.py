@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import kernel
-from .numpy_kernels.batch_norm import fits
+from .numpy_kernels.batch import fits
 
 Array = np.ndarray[Any, Any]
 

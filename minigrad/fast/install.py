@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core import nodes
 from . import calls, chosen, fused, into, kernel, pool, reductions, select, sums, walk
-from .numpy_kernels import product
+from .numpy_kernels import outer
 
 
 def before_ops() -> None:
@@ -34,7 +34,7 @@ def after_ops() -> None:
     for name, kernels in fused.KERNELS.items():
         accelerate(ops[name], kernels.backward, kernels.forward)
     quick_kernels = {"sum": sums.total, "mean": sums.average, "var": reductions.var_of}
-    for name, function in {**quick_kernels, "where": select.where, "matmul": product.multiplied}.items():
+    for name, function in {**quick_kernels, "where": select.where, "matmul": outer.multiplied}.items():
         replace_kernel(ops[name], function)
     accelerate(ops["sum"], reductions.sum_backward)
     accelerate(ops["mean"], reductions.mean_backward)

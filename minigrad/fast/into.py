@@ -15,7 +15,7 @@ import numpy as np
 
 from .._support.shapes import count, with_ones
 from . import chosen, select
-from .numpy_kernels.product import product
+from .numpy_kernels.outer import product
 from .sums import total_into
 
 Array = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import pool as buffers
-from .batch_norm import constant
+from .batch import constant
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import pool as buffers
-from ..numpy_kernels.batch_norm import Moments, fits
+from ..numpy_kernels.batch import Moments, fits
 from ..numpy_kernels.tiny import FEW
 from . import tiny
 from .memory import aligned, compiled, pour, pours

@@ -1,4 +1,4 @@
-"""Adam over a flat vector, in NumPy: in blocks that stay in the cache, with one block of scratch."""
+"""Updates in place, in NumPy: Adam over a flat vector, and the running statistics of batch norm."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import pool as buffers
+from .batch import constant
 
 Array = np.ndarray[Any, Any]
 
@@ -75,3 +76,19 @@ def _block(
     np.divide(m, work, work)
     np.multiply(work, rate, work)
     np.subtract(w, work, w)
+
+
+def running_statistics(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, keep: float, take: float, scale: float
+) -> bool:
+    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
+    if not math.isfinite(np.maximum.reduce(var)):  # no variance is negative, and NaN is the largest
+        return False
+    dtype = running_mean.dtype
+    kept = constant(keep, dtype)
+    moved = mean * constant(take, dtype)
+    running_mean *= kept
+    running_mean += moved
+    running_var *= kept
+    running_var += var * constant(take * scale, dtype)
+    return True
