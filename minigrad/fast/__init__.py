@@ -38,7 +38,7 @@ COMPUTATIONS = {  # what has a kernel, and of which kinds
     "batch_norm": ("numpy", "numba"),
     "layer_norm": ("numba",),
     "masked": ("numpy", "numba"),
-    "running_statistics": ("numpy", "numba"),
+    "running_statistics": ("numpy",),
     "sigmoid_cross_entropy": ("numpy", "numba"),
     "softmax_cross_entropy": ("numpy",),
 }

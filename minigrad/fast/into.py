@@ -55,9 +55,8 @@ def _matmul(x: Array, y: Array, out: Array) -> Run | None:
 
 
 def _where(condition: Any, x: Any, y: Any, out: Array) -> Run | None:
-    if y.__class__ is float and y == 0.0 and str(y) == "0.0" and select.fits(condition, x) and out.flags.c_contiguous:
-        return partial(select.masked, condition, x, out)
-    return None
+    fits = select.fits(condition, x, y) and out.flags.c_contiguous
+    return partial(select.masked, condition, x, out) if fits else None
 
 
 def _sum(x: Array, axis: Any, keepdims: bool, out: Array, divide: bool = False) -> Run | None:

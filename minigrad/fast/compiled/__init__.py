@@ -10,7 +10,6 @@ dtype of the arrays.
 """
 
 from .batch import batch_norm as batch_norm
-from .batch import running_statistics as running_statistics
 from .layer import layer_norm as layer_norm
 from .losses import sigmoid_cross_entropy as sigmoid_cross_entropy
 from .masks import masked as masked

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import pool as buffers
+from .. import pool
 from .batch import constant
 
 Array = np.ndarray[Any, Any]
@@ -24,18 +24,27 @@ def adam(
     m = beta1 * m + (1 - beta1) * g, v likewise with g^2, value -= lr * m' / (sqrt(v') + eps) with
     m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba 2015.
     """
-    dtype, n = value.dtype, value.size
+    dtype = value.dtype
     rate, eps = folded(lr, betas, eps, step)
-    numbers = *_numbers(*betas, dtype), dtype.type(rate), dtype.type(eps)
+    keep1, rest1, keep2, rest2 = _numbers(*betas, dtype)
+    rate, eps = dtype.type(rate), dtype.type(eps)
     size = BLOCK // dtype.itemsize
-    scratch = buffers.empty((min(size, n),), dtype)
-    if n <= size:
-        _block(value, slope, m, v, scratch, *numbers)
-        return
-    for start in range(0, n, size):
-        block = slice(start, start + size)
-        w = value[block]
-        _block(w, slope[block], m[block], v[block], scratch[: w.size], *numbers)
+    scratch = pool.empty((min(size, value.size),), dtype)
+    for start in range(0, value.size, size):
+        w, g, first, second = (vector[start : start + size] for vector in (value, slope, m, v))
+        work = scratch[: w.size]
+        np.multiply(g, rest1, work)
+        np.multiply(first, keep1, first)
+        np.add(first, work, first)
+        np.square(g, work)
+        np.multiply(work, rest2, work)
+        np.multiply(second, keep2, second)
+        np.add(second, work, second)
+        np.sqrt(second, work)
+        np.add(work, eps, work)
+        np.divide(first, work, work)
+        np.multiply(work, rate, work)
+        np.subtract(w, work, w)
 
 
 def folded(lr: float, betas: tuple[float, float], eps: float, step: int) -> tuple[float, float]:
@@ -51,33 +60,6 @@ def _numbers(beta1: float, beta2: float, dtype: Any) -> tuple[Array, ...]:
     return tuple([np.array([x], dtype) for x in (beta1, 1 - beta1, beta2, 1 - beta2)])
 
 
-def _block(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    work: Array,
-    keep1: Any,
-    rest1: Any,
-    keep2: Any,
-    rest2: Any,
-    rate: Any,
-    eps: Any,
-) -> None:
-    np.multiply(g, rest1, work)
-    np.multiply(m, keep1, m)
-    np.add(m, work, m)
-    np.square(g, work)
-    np.multiply(work, rest2, work)
-    np.multiply(v, keep2, v)
-    np.add(v, work, v)
-    np.sqrt(v, work)
-    np.add(work, eps, work)
-    np.divide(m, work, work)
-    np.multiply(work, rate, work)
-    np.subtract(w, work, w)
-
-
 def running_statistics(
     running_mean: Array, running_var: Array, mean: Array, var: Array, keep: float, take: float, scale: float
 ) -> bool:
@@ -85,10 +67,7 @@ def running_statistics(
     if not math.isfinite(np.maximum.reduce(var)):  # no variance is negative, and NaN is the largest
         return False
     dtype = running_mean.dtype
-    kept = constant(keep, dtype)
-    moved = mean * constant(take, dtype)
-    running_mean *= kept
-    running_mean += moved
-    running_var *= kept
-    running_var += var * constant(take * scale, dtype)
+    for running, statistic, factor in ((running_mean, mean, take), (running_var, var, take * scale)):
+        running *= constant(keep, dtype)
+        running += statistic * constant(factor, dtype)
     return True
