@@ -1,20 +1,26 @@
-"""DOT text from plain data, the same bytes every time. Statements, clusters, the legend; `graphviz` holds them."""
+"""DOT text from plain data, the same bytes every time: statements, clusters, edges, the legend.
+
+Knows one or several graphs with their styles; neither options nor what renders the text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import graphviz
 
-from .cards import Style, card, cell, font, kept_slots, row
+from ..program.words import cut, shape
+from .cards import Style, card, cell, font, kept_slots, row, table
 from .data import Graph, Node, Scope, saved_bytes
 from .layout import ancestors, entering, follows, homes, is_module, slots_in_order, spine
 from .renderer import TOGETHER
-from .theme import MATCHES, SANS, Palette
-from .words import attribute, clean, cut, shape, size
+from .theme import BARS, LEAVES, MATCHES, SANS, Palette
+from .words import attribute, clean, plural, size
 
 DEEPEST = 12  # scopes nested deeper than this are drawn in the one around them
+NOTE = 100  # letters on a line of a note
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,9 @@ class Part:
     frame: str | None = None
 
 
-def document(
-    parts: list[Part], colours: Palette, *, title: str = "", legend: bool = True, extra: Iterable[str] = ()
-) -> str:
-    """The DOT text of a picture of one or several graphs."""
-    across = parts[0].style.across
+def document(parts: list[Part], *, title: str = "", legend: bool = True, extra: Iterable[str] = ()) -> str:
+    """The DOT text of a picture of one or several graphs, all in the same colours and direction."""
+    colours, across = parts[0].style.colours, parts[0].style.across
     head = {
         "id": f"g-{parts[0].style.prefix}minigrad",
         "bgcolor": colours["page"],
@@ -42,7 +46,7 @@ def document(
         "splines": "true",
         "outputorder": "edgeslast",
     }
-    notes = [note for part in parts for note in part.graph.notes]
+    notes = list(dict.fromkeys(note for part in parts for note in part.graph.notes))
     if legend:
         head |= {"labelloc": "t", "label": _legend(parts, colours, title, notes)}
     dot = graphviz.Digraph(
@@ -82,7 +86,7 @@ def _emit(dot: graphviz.Digraph, part: Part) -> None:
 
     def statement(node: Node) -> None:
         more = {"group": f"{style.prefix}spine"} if node.id in path else {}
-        if node.kind in ("input", "parameter", "constant"):
+        if node.kind in LEAVES:
             c = style.colours
             width = {"input": "1.5", "parameter": "2.5", "constant": "1"}[node.kind]
             more |= {"shape": "box", "style": "rounded,filled", "margin": "0.1,0.06", "penwidth": width}
@@ -104,7 +108,13 @@ def _emit(dot: graphviz.Digraph, part: Part) -> None:
         _edges(dot, node, orders[node.id], style, path, far)
 
 
-def _clusters(dot, graph, style, inside, statement) -> None:  # type: ignore[no-untyped-def]
+def _clusters(
+    dot: graphviz.Digraph,
+    graph: Graph,
+    style: Style,
+    inside: dict[int | None, list[Node]],
+    statement: Callable[[Node], None],
+) -> None:
     """Nested clusters, written by an explicit stack: scopes may be nested deeper than Python may recurse."""
     used: dict[int, None] = {}
     for scope in inside:
@@ -139,10 +149,10 @@ def _cluster_head(graph: Graph, scope: int, depth: int, nodes: list[Node], style
     said = font(entered_name(entered), c["cluster_ink"], 12 if outer else 10, bold=outer) or " "
     # the name left and the counts right, so that the edges on their way in pass between them
     cells = cell(said, align="left", width=190 if outer else 176)
-    cells += cell(font(f"{ops} op{'s' * (ops != 1)}", c["muted"], 9), align="right")
+    cells += cell(font(plural(ops, "op"), c["muted"], 9), align="right")
     if kept and style.backward and style.detail >= 1:
         cells += cell(font(size(kept), c["saved_ink"], 9), bgcolor=c["saved_fill"], align="right")
-    label = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2" CELLPADDING="1">{row(cells)}</TABLE>'
+    label = table(row(cells), spacing=2, padding=1)
     return (
         f'subgraph "cluster_{style.prefix}{scope}" {{ id="k-{style.prefix}{scope}"; label=<{label}>; '
         f'labeljust=l; style="rounded,filled"; peripheries=1; '
@@ -221,35 +231,33 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
     """One row under the title, of what the picture holds and nothing else."""
     nodes = [node for part in parts for node in part.graph.nodes]
     backward = any(part.style.backward for part in parts)
-    kinds = dict.fromkeys(node.kind for node in nodes)
+    kinds = {node.kind for node in nodes}
     swatches = []
-    for kind in ("input", "parameter", "constant"):
-        if kind in kinds:
-            said = font(kind, c[f"{kind}_ink"], 9, bold=kind == "parameter")
-            swatches.append(cell(said, bgcolor=c[f"{kind}_fill"], border=1, color=c[f"{kind}_line"]))
-    for kind, word, role in (
-        ("op", "op", "bar"),
-        ("fused", "fused op", "fused_bar"),
-        ("module", "module", "module_bar"),
-    ):
-        if kind in kinds:
-            swatches.append(cell(font(word, c["bar_ink"], 9), bgcolor=c[role], border=1, color=c[role]))
-    told = any(part.style.detail >= 1 for part in parts)
-    if told and backward and any(node.kept_by or any(s.node is None for s in node.saves) for node in nodes):
-        said = font("saved for backward", c["saved_ink"], 9)
-        swatches.append(cell(said, bgcolor=c["saved_fill"], border=1, color=c["saved_fill"]))
+
+    def swatch(said: str, ink: str, fill: str | None = None, line: str | None = None, bold: bool = False) -> None:
+        framed = {"bgcolor": c[fill], "border": 1, "color": c[line or fill]} if fill else {}
+        swatches.append(cell(font(said, c[ink], 9, bold=bold), **framed))
+
+    for kind in (kind for kind in LEAVES if kind in kinds):
+        swatch(kind, f"{kind}_ink", f"{kind}_fill", f"{kind}_line", bold=kind == "parameter")
+    for word, role in (BARS[kind] for kind in BARS if kind in kinds):
+        swatch(word, "bar_ink", f"{role}bar")
+    told = backward and any(part.style.detail >= 1 for part in parts)
+    if told and any(node.kept_by or any(s.node is None for s in node.saves) for node in nodes):
+        swatch("saved for backward", "saved_ink", "saved_fill")
     if any(node.inputs for node in nodes):
-        swatches.append(cell(font("-> forward", c["forward"], 9, bold=True)))
+        swatch("-> forward", "forward", bold=True)
     if backward and any(slot.local for node in nodes for slot in node.inputs):
-        swatches.append(cell(font("<- - backward; g = gradient of the op's output", c["gradient"], 9, bold=True)))
+        swatch("<- - backward; g = gradient of the op's output", "gradient", bold=True)
     if any(node.made_by for node in nodes):
-        swatches.append(cell(font("same bar colour: made by that op's rule", c["muted"], 9, bold=True)))
+        swatch("same bar colour: made by that op's rule", "muted", bold=True)
     if any(part.style.badges for part in parts):
-        swatches.append(cell(font("same number: same tensor in both", c["muted"], 9, bold=True)))
+        swatch("same number: same tensor in both", "muted", bold=True)
     span = max(1, 2 * len(swatches) - 1)
     rows = []
     if title:
         rows.append(row(cell(font(cut(title, 120), c["ink"], 16, bold=True, face=SANS), colspan=span)))
-    rows += [row(cell(font(cut(note, 160), c["gradient"], 10), colspan=span)) for note in notes]
+    for line in (line for note in notes for line in textwrap.wrap(clean(note), NOTE)[:4]):
+        rows.append(row(cell(font(line, c["gradient"], 10), colspan=span)))
     rows.append(row("<TD> </TD>".join(swatches) or "<TD> </TD>"))
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2" CELLPADDING="4">{"".join(rows)}</TABLE>>'
+    return f"<{table(''.join(rows), spacing=2, padding=4)}>"

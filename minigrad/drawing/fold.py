@@ -124,18 +124,13 @@ class _Row:
         self.graph, self.blocks = graph, blocks
         self.nodes = [[node for _, nodes in block for node in nodes] for block in blocks]
         self.place = {node.id: (k, j) for k, nodes in enumerate(self.nodes) for j, node in enumerate(nodes)}
-        self.users: dict[str, set[str]] = {}
-        for node in graph.nodes:
-            for slot in node.inputs:
-                if slot.node is not None:
-                    self.users.setdefault(slot.node, set()).add(node.id)
 
     def block_of(self, name: str) -> int | None:
         return self.place[name][0] if name in self.place else None
 
     def owner(self, name: str) -> int | None:
         """The one block that uses a leaf, or None: it is no leaf, or others use it too."""
-        blocks = {self.block_of(user) for user in self.users.get(name, ())}
+        blocks = {self.block_of(user.id) for user in self.graph.users.get(name, ())}
         return blocks.pop() if len(blocks) == 1 and not self.graph[name].op else None
 
     def wires(self, k: int) -> list[Wire]:
@@ -164,7 +159,8 @@ class _Row:
         fed = all(a == b or (b[0] == "before" and a[0] != "inside") for a, b in zip(first, second, strict=True))
         last = len(self.blocks) - 1
         looked_into = any(
-            name in self.graph.roots or any(self.block_of(user) not in (k, k + 1) for user in self.users.get(name, ()))
+            name in self.graph.roots
+            or any(self.block_of(user.id) not in (k, k + 1) for user in self.graph.users.get(name, ()))
             for name, (k, _) in self.place.items()
             if k != last
         )
@@ -178,27 +174,22 @@ class _Row:
         feeding = {slot.node for slot, wire in zip(slots, self.wires(1), strict=True) if wire[0] == "before"}
         scopes, home = self._scopes(parent)
         same = {name: self.nodes[0][j].id for name, (_, j) in self.place.items()}
-
-        def mapped(ids: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(dict.fromkeys(same.get(name, name) for name in ids))
-
         nodes = []
         for node in graph.nodes:
             block = self.block_of(node.id) if node.op else self.owner(node.id)
             if block:  # a later block, or a leaf of its own
                 continue
-            parts = tuple(replace(c, consumer=same.get(c.consumer, c.consumer)) for c in node.contributions)
-            node = replace(node, kept_by=mapped(node.kept_by), contributions=parts)
+            node = node.renamed(same)
             if block is None:
-                inputs = tuple(replace(s, node=same.get(s.node, s.node)) if s.node else s for s in node.inputs)
-                nodes.append(replace(node, inputs=inputs))
+                nodes.append(node)
             elif node.op:
                 scope = home if node.scope == parent else node.scope
                 saves = tuple(s for copies in self.nodes for s in copies[self.place[node.id][1]].saves)
                 nodes.append(replace(node, times=node.times * times, scope=scope, saves=saves))
             else:
                 nodes.append(node if node.id in feeding else replace(node, times=node.times * times))
-        return Graph(tuple(nodes), mapped(graph.roots), scopes, graph.notes)
+        roots = tuple(dict.fromkeys([same.get(root, root) for root in graph.roots]))
+        return Graph(tuple(nodes), roots, scopes, graph.notes)
 
     def _scopes(self, parent: int | None) -> tuple[tuple[Scope, ...], int | None]:
         """The scopes with "x times" on the block's own, or on a new one around its several items."""

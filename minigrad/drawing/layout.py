@@ -1,4 +1,7 @@
-"""What makes a picture readable before Graphviz places it: the spine, and the order of slots on a card."""
+"""What makes a picture readable before it is laid out: the spine, the order of slots, and where leaves are drawn.
+
+Knows plain data alone; every layout, Graphviz's or our own, may ask.
+"""
 
 from __future__ import annotations
 
@@ -47,17 +50,13 @@ def homes(graph: Graph) -> dict[str, int | None]:
     A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). The input stays
     outside: it comes from elsewhere.
     """
-    users: dict[str, list[int | None]] = {}
-    for node in graph.nodes:
-        for slot in node.inputs:
-            if slot.node is not None:
-                users.setdefault(slot.node, []).append(node.scope)
     found: dict[str, int | None] = {}
     for node in graph.nodes:
         if node.op:
             found[node.id] = node.scope
             continue
-        at = _common(graph, users.get(node.id, [])) if node.kind != "input" else None
+        users = [user.scope for user in graph.users.get(node.id, ())]
+        at = _common(graph, users) if node.kind != "input" else None
         while at is not None and not is_module(graph.scopes[at]):
             at = graph.scopes[at].parent
         found[node.id] = at

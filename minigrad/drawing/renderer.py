@@ -16,9 +16,9 @@ TOGETHER = "\n\tnewrank=true\n"  # a line of its own in every document of dot.py
 
 HINT = """Graphviz's `dot` was not found, so this graph cannot be drawn as {format}.
 Any one of these fixes it:
-  pip install "minigrad[viz]"      (brings graphviz-pure, a 6 MB wheel without any system package; SVG and PNG)
+  pip install graphviz-pure==0.2.2   (what the extra "viz" asks for: a 6 MB wheel, no system package; SVG and PNG)
   apt install graphviz | brew install graphviz | winget install Graphviz.Graphviz | conda install graphviz
-  MINIGRAD_DOT=/path/to/dot        (if it is installed but not on PATH)
+  MINIGRAD_DOT=/path/to/dot          (if it is installed but not on PATH)
 Without it: mg.draw(y).dot is the DOT text (paste it into any Graphviz viewer), print(mg.draw(y)) shows a table."""
 
 PDF_HINT = """PDF needs a system Graphviz: graphviz-pure draws SVG and PNG only.
