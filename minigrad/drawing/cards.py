@@ -171,11 +171,11 @@ def _meta_rows(node: Node, style: Style, width: int) -> list[str]:
         return []
     c = style.colours
     text = font(f"{shape(node.value.shape)} {node.value.dtype}", c["muted"], 9)
-    if node.kept_by and style.backward:
-        return [_halves(text, font("saved", c["saved_ink"], 9, bold=True), width, right_bgcolor=c["saved_fill"])]
-    if node.id in style.roots and node.op:
-        return [_halves(text, font("output", c["ink"], 9, bold=True), width)]
-    return [_wide(text, width)]
+    saved = node.kept_by and style.backward
+    if not saved and not (node.id in style.roots and node.op):
+        return [_wide(text, width)]
+    word, ink, fill = ("saved", c["saved_ink"], c["saved_fill"]) if saved else ("output", c["ink"], None)
+    return [_halves(text, font(word, ink, 9, bold=True), width, right_bgcolor=fill)]
 
 
 def _buffer_rows(node: Node, style: Style, width: int) -> list[str]:

@@ -40,7 +40,7 @@ def graph(y: Any, *, gradient: Any = None, names: Any = None, marks: Any = None)
     ('x * x', ['g*x', 'g*x'], None)
     """
     roots = _roots(y)
-    order = sorted(dict.fromkeys(node for root in roots for node in consumers_first(root)), key=lambda n: n.number)
+    order = sorted(_ops(roots), key=lambda node: node.number)
     said = getattr(marks, "marks", marks) or {}
     if not isinstance(said, Mapping):
         raise TypeError(f"marks= takes a report of mg.check.blame or {{number: text}}, got {type(marks).__name__}")
@@ -49,19 +49,20 @@ def graph(y: Any, *, gradient: Any = None, names: Any = None, marks: Any = None)
 
 def count(y: Any) -> int:
     """How many ops stand behind `y`; quick, for deciding whether to draw at all."""
-    return len(dict.fromkeys(node for root in _roots(y) for node in consumers_first(root)))
+    return len(_ops(_roots(y)))
+
+
+def _ops(roots: Sequence[Node]) -> set[Node]:
+    return {node for root in roots for node in consumers_first(root)}
 
 
 def _roots(y: Any) -> list[Node]:
     roots = [y] if isinstance(y, Node) else list(y) if isinstance(y, (list, tuple)) else []
-    for root in roots:
-        if not isinstance(root, Node):
-            raise TypeError(f"a graph is drawn of a Tensor or of several, got a {type(root).__name__} among them")
-    if not roots:
-        raise TypeError(
-            f"a graph is drawn of a Tensor or of a sequence of them, got {type(y).__name__}; "
-            "a function is drawn by calling it on Tensors first"
-        )
+    wrong = [x for x in roots if not isinstance(x, Node)]
+    if wrong or not roots:
+        got = f"{type(y).__name__}{f' with a {type(wrong[0]).__name__} in it' if wrong else ''}"
+        what = "a graph is drawn of a Tensor or of a sequence of them"
+        raise TypeError(f"{what}, got {got}; a function is drawn by calling it on Tensors first")
     return list(dict.fromkeys(roots))
 
 
@@ -260,9 +261,8 @@ class _Collector:
 
 def _members(roots: Sequence[Node], order: Sequence[Node]) -> list[Any]:
     """What is drawn, in tape order; constant arrays, (consumer, position), come right before the op that uses them."""
-    leaves = dict.fromkeys(
-        [x for node in (*order, *roots) for x in (*node.inputs, node) if x is not None and x.op is None]
-    )
+    given = [*roots, *(x for node in order for x in node.inputs if x is not None)]
+    leaves = dict.fromkeys(x for x in given if x.op is None)
     members: list[Any] = []
     for node in sorted([*leaves, *order], key=lambda n: n.number):
         members += [(node, k) for k, x in enumerate(node.given) if isinstance(x, np.ndarray) and x.ndim]

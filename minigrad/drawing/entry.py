@@ -6,14 +6,14 @@ Options are made and checked here, once, and passed along; nothing below knows a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .collect import count, graph
 from .data import Graph
 from .options import MOST, Options
-from .pair import Pair
+from .pair import Pair, Report
 from .picture import Drawing, Picture
 from .stepping import page_of
 from .svg import write
@@ -66,7 +66,7 @@ def draw_pair(
     b: Any,
     *,
     labels: tuple[str, str] | None = None,
-    report: Iterable[Sequence[object]] | None = None,
+    report: Report = None,
     gradient: Any = None,
     backward: bool = True,
     names: Any = None,
@@ -96,8 +96,7 @@ def draw_pair(
     given = labels or (label_a or "composed", label_b or "fused")
     if isinstance(given, str) or len(given) != 2:
         raise ValueError(f"labels={labels!r} must be two texts, one for each graph")
-    left, right = (_collected(y, options, gradient, names) for y in (a, b))
-    return Pair(left, right, options, (str(given[0]), str(given[1])), report)
+    return Pair([_collected(y, options, gradient, names) for y in (a, b)], options, given, report)
 
 
 def page(

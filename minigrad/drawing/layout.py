@@ -55,8 +55,9 @@ def homes(graph: Graph) -> dict[str, int | None]:
         if node.op:
             found[node.id] = node.scope
             continue
-        users = [user.scope for user in graph.users.get(node.id, ())]
-        at = _common(graph, users) if node.kind != "input" else None
+        around = [ancestors(graph, user.scope) for user in graph.users.get(node.id, ())] or [[]]
+        common = (scope for scope in around[0] if all(scope in others for others in around))
+        at = None if node.kind == "input" else next(common, None)
         while at is not None and not is_module(graph.scopes[at]):
             at = graph.scopes[at].parent
         found[node.id] = at
@@ -80,17 +81,6 @@ def entering(graph: Graph, node: Node, home: dict[str, int | None]) -> set[str]:
 def is_module(scope: Scope) -> bool:
     """Whether the scope is a module's (a class name) or a folded block, and not a step inside one."""
     return scope.name[:1].isupper() or scope.times > 1
-
-
-def _common(graph: Graph, scopes: list[int | None]) -> int | None:
-    """The innermost scope that all of these lie in."""
-    paths = [list(reversed(ancestors(graph, scope))) for scope in scopes]
-    common = None
-    for level in zip(*paths, strict=False):
-        if len(set(level)) > 1:
-            break
-        common = level[0]
-    return common
 
 
 def ancestors(graph: Graph, scope: int | None) -> list[int]:

@@ -75,13 +75,9 @@ def matches(left: Graph, right: Graph) -> list[Match]:
             by_name.setdefault(node.name, []).append(node)
     buffers = {saved.name: (node, k, saved.numbers) for node in right.nodes for k, saved in enumerate(node.buffers)}
     for node in left.nodes:
-        other: Node | None = None
-        if node.id in roots:
-            other = right[roots[node.id]]
-        elif node.named:
-            other = next(
-                (n for n in by_name.get(node.name, ()) if n.value.size == node.value.size and n.id not in taken), None
-            )
+        alike = by_name.get(node.name, ()) if node.named else ()
+        free = (n for n in alike if n.value.size == node.value.size and n.id not in taken)
+        other = right[roots[node.id]] if node.id in roots else next(free, None)
         if other is not None:
             taken.add(other.id)
             gaps = difference(node.value, other.value), difference(node.gradient, other.gradient)

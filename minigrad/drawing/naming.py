@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.nodes import Node, Primitive
+from ..core.nodes import Node
 from .words import clean
 
 Given = dict[Node, tuple[str, bool]]  # tensor: (name, is it a module's parameter?)
@@ -33,10 +33,9 @@ def names_given(names: Any) -> Given:
 def _tensors(name: str, value: Any) -> Iterable[tuple[str, Node, bool]]:
     if isinstance(value, Node):
         yield name, value, False
-    elif isinstance(value, (list, tuple)) and len(value) <= 1000:
-        yield from ((f"{name}[{k}]", x, False) for k, x in enumerate(value) if isinstance(x, Node))
-    elif isinstance(value, dict) and len(value) <= 1000:
-        yield from ((f"{name}[{k!r}]", x, False) for k, x in value.items() if isinstance(x, Node))
+    elif isinstance(value, (list, tuple, dict)) and len(value) <= 1000:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        yield from ((f"{name}[{k!r}]", x, False) for k, x in items if isinstance(x, Node))
     elif hasattr(value, "named_parameters") and not isinstance(value, type):
         yield from ((str(key), p, True) for key, p in value.named_parameters())
 
@@ -96,23 +95,10 @@ def _gradients(order: Sequence[Node], members: Mapping[Any, str]) -> dict[Node, 
 
 
 def inputs_of(roots: Sequence[Node], order: Sequence[Node]) -> set[Node]:
-    """The leaf that the longest path starts from; where that is a list (concatenate, stack), all of the list.
+    """The leaf that the longest path to the last root starts from; what else needs a gradient is called a parameter.
 
-    What else needs a gradient is called a parameter.
-    """
-    start = _longest_from(roots[-1], order)
-    found = {start}
-    for node in order:
-        op: Primitive = node.op  # type: ignore[assignment]
-        if op.variadic and any(x is start for x in node.inputs):
-            found |= {x for x in node.inputs if x is not None and x.op is None}
-    return found
-
-
-def _longest_from(root: Node, order: Sequence[Node]) -> Node:
-    """The leaf that the longest path to the last root starts from; at equal length the first argument's.
-
-    In a product the data leads, whichever side it stands on: the factor that needs no gradient.
+    At equal length it is the first argument's, but in a product the data leads, whichever side it stands on: the
+    factor that needs no gradient. Where that leaf is one of a list (concatenate, stack), it is all of the list.
     """
     best: dict[Node, tuple[int, bool, Node]] = {}
     for node in order:
@@ -120,4 +106,6 @@ def _longest_from(root: Node, order: Sequence[Node]) -> Node:
         product = node.op is not None and node.op.name in ("matmul", "mul", "einsum")
         steps, free, start = max(ends, key=lambda e: (e[0], product and e[1]), default=(0, True, node))
         best[node] = (steps + 1, free, start)
-    return best[root][2] if root in best else root
+    start = best[roots[-1]][2] if roots[-1] in best else roots[-1]
+    lists = [n.inputs for n in order if n.op is not None and n.op.variadic and any(x is start for x in n.inputs)]
+    return {start, *(x for inputs in lists for x in inputs if x is not None and x.op is None)}

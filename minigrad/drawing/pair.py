@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 from ..program.words import cut, number
 from .cards import Style, cell, font, row, table
@@ -17,6 +18,7 @@ from .theme import MATCHES, MONO, SANS, Palette
 from .views import view
 from .words import attribute, clean, columns, size
 
+Report: TypeAlias = "Iterable[Sequence[object]] | None"  # rows of (what, left, right)
 LEFT, RIGHT = "a_", "b_"
 ROWS = 6  # of one table; a higher one would stretch the rank that it stands in, and the other graph with it
 
@@ -24,19 +26,14 @@ ROWS = 6  # of one table; a higher one would stretch the rank that it stands in,
 class Pair(Picture):
     """Two drawn graphs: `.left`, `.right` the plain data, `.matches` what is the same in both, `.rows` the costs."""
 
-    def __init__(
-        self,
-        left: Graph,
-        right: Graph,
-        options: Options,
-        labels: tuple[str, str],
-        report: Iterable[Sequence[object]] | None = None,
-    ) -> None:
-        self.left, self.right, self.options = view(left, options), view(right, options), options
-        self.labels = tuple(cut(clean(label), 60) for label in labels)
+    def __init__(self, graphs: Sequence[Graph], options: Options, labels: Sequence[str], report: Report) -> None:
+        self.left, self.right = (view(graph, options) for graph in graphs)
+        self.options, self.labels = options, tuple(cut(clean(label), 60) for label in labels)
         self.title = options.title or " and ".join(self.labels)
         self.matches = matches(self.left, self.right)
-        self.rows = _costs(left, right, self.matches) if report is None else [tuple(map(str, r)) for r in report]
+        self.rows = (
+            _costs(graphs[0], graphs[1], self.matches) if report is None else [tuple(map(str, r)) for r in report]
+        )
 
     @cached_property
     def dot(self) -> str:

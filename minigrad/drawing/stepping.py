@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -41,9 +40,13 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
             f'<figure data-g="{k}"><figcaption>{escaped(label)} <small>{graph.cost}</small>{notes}</figcaption>'
             f"{_svg(graph, f'p{k}_', label)}</figure>"
         )
+    first, *others = graphs.values()
     data = {
         "graphs": [_graph(label, graph) for label, graph in graphs.items()],
-        "matches": _matches(list(graphs.values())),
+        # [graph, node, graph, node, words] for what the first graph shares with each of the others
+        "matches": [
+            [0, m.left, k, m.right, clean(m)] for k, other in enumerate(others, 1) for m in matches(first, other)
+        ],
     }
     parts = {
         "TITLE": escaped(title or " and ".join(labels)),
@@ -55,8 +58,9 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
         "FIGURES": "\n".join(figures),
         "DATA": _script_safe(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)),
     }
+    template = resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
     # one pass: what a user's name says is never looked at for further marks
-    return re.sub(r"<!--@(\w+)-->|/\*@(\w+)\*/", lambda m: parts[m.group(1) or m.group(2)], _template())
+    return re.sub(r"<!--@(\w+)-->|/\*@(\w+)\*/", lambda m: parts[m.group(1) or m.group(2)], template)
 
 
 class Frame:
@@ -69,11 +73,6 @@ class Frame:
         """What a notebook shows."""
         held = html.escape(self.page, quote=True)
         return f'<iframe srcdoc="{held}" style="width:100%;height:{self.height}px;border:0"></iframe>'
-
-
-@cache
-def _template() -> str:
-    return resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
 
 
 def _script_safe(text: str) -> str:
@@ -197,18 +196,11 @@ def _table(numbers: Numbers | None) -> dict[str, Any] | None:
         return None
     columns = numbers.shape[-1] if numbers.shape else 1
     rows = numbers.size // columns if columns else 0
-    wide = min(columns, CORNER[1]) if numbers.size > WHOLE else columns
-    sample = numbers.sample
-    shown = min(columns, CORNER[1])
-    values = [[_short(v) for v in sample[r * wide : r * wide + shown]] for r in range(min(rows, CORNER[0])) if columns]
-    plain: dict[str, Any] = {"v": values}
-    if rows > CORNER[0]:
-        plain["rows"] = rows - CORNER[0]
-    if columns > CORNER[1]:
-        plain["cols"] = columns - CORNER[1]
-    if numbers.shape == ():
-        plain["scalar"] = 1
-    return plain
+    wide = min(columns, CORNER[1]) if numbers.size > WHOLE else columns  # of a row in the sample
+    starts = [r * wide for r in range(min(rows, CORNER[0]))]
+    plain: dict[str, Any] = {"v": [[_short(v) for v in numbers.sample[k : k + min(wide, CORNER[1])]] for k in starts]}
+    more = {"rows": rows - CORNER[0], "cols": columns - CORNER[1], "scalar": int(numbers.shape == ())}
+    return plain | {name: n for name, n in more.items() if n > 0}
 
 
 def _short(v: float) -> float | int | str:
@@ -216,11 +208,3 @@ def _short(v: float) -> float | int | str:
         return str(v)
     short = float(f"{v:.6g}")
     return int(short) if short.is_integer() and abs(short) < 1e6 else short
-
-
-def _matches(graphs: list[Graph]) -> list[list[Any]]:
-    """[graph, node, graph, node, words] for what the first graph shares with each of the others."""
-    found: list[list[Any]] = []
-    for k, other in enumerate(graphs[1:], 1):
-        found += [[0, m.left, k, m.right, clean(m)] for m in matches(graphs[0], other)]
-    return found

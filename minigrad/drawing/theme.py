@@ -14,6 +14,11 @@ BARS = {"op": ("op", ""), "fused": ("fused op", "fused_"), "module": ("module", 
 
 Palette = dict[str, str]
 
+
+def _together(roles: str, light: str, dark: str) -> dict[str, tuple[str, str]]:
+    return dict(zip(roles.split(), zip(light.split(), dark.split(), strict=True), strict=True))
+
+
 _ROLES = {  # role: (light, dark)
     "page": ("#FFFFFF", "#0F1419"),
     "ink": ("#0F172A", "#E6EDF3"),
@@ -25,21 +30,11 @@ _ROLES = {  # role: (light, dark)
     "body": ("#FFFFFF", "#18212B"),
     "line": ("#64748B", "#6B7C90"),
     "slot": ("#E8EDF3", "#253140"),
-    "input_fill": ("#E6F0FB", "#12304F"),
-    "input_line": ("#1D4F91", "#7DB7F0"),
-    "input_ink": ("#1D4F91", "#A9D1F8"),
-    "parameter_fill": ("#E4F4EA", "#12351F"),
-    "parameter_line": ("#14713D", "#6CCB8F"),
-    "parameter_ink": ("#116235", "#9ADFB4"),
-    "constant_fill": ("#F1F5F9", "#1E2732"),
-    "constant_line": ("#64748B", "#8494A7"),
-    "constant_ink": ("#334155", "#C3CFDB"),
-    "fused_bar": ("#5B21B6", "#6D3FD6"),
-    "fused_body": ("#F8F5FE", "#211A36"),
-    "fused_line": ("#5B21B6", "#A98BF5"),
-    "module_bar": ("#0F766E", "#0F6B64"),
-    "module_body": ("#F0FAF8", "#10282A"),
-    "module_line": ("#0F766E", "#4FBDB1"),
+    **_together("input_fill input_line input_ink", "#E6F0FB #1D4F91 #1D4F91", "#12304F #7DB7F0 #A9D1F8"),
+    **_together("parameter_fill parameter_line parameter_ink", "#E4F4EA #14713D #116235", "#12351F #6CCB8F #9ADFB4"),
+    **_together("constant_fill constant_line constant_ink", "#F1F5F9 #64748B #334155", "#1E2732 #8494A7 #C3CFDB"),
+    **_together("fused_bar fused_body fused_line", "#5B21B6 #F8F5FE #5B21B6", "#6D3FD6 #211A36 #A98BF5"),
+    **_together("module_bar module_body module_line", "#0F766E #F0FAF8 #0F766E", "#0F6B64 #10282A #4FBDB1"),
     "saved_fill": ("#FDE9A9", "#54400F"),
     "saved_ink": ("#6B3A05", "#F8D58A"),
     "gradient": ("#B42318", "#FF9486"),
@@ -50,14 +45,11 @@ _ROLES = {  # role: (light, dark)
     "cluster_b": ("#EDF1F6", "#1B252F"),
     "cluster_line": ("#94A3B8", "#4A5A6C"),
     "cluster_ink": ("#334155", "#C3CFDB"),
-    "match_0": ("#0369A1", "#0B6FA8"),
-    "match_1": ("#A3480B", "#A4500F"),
-    "match_2": ("#15703A", "#1B7340"),
-    "match_3": ("#A21B6B", "#A32A70"),
-    "match_4": ("#4F46C8", "#5A52CC"),
-    "match_5": ("#6B6100", "#6E6405"),
-    "match_6": ("#0F6E73", "#12747A"),
-    "match_7": ("#8A3A3A", "#96454A"),
+    **_together(
+        " ".join(f"match_{k}" for k in range(8)),
+        "#0369A1 #A3480B #15703A #A21B6B #4F46C8 #6B6100 #0F6E73 #8A3A3A",
+        "#0B6FA8 #A4500F #1B7340 #A32A70 #5A52CC #6E6405 #12747A #96454A",
+    ),
 }
 LIGHT: Palette = {role: light for role, (light, _) in _ROLES.items()}
 DARK: Palette = {role: dark for role, (_, dark) in _ROLES.items()}

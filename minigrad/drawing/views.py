@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..program.words import cut
 from .data import Graph, Node, Saved, Slot
@@ -58,44 +59,33 @@ def part(graph: Graph, name: str) -> Graph:
             if node.id in graph.roots or not users or users - inside:
                 roots.append(node.id)
         elif users & inside:
-            nodes.append(node if not node.op else _as_input(node))
+            about: dict[str, Any] = {"gradient": node.gradient, "needs": node.needs, "named": node.named}
+            nodes.append(Node(node.id, "input", node.name, node.value, **about) if node.op else node)
     return Graph(tuple(nodes), tuple(roots), graph.scopes, graph.notes)
-
-
-def _as_input(node: Node) -> Node:
-    return Node(node.id, "input", node.name, node.value, gradient=node.gradient, needs=node.needs, named=node.named)
 
 
 def collapsed(graph: Graph, depth: int) -> Graph:
     """Scopes deeper than `depth` as one card each, with what goes in, what comes out and what it keeps."""
-    level = [len(ancestors(graph, k)) for k in range(len(graph.scopes))]  # 1 for an outermost scope
-
-    def box(node: Node) -> int | None:
-        """The scope that this op disappears in."""
-        around = ancestors(graph, node.scope) if node.op else ()
-        return next((scope for scope in around if level[scope] == depth + 1), None)
-
-    boxes = {node.id: box(node) for node in graph.nodes}
+    boxes: dict[str, int] = {}  # op: the scope that it disappears in
     members: dict[int, list[Node]] = {}
     for node in graph.nodes:
-        scope = boxes[node.id]
-        if scope is not None:
-            members.setdefault(scope, []).append(node)
+        around = ancestors(graph, node.scope) if node.op else []
+        if len(around) > depth:
+            boxes[node.id] = around[-1 - depth]
+            members.setdefault(boxes[node.id], []).append(node)
     if not members:
         return graph
     own: dict[int, list[Node]] = {}  # parameters that only one box uses disappear in it
-    hidden: set[str] = set()
     for node in graph.nodes:
-        users = {boxes[user.id] for user in graph.users.get(node.id, ())}
-        if node.kind in ("parameter", "constant") and len(users) == 1:
-            (scope,) = users
-            if scope is not None:
-                own.setdefault(scope, []).append(node)
-                hidden.add(node.id)
+        users = {boxes.get(user.id) for user in graph.users.get(node.id, ())}
+        only = users.pop() if len(users) == 1 else None
+        if node.kind in ("parameter", "constant") and only is not None:
+            own.setdefault(only, []).append(node)
+    hidden = {node.id for nodes in own.values() for node in nodes}
     stands_for = {node.id: f"m{scope}" for scope, nodes in members.items() for node in nodes}
     nodes: list[Node] = []
     for node in graph.nodes:
-        scope = boxes[node.id]
+        scope = boxes.get(node.id)
         if scope is None and node.id not in hidden:
             nodes.append(node.renamed(stands_for))
         elif scope is not None and members[scope][-1] is node:

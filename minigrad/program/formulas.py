@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,19 +41,16 @@ HIDDEN_IN_RULES = {"wide", "shape", "keepdims"}
 def expression(node: Node, names: Sequence[str]) -> tuple[str, str]:
     """(the whole call in the user's names, the same without parameters where it would not fit on a card)."""
     op: Primitive = node.op  # type: ignore[assignment]
-    if op.name in INFIX and len(names) == 2:
-        text = f"{atom(names[0])} {INFIX[op.name]} {atom(names[1])}"
-        return text, text
-    if op.name == "neg":
-        return f"-{atom(names[0])}", f"-{atom(names[0])}"
-    if op.name == "getitem":
+    known = op.name if op.builtin else ""
+    text = ""
+    if known in INFIX and len(names) == 2:
+        text = f"{atom(names[0])} {INFIX[known]} {atom(names[1])}"
+    elif known == "neg":
+        text = f"-{atom(names[0])}"
+    elif known == "getitem" and "index" in node.params:
         text = f"{atom(names[0])}[{index(node.params['index'])}]"
-        return text, text
-    whole, short = (
-        f"{op.name}({', '.join([*names, *_given(op, node.params, HIDDEN)])})",
-        f"{op.name}({', '.join(names)})",
-    )
-    return whole, whole if len(whole) <= 30 else short
+    whole = text or f"{op.name}({', '.join([*names, *_given(op, node.params, HIDDEN)])})"
+    return whole, whole if text or len(whole) <= 30 else f"{op.name}({', '.join(names)})"
 
 
 def formula(node: Node, names: Sequence[str], out: str) -> str:
@@ -70,15 +68,16 @@ def sent(rules: RuleGraph, names: Sequence[str], out: str) -> dict[int, str]:
     op: Any = rules.node.op
     if op.joint is None and not op.rules:
         return {}
-    writer = _Writer(rules, names, out)
+    writer = None if op.local else _Writer(rules, names, out)
     found: dict[int, str] = {}
     for k in rules.wanted:
         d = raw(rules.results.get(k))
         if d is None and k not in rules.opaque:
             continue  # the rule says that there is no gradient
-        text = writer.text(rules.results.get(k)) or f"{_name_of_rule(op, k)}(g)"
-        if op.local:
+        if writer is None:
             text = _filled(op.local[k if k < len(op.local) else -1], rules.node, names, out)
+        else:
+            text = writer.text(rules.results.get(k)) or f"{_name_of_rule(op, k)}(g)"
         found[k] = _summed(text, d.shape, np.shape(rules.node.arrays[k])) if isinstance(d, np.ndarray) else text
     return found
 
@@ -129,11 +128,18 @@ def atom(name: str) -> str:
     return f"({name})"
 
 
+@lru_cache(maxsize=256)
+def _spaced(text: str) -> str:
+    """Spaces where formulas have them, and 2 for 2.0: `-g*x_hat/std`."""
+    if _PROSE.search(text):
+        return text
+    return re.sub(r"\b(\d+)\.0\b", r"\1", re.sub(r" (\*\*|[*/@]) ", r"\1", text))
+
+
 def _filled(text: str, node: Node, names: Sequence[str], out: str) -> str:
-    """A text with the op's own names replaced by the user's, and spaces where formulas have them: `-g*x_hat/std`."""
-    op: Any = node.op
-    if not _PROSE.search(text):
-        text = re.sub(r"\b(\d+)\.0\b", r"\1", re.sub(r" (\*\*|[*/@]) ", r"\1", text))
+    """A text with the op's own names replaced by the user's."""
+    op, text = node.op, _spaced(text)
+    assert op is not None
     said = {} if op.variadic else dict(zip(op.input_names, names, strict=True))  # prose of any number stays as it is
     said |= {"out": out}
 
@@ -169,7 +175,7 @@ def _given(op: Primitive, params: dict[str, Any], hidden: set[str], *, by_place:
 
 
 def _same(a: Any, b: Any) -> bool:
-    return a is b or (type(a) is type(b) and not isinstance(a, np.ndarray) and bool(a == b))
+    return a is b or (type(a) is type(b) and repr(a) == repr(b))
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -212,11 +218,7 @@ class _Writer:
         for node in rules.made_by:
             self.said[node] = self._op(node)
             named = called.get(node) or node.name
-            if (
-                node in users
-                and (named or users[node] > 1 or len(self.said[node][0]) > LINE)
-                and self._source(node) is node
-            ):
+            if node in users and (named or users[node] > 1 or len(self.said[node][0]) > LINE):
                 made += not named
                 self._line(node, named or f"t{made}")
         for name, node in results.items():
@@ -246,7 +248,7 @@ class _Writer:
         """The node that x is, but for its shape."""
         while x in self.rules.made_by:
             op, (source, *_), _ = self.rules.made_by[x]
-            if op.name not in SHAPE_ONLY or not isinstance(source, Node):
+            if not op.builtin or op.name not in SHAPE_ONLY or not isinstance(source, Node):
                 break
             x = source
         return x
@@ -257,10 +259,8 @@ class _Writer:
         if isinstance(x, np.ndarray) and x.ndim:
             return self._array(x), WHOLE, 0
         x = x.item() if isinstance(x, (np.ndarray, np.generic)) else x
-        if isinstance(x, (int, float)) and not isinstance(x, bool):
-            text = _digits(float(x))
-            return text, PRODUCT if text.startswith("-") or "/" in text else WHOLE, 0
-        return parameter(x), WHOLE, 0
+        text = _digits(x) if isinstance(x, float) else parameter(x)
+        return text, PRODUCT if text.startswith("-") or "/" in text else WHOLE, 0
 
     def _array(self, x: np.ndarray[Any, Any]) -> str:
         """A constant array: the parameter that it is, or what computed it, or its size."""
@@ -279,18 +279,18 @@ class _Writer:
         ops = 1 + sum(part[2] for part in parts)
         if ops > 4 * LONGEST:  # it will not be read: do not let it grow
             return "...", WHOLE, ops
-        first = parts[0]
-        if op.name in SHAPE_ONLY:
+        first, known = parts[0], op.name if op.builtin else ""
+        if known in SHAPE_ONLY:
             return first
-        if op.name in INFIX and len(parts) == 2:
-            return *_infix(INFIX[op.name], *parts[:2]), ops
-        if op.name == "neg":
+        if known in INFIX:
+            return *_infix(INFIX[known], *parts[:2]), ops
+        if known == "neg":
             return f"-{_within(first, PRODUCT)}", PRODUCT, ops
-        if op.name == "getitem":
+        if known == "getitem":
             return f"{_within(first, WHOLE)}[{index(params['index'])}]", WHOLE, ops
-        if op.name in ("swapaxes", "transpose") and _exchanges_last_two(op.name, params, node._array.ndim):
+        if known in ("swapaxes", "transpose") and _exchanges_last_two(known, params, node._array.ndim):
             return f"{_within(first, WHOLE)}.T", WHOLE, ops
-        if op.name == "sum":
+        if known == "sum":
             axes = axes_of(params["axis"], raw(inputs[0]).ndim)
             over = "" if len(axes) == raw(inputs[0]).ndim else "".join(map(str, axes))
             return f"sum{over}({first[0]})" if axes else first[0], WHOLE, ops

@@ -53,7 +53,8 @@ def test_every_option_is_checked_and_is_a_keyword_of_draw():
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert mg.draw(y(), depth=np.int64(1), max_nodes=np.int32(50)).graph.ops == 1
+    numbers: Any = {"depth": np.int64(1), "max_nodes": np.int32(50)}
+    assert mg.draw(y(), **numbers).graph.ops == 1
 
 
 @pytest.mark.parametrize("labels", [("one",), ("a", "b", "c"), "ab"])

@@ -162,6 +162,35 @@ def test_a_rule_that_cannot_be_followed_is_named_and_local_wins():
         assert (node.inputs[0].local, node.rule) == (said, "")
 
 
+@pytest.mark.parametrize("name", ["sum", "getitem", "neg", "reshape", "swapaxes", "mul"])
+def test_a_users_primitive_may_be_called_like_one_of_minigrads(name):
+    def twice(x, /, index=None):
+        return 2.0 * x
+
+    twice.__name__ = name
+    op = mg.primitive(twice)
+    op.defvjp(lambda g, out, x, index: op(g))
+    node = drawn(op(mg.tensor([1.0, 2.0], requires_grad=True, name="x")))
+    assert (node.expression, node.inputs[0].local) == (f"{name}(x)", f"{name}(g)")
+
+
+DEFAULT = (np.zeros(2), 1)
+
+
+@pytest.mark.parametrize(
+    "index", [None, (1, 2), (np.ones(3), 2), {"a": np.ones(2)}, object(), np.float32, b"x", -(10**30)]
+)
+def test_any_parameter_is_told(index):
+    @mg.primitive
+    def op(x, /, how=DEFAULT):
+        return 2.0 * x
+
+    op.defvjp(lambda g, out, x, how: op(g, how=how) * (how if isinstance(how, float) else 2.0))
+    node = drawn(op(mg.tensor([1.0, 2.0], requires_grad=True, name="x"), how=index))
+    assert node.inputs[0].local.startswith("op(g, how=")
+    assert "0x" not in node.expression
+
+
 def test_an_array_in_a_rule_is_told_by_the_parameter_that_it_is():
     @mg.primitive
     def masked(x, /, mask):
@@ -254,6 +283,22 @@ def test_a_fused_op_carries_its_rule_line_by_line():
     assert drawn(x * 2.0).rule == ""
     z = mg.tensor(np.zeros((2, 3)), requires_grad=True)
     assert "d_logits = g*(exp(log_p) - one_hot(labels))" in {n.rule for n in mg.graph(mg.cross_entropy(z, [0, 2]))}
+
+
+def test_a_very_long_rule_is_cut():
+    @mg.primitive
+    def op(x):
+        return x * 2.0
+
+    def rule(g, out, saved, x):
+        for _ in range(100):
+            g = mg.tanh(g) * g
+        return (g,)
+
+    op.defvjp_joint(rule)
+    lines = drawn(op(mg.tensor(1.0, requires_grad=True))).rule.splitlines()
+    assert lines[:2] == ["t1 = tanh(g)*g", "t2 = tanh(t1)*t1"]
+    assert (len(lines), lines[-1]) == (41, "... 60 more lines")
 
 
 FUSED = [row for row in ROWS if registry[row.op].op.joint is not None]
