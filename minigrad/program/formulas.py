@@ -158,7 +158,9 @@ def _filled(text: str, node: Node, names: Sequence[str], out: str) -> str:
 
 
 def _told(name: str, params: dict[str, Any]) -> str:
-    """A parameter inside a formula: its value; an axis with the word."""
+    """A parameter inside a formula: its value, of a large array its name; an axis with the word."""
+    if isinstance(params[name], np.ndarray) and params[name].size > 3 and name != "index":
+        return name
     value = index(params[name]) if name == "index" else _value(name, params[name])
     return value if name != "axis" else "all axes" if value == "None" else f"axis {value}"
 
