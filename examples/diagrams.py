@@ -28,7 +28,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 from minigrad.drawing import RendererNotFound
-from minigrad.drawing.sheet import contact_sheet
+
+from .contact_sheet import contact_sheet
 
 EPS = 1e-5
 Options = dict[str, Any]

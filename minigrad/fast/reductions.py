@@ -1,7 +1,7 @@
 """Reductions and what stretches back: few calls for small arrays, few passes over large ones; the same digits.
 
-Sums of narrow floats are taken in their own precision over few rows, and in float64 beyond (totals.py). That costs speed
-where a plain sum would do, and is here for the digits alone.
+Sums of narrow floats are taken in their own precision over few rows, and in float64 beyond (totals.py). That costs
+speed where a plain sum would do, and is here for the digits alone.
 """
 
 from __future__ import annotations

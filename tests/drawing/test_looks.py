@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad.drawing.data import Numbers
 from minigrad.drawing.theme import DARK, LIGHT
-from minigrad.drawing.words import brief, number, shape
+from minigrad.program.words import number, shape
 
 from .examples import DY, composed, fused
 
@@ -68,7 +68,7 @@ def test_numbers_in_three_digits(v, said):
     ],
 )
 def test_brief_values(array, said):
-    assert brief(Numbers(np.asarray(array))) == said
+    assert Numbers(np.asarray(array)).brief == said
 
 
 def test_shapes():
