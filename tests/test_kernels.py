@@ -362,7 +362,7 @@ def test_own_copies_what_somebody_else_can_see():
     def kept(found, others=()):
         places = {name: d.ctypes.data for name, d in found.items()}
         results = buffers.own(found, [x, y])
-        assert not np.shares_memory(*results)
+        assert not np.shares_memory(results[0], results[1])
         return [d.ctypes.data == places.get(name) for name, d in zip((x, y), results, strict=True)]
 
     for make in (lambda: np.ones(3), lambda: buffers.empty((buffers.SMALLEST,), np.dtype(float))):

@@ -268,7 +268,8 @@ def _jumps(moved: Array, size: float) -> npt.NDArray[np.bool_]:
     """Elements that one bit of the inputs moves far while it leaves most others alone: they lie at a kink."""
     if not moved.size:
         return np.zeros(moved.shape, bool)
-    return (moved > JUMP * size) & (moved > 1e4 * np.median(moved)) | ~np.isfinite(moved)
+    jumps: npt.NDArray[np.bool_] = (moved > JUMP * size) & (moved > 1e4 * np.median(moved)) | ~np.isfinite(moved)
+    return jumps
 
 
 def _held(a: tuple[str, Array, Array], b: tuple[str, Array, Array], bound: float, strict: bool) -> Quantity:

@@ -13,8 +13,8 @@ from .. import ops
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
 from ..core.context import using
-from ..core.gradients import grad
 from ..core.tensor import Tensor
+from ..derivatives import grad
 from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
 from .jacobian import Case, Element, entries, projected
 from .numerical import FloatArray

@@ -47,7 +47,7 @@ def cases(count: int, shapes: Sequence[Shapes], dtypes: Sequence[str], seed: int
 def _data(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.ndarray[Any, Any]:
     x = rng.normal(size=shape)
     if kind == "far from zero":
-        return x + 10.0 ** rng.uniform(0, 3) * rng.choice([-1, 1])
+        return x + float(10.0 ** rng.uniform(0, 3) * rng.choice([-1, 1]))
     if kind == "partly constant" and x.size and x.ndim:
         x[..., 0] = rng.normal()
     return np.round(3 * x) if kind == "small whole" else x

@@ -66,7 +66,7 @@ def document(
         _emit(dot, part)
         dot.body.append("\t}\n")
     dot.body.extend(f"\t{line}\n" for line in extra)
-    return dot.source
+    return str(dot.source)
 
 
 def _emit(dot: graphviz.Digraph, part: Part) -> None:

@@ -348,7 +348,8 @@ class _Tidy(ast.NodeTransformer):
     def visit_Call(self, call: ast.Call) -> ast.expr:
         name = call.func.id if isinstance(call.func, ast.Name) else ""
         if self.rule and name in UNDOES_A_SHAPE and call.args:
-            return self.visit(call.args[0])
+            inner: ast.expr = self.visit(call.args[0])
+            return inner
         self.generic_visit(call)
         if name in COMPARES and len(call.args) == 2:
             return ast.Compare(call.args[0], [COMPARES[name]()], [call.args[1]])

@@ -67,7 +67,8 @@ def _sum(block: Array) -> Array:
     """Column sums. float32 is summed over SHORT rows or so, then over their sums: its precision holds for few terms."""
     n, d = block.shape
     if n <= 2 * SHORT or block.dtype.char == "d":
-        return np.dot(_ones(n, block.dtype), block)
+        total: Array = np.dot(_ones(n, block.dtype), block)
+        return total
     side = _even(n)
     few = n // side
     total = _sum(np.dot(_ones(few, block.dtype), block[: few * side].reshape(few, side * d)).reshape(side, d))
