@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..core.tensor import Tensor
 
 P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any  # an array or a Tensor, in code that runs on either
 ArrayLike: TypeAlias = "float | np.generic | Array | list[Any] | tuple[Any, ...] | range"  # NumPy's lets texts in
@@ -158,6 +159,12 @@ class Gradient(Protocol):
     def __call__(
         self, y: Node, xs: Iterable[Node], gradient: Data | None = None, *, create_graph: bool = False
     ) -> tuple[Tensor, ...]: ...
+
+
+class Forward(Protocol[P, R]):
+    """A module, as far as a call of it goes: it takes and gives what its forward does."""
+
+    def forward(self, *inputs: P.args, **options: P.kwargs) -> R: ...
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._support.notebook import Shown, block
 from .._support.notebook import table as html_table
+from .._support.signatures import Values
 from ..core.context import Observer, observing
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, Primitive, raw
@@ -83,7 +84,7 @@ class Blame(Shown):
         return [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
 
 
-def blame(y: Tensor, gradient: Any = None, *, order: int = 1, seed: int = 0) -> Blame:
+def blame(y: Tensor, gradient: Values = None, *, order: int = 1, seed: int = 0) -> Blame:
     """Check the rule of every op that `y` depends on against differences of that op alone.
 
     Each op is called again with copies of its recorded inputs, in float64, and gradchecked (order 1 or 2): so a

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
+from .._support.signatures import Values
 from ..core.context import using
 from ..core.gradients import grad
 from ..core.tensor import Tensor
@@ -105,10 +106,10 @@ def _verdict(q: Quantity) -> str:
 def compare(
     f: Function,
     g: Function,
-    inputs: Any = None,
+    inputs: Values = None,
     *,
     order: int = 2,
-    gradient: Any = None,
+    gradient: Values = None,
     labels: tuple[str, str] | None = None,
     tol: float | None = None,
     eps: float = 1e-5,

@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
+from .._support.signatures import Data
 from ..core.context import using
 from ..core.tensor import Tensor
 from ..derivatives import grad
@@ -91,7 +92,7 @@ def _place(index: tuple[int, ...] | None) -> str:
 @using(frozen=True)  # looking changes nothing: running statistics stay
 def gradcheck(
     f: Function,
-    inputs: Any,
+    inputs: Data,
     *,
     order: int = 1,
     mode: str | None = None,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .._support.notebook import Shown, block
 from .._support.notebook import table as html_table
 from .._support.shapes import axes_of
+from .._support.signatures import Values
 from ..core.context import Observer, observing
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
@@ -100,7 +101,7 @@ class _Flow(Observer):
         return largest
 
 
-def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Any = None) -> ZeroReport:
+def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Values = None) -> ZeroReport:
     """Say why gradients of `y` are zero (to rounding) or tiny: for the tensors `xs`, or all leaves of the graph.
 
     `gradient` is the cotangent, as for `y.backward()`. Looks at whole tensors and at columns (the last axis).

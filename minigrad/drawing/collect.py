@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._support.shapes import storage
+from .._support.signatures import Values
 from ..core.context import Observer, observing
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, Primitive, raw
@@ -17,8 +18,10 @@ from .data import Node as Drawn
 from .rules import expression, formula, local_texts, rule_source
 from .words import clean, constant, cut
 
+Drawable: TypeAlias = "Node | Sequence[Node] | Graph"
 
-def graph(y: Any, *, gradient: Any = None, names: Any = None, marks: Any = None) -> Graph:
+
+def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None) -> Graph:
     """The recorded graph of `y` (a Tensor or several) as plain data: nodes in tape order, values, gradients, rules.
 
     `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is

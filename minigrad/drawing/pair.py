@@ -8,7 +8,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from .._support.signatures import Values
 from .cards import Style, cell, font, row
+from .collect import Drawable
 from .data import Graph
 from .dot import Part, document
 from .match import Match, matches
@@ -116,12 +118,12 @@ class Pair(Picture):
 
 
 def draw_pair(
-    a: Any,
-    b: Any,
+    a: Drawable | tuple[str, Drawable],
+    b: Drawable | tuple[str, Drawable],
     *,
     labels: tuple[str, str] | None = None,
     report: Iterable[Sequence[object]] | None = None,
-    gradient: Any = None,
+    gradient: Values = None,
     backward: bool = True,
     names: Any = None,
     depth: int | None = None,

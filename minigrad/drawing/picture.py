@@ -13,8 +13,9 @@ from typing import Any
 import graphviz
 
 from .._support.files import written_aside
+from .._support.signatures import Values
 from .cards import Style
-from .collect import count, graph
+from .collect import Drawable, count, graph
 from .data import Graph
 from .dot import Part, document
 from .renderer import render
@@ -186,9 +187,9 @@ class Drawing(Picture):
 
 
 def draw(
-    y: Any,
+    y: Drawable,
     *,
-    gradient: Any = None,
+    gradient: Values = None,
     backward: bool = True,
     names: Any = None,
     depth: int | None = None,

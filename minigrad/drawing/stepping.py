@@ -17,7 +17,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .._support.signatures import Values
 from .cards import Style
+from .collect import Drawable
 from .data import CORNER, WHOLE, Graph, Node, Numbers
 from .dot import Part, document
 from .layout import ancestors
@@ -32,10 +34,10 @@ ROLES = {colour: role for role, colour in SENTINEL.items()}
 
 
 def page(
-    graphs: Any,
+    graphs: Drawable | Picture | Mapping[str, Drawable | Picture],
     path: str | os.PathLike[str],
     *,
-    gradient: Any = None,
+    gradient: Values = None,
     names: Any = None,
     title: str = "",
     depth: int | None = None,

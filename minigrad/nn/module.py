@@ -17,6 +17,7 @@ import numpy as np
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
+from .._support.signatures import Forward, P, R
 from ..core.context import current, enter
 from ..core.nodes import write
 from ..core.tensor import Tensor
@@ -46,7 +47,7 @@ class Module(Shown):
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def __call__(self: Forward[P, R], *inputs: P.args, **options: P.kwargs) -> R:
         before = current()
         for observer in before.observers:
             observer.entered(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -208,7 +208,7 @@ def chosen(names: Sequence[str] | bool) -> tuple[str, ...]:
 # Replacing
 
 
-def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
+def fuse(y: Tensor, names: Sequence[str] | bool = True) -> Tensor:
     """The graph of y with composed batch norms, layer norms and softmax cross-entropies as fused primitives.
 
     A new graph over the same leaves; y's stays as it is, so the two can be drawn side by side. Values agree to
@@ -233,7 +233,7 @@ def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
             renewed[node] = match.fused(*given) if match is not None else node.op.call(*given, **node.params)  # type: ignore[union-attr]
         if node.name:
             renewed[node]._name = node.name
-    return renewed.get(y, y)
+    return cast("Tensor", renewed.get(y, y))
 
 
 def fuse_in_place(y: Node, names: Iterable[str], keep: set[Node]) -> list[tuple[Node, Node]]:
