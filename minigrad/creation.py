@@ -30,12 +30,7 @@ def ones(shape: Shape, *, dtype: DType = float, requires_grad: bool = False, nam
 
 
 def full(
-    shape: Shape,
-    value: float,
-    *,
-    dtype: DType | None = None,
-    requires_grad: bool = False,
-    name: str | None = None,
+    shape: Shape, value: float, *, dtype: DType | None = None, requires_grad: bool = False, name: str | None = None
 ) -> Tensor:
     """A leaf filled with `value`."""
     return Tensor(np.full(shape, value, dtype), requires_grad=requires_grad, name=name)

@@ -10,7 +10,7 @@ from ._support.signatures import Data, Gradient
 from .core import gradients
 from .core.tensor import Tensor
 
-grad: Gradient = gradients.grad
+grad: Gradient = gradients.grad  # as type checkers know it
 
 
 def _leaf(x: Data) -> Tensor:

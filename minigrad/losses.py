@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._support.shapes import Ints
 from ._support.signatures import Array, Data, Value, several, unary
 from .core.context import scope
 from .core.nodes import callback, fused_primitive, raw
@@ -18,13 +19,14 @@ from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, soft
 from .ops import sum as sum_
 
 
-def _reduced(values: Value, reduction: str) -> Value:
+def _reduced(each: Value, reduction: str, shape: Ints | None = None) -> Value:
+    """What all losses end in; `shape` is that of the labels, where those of rows were flattened."""
     if reduction == "mean":
-        return mean(values)
+        return mean(each)
     if reduction == "sum":
-        return sum_(values)
+        return sum_(each)
     if reduction == "none":
-        return values
+        return each if shape is None else reshape(each, shape)
     raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'")
 
 
@@ -32,7 +34,7 @@ def _reduced(values: Value, reduction: str) -> Value:
 # Many classes: softmax cross-entropy, composed and fused
 
 
-def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, tuple[int, ...]]:
+def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, Ints]:
     """Scores as floats (rows, classes), a label for each row as an integer, and the shape of the labels; checked."""
     scores, given = floats(who, scores), np.asarray(raw(labels))
     shape = scores.shape
@@ -59,11 +61,6 @@ def _class_numbers(who: str, labels: Array, classes: int) -> Array:
     return numbers
 
 
-def _of_rows(each: Value, shape: tuple[int, ...], reduction: str) -> Value:
-    """The loss of each row, reduced or in the shape of the labels."""
-    return _reduced(each if reduction != "none" else reshape(each, shape), reduction)
-
-
 @unary
 def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean") -> Value:
     """Mean of -log_probabilities[label]: what is left of cross-entropy after log_softmax.
@@ -71,7 +68,7 @@ def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean")
     log_probabilities: (..., classes); labels: integers of shape (...).
     """
     rows, flat, shape = _rows("nll_loss", log_probabilities, labels)
-    return _of_rows(-getitem(rows, (np.arange(len(flat)), flat)), shape, reduction)
+    return _reduced(-getitem(rows, (np.arange(len(flat)), flat)), reduction, shape)
 
 
 @scope("cross_entropy_composed")
@@ -79,7 +76,7 @@ def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean")
 def cross_entropy_composed(logits: Value, labels: Data, *, reduction: str = "mean") -> Value:
     """The same as `cross_entropy`, as a graph of primitives: log_softmax, then the entries at the labels."""
     rows, flat, shape = _rows("cross_entropy_composed", logits, labels)
-    return _of_rows(-getitem(log_softmax(rows), (np.arange(len(flat)), flat)), shape, reduction)
+    return _reduced(-getitem(log_softmax(rows), (np.arange(len(flat)), flat)), reduction, shape)
 
 
 def _save(logits: Value, *, labels: Any) -> tuple[Value]:
@@ -123,7 +120,7 @@ def cross_entropy(logits: Value, labels: Data, *, reduction: str = "mean") -> Va
     2.302585
     """
     rows, flat, shape = _rows("cross_entropy", logits, labels)
-    return _of_rows(softmax_cross_entropy(rows, labels=flat), shape, reduction)
+    return _reduced(softmax_cross_entropy(rows, labels=flat), reduction, shape)
 
 
 # --------------------------------------------------------------------------------------------------------------

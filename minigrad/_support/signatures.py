@@ -6,6 +6,7 @@ functions that name their inputs differently, so a type checker wants most input
 """
 
 # mypy: disable-error-code="overload-overlap"
+# pyright: reportOverlappingOverload=false
 # "Any of several is a Tensor" can only be said as "not all of them are arrays", which overlaps with "all are".
 
 from __future__ import annotations
@@ -31,18 +32,23 @@ ArrayLike: TypeAlias = "float | np.generic | Array | list[Any] | tuple[Any, ...]
 Data: TypeAlias = "Node | ArrayLike"
 Arrays: TypeAlias = "ArrayLike | None"
 Values: TypeAlias = "Data | None"
-Same = TypeVar("Same", "Tensor", Array)
+Same = TypeVar("Same", "Tensor", Array)  # a list of these for one of them
 
 DType: TypeAlias = npt.DTypeLike
+Operator: TypeAlias = "Callable[[Any, Data], Tensor]"
 Shape: TypeAlias = "int | Sequence[int]"
 Part: TypeAlias = "int | np.integer[Any] | slice | EllipsisType | Node | Array | list[Any] | range | None"
 Index: TypeAlias = "Part | tuple[Part, ...]"
 
 
-class Unary(Protocol[P]):
-    """Of one input; what else it takes are parameters."""
+class Named(Protocol):
+    """What all of them have, being Python functions."""
 
     __name__: str
+
+
+class Unary(Named, Protocol[P]):
+    """Of one input; what else it takes are parameters."""
 
     @overload
     def __call__(self, x: Node, /, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
@@ -51,10 +57,8 @@ class Unary(Protocol[P]):
     def __get__(self, instance: object, owner: Any = None) -> Callable[P, Tensor]: ...
 
 
-class Binary(Protocol[P]):
+class Binary(Named, Protocol[P]):
     """Of two inputs."""
-
-    __name__: str
 
     @overload
     def __call__(self, x: Node, y: Data, /, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
@@ -65,7 +69,7 @@ class Binary(Protocol[P]):
     def __get__(self, instance: object, owner: Any = None) -> Callable[Concatenate[Data, P], Tensor]: ...
 
 
-class Ternary(Protocol[P]):
+class Ternary(Named, Protocol[P]):
     """Of three inputs."""
 
     @overload
@@ -78,7 +82,7 @@ class Ternary(Protocol[P]):
     def __call__(self, x: ArrayLike, y: ArrayLike, z: ArrayLike, /, *args: P.args, **kwargs: P.kwargs) -> Array: ...
 
 
-class Several(Protocol[P]):
+class Several(Named, Protocol[P]):
     """Of several inputs; those after the first are among its parameters, so that they can be given by name."""
 
     @overload
@@ -91,7 +95,7 @@ class Several(Protocol[P]):
     def __call__(self, x: ArrayLike, /, *args: P.args, **kwargs: P.kwargs) -> Array: ...
 
 
-class Joining(Protocol[P]):
+class Joining(Named, Protocol[P]):
     """Of a sequence of inputs."""
 
     @overload
@@ -102,7 +106,7 @@ class Joining(Protocol[P]):
     def __call__(self, arrays: Sequence[Data], *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
 
 
-class Contraction(Protocol):
+class Contraction(Named, Protocol):
     """`einsum`."""
 
     @overload
@@ -113,7 +117,7 @@ class Contraction(Protocol):
     def __call__(self, subscripts: str, *operands: Data) -> Tensor: ...
 
 
-class Normalization(Protocol[P]):
+class Normalization(Named, Protocol[P]):
     """Of x, and of gamma and beta where they are given."""
 
     @overload
@@ -130,7 +134,7 @@ class Normalization(Protocol[P]):
     ) -> Tensor: ...
 
 
-class Inference(Protocol):
+class Inference(Named, Protocol):
     """Of x, of gamma and beta or None, and of the statistics."""
 
     # fmt: off
@@ -150,7 +154,7 @@ class Inference(Protocol):
     # fmt: on
 
 
-class Gradient(Protocol):
+class Gradient(Named, Protocol):
     """`grad`: of one Tensor, or of a sequence of them."""
 
     @overload
@@ -171,11 +175,10 @@ class Forward(Protocol[P, R]):
 # Primitives
 
 
-class Rules(Protocol):
+class Rules(Named, Protocol):
     """What a primitive is besides a function: what it knows of itself, and the rules to be given."""
 
     op: Primitive
-    __name__: str
     __module__: str
     __wrapped__: Callable[..., Any]
 
@@ -251,3 +254,13 @@ def inference(function: Callable[..., Any]) -> Inference:
 def contraction(function: Callable[..., Any]) -> Contraction:
     """A function of subscripts and operands."""
     return cast("Contraction", function)
+
+
+def binary_operator(function: Binary[[]]) -> Operator:
+    """A function of two inputs as a method: Python's own `sum` wants no less."""
+    return function
+
+
+def unary_operator(function: Unary[[]]) -> Callable[[Any], Tensor]:
+    """A function of one input as a method."""
+    return function

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from .._support.signatures import Data, Value
+from .._support.signatures import Array, Data, Value
 from ..core.context import current, no_grad, using
 from ..core.nodes import Node, callback, kernel, raw, write, written
 from ..core.tensor import Tensor
@@ -30,8 +30,6 @@ from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
 from .module import Module
-
-Array = np.ndarray[Any, Any]
 
 
 def frozen_statistics() -> using:

@@ -17,7 +17,7 @@ import numpy as np
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
-from .._support.signatures import Forward, P, R
+from .._support.signatures import Array, Forward, P, R
 from ..core.context import current, enter
 from ..core.nodes import write
 from ..core.tensor import Tensor
@@ -117,7 +117,7 @@ class Module(Shown):
 
     # state --------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> dict[str, Array]:
         """Copies of all state, by name."""
         return {name: tensor._array.copy() for name, tensor in self.named_tensors()}
 

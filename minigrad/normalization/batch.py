@@ -47,7 +47,7 @@ from .._support.signatures import Value, inference, normalization
 from ..core.context import scope
 from ..core.gradients import unbroadcast
 from ..core.nodes import Node, fused_primitive, raw
-from ..functional import named
+from ..functional import floats, named
 from ..ops import add, div, mean, mul, reshape, sqrt, square, sub, var
 from ..ops import sum as sum_
 
@@ -59,23 +59,17 @@ def prepared(
     who: str, x: Value, affine: dict[str, Value], axis: Axis, eps: float, shared_over_reduced: bool
 ) -> tuple[Value, Ints, Ints]:
     """x as floats, the reduced axes, and the shape in which per-channel values broadcast against x; all checked."""
-    x = x if isinstance(x, Node) else np.asarray(x)
-    a = raw(x)
-    kind = a.dtype.kind
-    if kind != "f":
-        if kind not in "iub":
-            raise TypeError(f"{who}: x must hold real numbers, got dtype {a.dtype}")
-        x = x.astype(float)
+    x = floats(who, x)
     if not 0 <= eps < np.inf:
         raise ValueError(f"{who}: eps={eps!r} must be a finite number >= 0; it is added to the variance")
-    axes, wide, expected = _axes_and_shapes(who, a.shape, axis, shared_over_reduced)
+    axes, wide, expected = _axes_and_shapes(who, x.shape, axis, shared_over_reduced)
     for name, value in affine.items():
         if value is not None:
             shape = value._array.shape if isinstance(value, Node) else np.shape(value)
             if shape != expected:
                 raise ValueError(
                     f"{who}: {name} has shape {shape}, expected {expected} "
-                    f"(x has shape {a.shape}, axis={axis!r} is reduced)"
+                    f"(x has shape {x.shape}, axis={axis!r} is reduced)"
                 )
     return x, axes, wide
 

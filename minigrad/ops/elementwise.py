@@ -13,8 +13,7 @@ import numpy as np
 
 from .._support.signatures import Array, Arrays, Value
 from ..core.nodes import primitive
-from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
-from .shape import of_one
+from .logic import equal, greater, isnan, less, logical_and, logical_or, of_one, sign
 
 
 @primitive(formula="x + y")

@@ -5,18 +5,18 @@ core/ knows no arithmetic, so Tensor is given its own by this file; to a type ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any, ClassVar, Never, Self
 
 import numpy as np
 
 from .. import ops
-from .._support.signatures import Array, Binary, Data, Index, Shape
+from .._support.signatures import Array, Binary, Data, Index, Operator, Shape, binary_operator, unary_operator
 from ..core.nodes import Node, raw, reading
 from ..core.tensor import Tensor
 
 
-def _reflected(op: Binary[[]]) -> Callable[[Any, Data], Tensor]:
+def _reflected(op: Binary[[]]) -> Operator:
     """The operator with its operands exchanged: what Python asks of the right one where the left one does not know."""
     return lambda self, other: op(other, self)
 
@@ -53,12 +53,13 @@ class Methods(Node):
         """Axes reversed."""
         return ops.transpose(self)
 
-    def item(self) -> Any:
+    def item(self) -> float:
         """The value of a tensor with one element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"item() needs a tensor with one element, this one has shape {self.shape}")
         reading(self, "the number")
-        return self._array.item()
+        number: float = self._array.item()
+        return number
 
     def reshape(self, *shape: Shape) -> Tensor:
         """The same elements in another shape."""
@@ -102,10 +103,12 @@ class Methods(Node):
         return self
 
     # each is the primitive itself
-    __add__, __sub__, __mul__, __truediv__ = ops.add, ops.sub, ops.mul, ops.div
-    __matmul__, __pow__, __neg__, __abs__ = ops.matmul, ops.pow, ops.neg, ops.abs
-    __lt__, __le__, __gt__, __ge__ = ops.less, ops.less_equal, ops.greater, ops.greater_equal
-    __eq__, __ne__ = ops.equal, ops.not_equal  # type: ignore[assignment]
+    __add__, __sub__, __mul__, __truediv__ = map(binary_operator, (ops.add, ops.sub, ops.mul, ops.div))
+    __matmul__, __pow__ = map(binary_operator, (ops.matmul, ops.pow))
+    __neg__, __abs__ = map(unary_operator, (ops.neg, ops.abs))
+    __lt__, __le__, __gt__, __ge__ = map(binary_operator, (ops.less, ops.less_equal, ops.greater, ops.greater_equal))
+    __eq__: ClassVar[Operator] = ops.equal  # type: ignore[assignment]
+    __ne__: ClassVar[Operator] = ops.not_equal  # type: ignore[assignment]
     exp, log, sqrt, square, abs = ops.exp, ops.log, ops.sqrt, ops.square, ops.abs
     sin, cos, tanh, sigmoid, relu = ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu
     sum, mean, var, std, max, min = ops.sum, ops.mean, ops.var, ops.std, ops.max, ops.min
@@ -117,7 +120,7 @@ class Methods(Node):
 
     # what Python asks ---------------------------------------------------------------------------------------
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: Never, value: Never) -> None:
         raise TypeError(
             "a Tensor cannot be written element by element: its graph would not know. Build a new one with mg.where "
             "or mg.concatenate, or write a leaf as a whole: a = t.numpy().copy(); a[i] = v; t.data = a"
@@ -156,7 +159,8 @@ class Methods(Node):
         reading(self, "the number")
         return int(self._array.__index__())
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, np.dtype[np.void]]:
+        # void: to a type checker `array * t` is then no product of two arrays
         raise TypeError("a Tensor does not turn into an array by itself (its gradient would be lost): use t.numpy()")
 
     def __reduce__(self) -> Any:

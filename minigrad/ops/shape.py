@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .._support.signatures import Array, DType, Index, OfOne, Same, Shape, Value, joining, unary
+from .._support.signatures import Array, DType, Index, Same, Shape, Value, joining, unary
 from ..core.gradients import unbroadcast
 from ..core.nodes import primitive, raw
-
-of_one: Callable[..., OfOne] = primitive
+from .logic import of_one
 
 
 @primitive(formula="reshape(x)")

@@ -20,7 +20,7 @@ from ..core.tensor import Tensor
 from .flat import Slab, blocks
 
 Array = np.ndarray[Any, Any]
-Params: TypeAlias = Tensor | Iterable[Tensor] | Iterable[Mapping[str, Any]]
+Params: TypeAlias = Tensor | Iterable[Tensor | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

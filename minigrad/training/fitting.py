@@ -14,7 +14,7 @@ import numpy as np
 
 from .._support.files import PathLike
 from .._support.randomness import Generator, Source, generator
-from .._support.signatures import Data
+from .._support.signatures import Array, Data
 from ..core.context import no_grad
 from ..core.nodes import callback, raw
 from ..core.tensor import Tensor
@@ -27,7 +27,6 @@ from .history import History
 from .nonfinite import NonFiniteStep, first_nonfinite
 from .progress import Progress
 
-Array = np.ndarray[Any, Any]
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 Metrics: TypeAlias = "Mapping[str, Callable[[Array, Array], float]] | Sequence[Callable[[Array, Array], float]]"
 Sampler: TypeAlias = Callable[[int, Generator], Iterable[Array]]
