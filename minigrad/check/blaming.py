@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.signatures import Values
 from ..core.context import Observer, observing
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
@@ -79,7 +80,7 @@ class Blame(Report):
         return [v.report for v in self.guilty if v.report is not None]
 
 
-def blame(y: Tensor, gradient: Any = None, *, order: int = 1, seed: int = 0) -> Blame:
+def blame(y: Tensor, gradient: Values = None, *, order: int = 1, seed: int = 0) -> Blame:
     """Check the rule of every op that `y` depends on against differences of that op alone.
 
     Each op is called again with copies of its recorded inputs, in float64, and gradchecked (order 1 or 2): so a

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._support.shapes import axes_of, count
+from .._support.signatures import Values
 from ..core.context import Observer, observing
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
@@ -88,7 +89,7 @@ class _Flow(Observer):
         return largest
 
 
-def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Any = None) -> ZeroReport:
+def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Values = None) -> ZeroReport:
     """Say why gradients of `y` are zero (to rounding) or tiny: for the tensors `xs`, or all leaves of the graph.
 
     `gradient` is the cotangent, as for `y.backward()`. Looks at whole tensors and at columns (the last axis).

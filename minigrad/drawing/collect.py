@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._support.shapes import storage
+from .._support.signatures import Values
 from ..core.context import Observer, observing
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, late, raw
@@ -22,8 +23,10 @@ from .words import clean
 SHORT, EACH = 40, 14  # letters of an expression on a card, and of each name where it is longer
 WRITTEN = "written after it was recorded"  # a leaf whose value is newer than what was computed from it
 
+Drawable: TypeAlias = "Node | Sequence[Node] | Graph"
 
-def graph(y: Any, *, gradient: Any = None, names: Any = None, marks: Any = None) -> Graph:
+
+def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None) -> Graph:
     """The recorded graph of `y` (a Tensor or several) as plain data: nodes in tape order, values, gradients, rules.
 
     `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is

@@ -70,7 +70,7 @@ def document(parts: list[Part], *, title: str = "", legend: bool = True, extra: 
         _Writer(dot, part).write()
         dot.body.append("\t}\n")
     dot.body.extend(f"\t{line}\n" for line in extra)
-    return dot.source
+    return str(dot.source)
 
 
 class _Writer:

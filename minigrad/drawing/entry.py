@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .collect import count, graph
+from .._support.signatures import Values
+from .collect import Drawable, count, graph
 from .data import Graph
 from .options import MOST, Options
 from .pair import Pair, Report
@@ -21,9 +22,9 @@ from .views import refusal, view
 
 
 def draw(
-    y: Any,
+    y: Drawable,
     *,
-    gradient: Any = None,
+    gradient: Values = None,
     backward: bool = True,
     names: Any = None,
     depth: int | None = None,
@@ -62,12 +63,12 @@ def draw(
 
 
 def draw_pair(
-    a: Any,
-    b: Any,
+    a: Drawable | tuple[str, Drawable],
+    b: Drawable | tuple[str, Drawable],
     *,
     labels: tuple[str, str] | None = None,
     report: Report = None,
-    gradient: Any = None,
+    gradient: Values = None,
     backward: bool = True,
     names: Any = None,
     depth: int | None = None,
@@ -100,10 +101,10 @@ def draw_pair(
 
 
 def page(
-    graphs: Any,
+    graphs: Drawable | Picture | Mapping[str, Drawable | Picture],
     path: str | os.PathLike[str],
     *,
-    gradient: Any = None,
+    gradient: Values = None,
     names: Any = None,
     title: str = "",
     depth: int | None = None,
@@ -131,7 +132,7 @@ def page(
     return write(Path(path), page_of(data, title=title))
 
 
-def _collected(y: Any, options: Options, gradient: Any, names: Any, marks: Any = None) -> Graph:
+def _collected(y: Drawable, options: Options, gradient: Values, names: Any, marks: Any = None) -> Graph:
     """The plain data of `y`; a graph so large that nothing could make it small enough is refused before any work."""
     if isinstance(y, Graph):
         return y
@@ -141,5 +142,5 @@ def _collected(y: Any, options: Options, gradient: Any, names: Any, marks: Any =
     return graph(y, gradient=gradient if options.backward else None, names=names, marks=marks)
 
 
-def _labelled(x: Any) -> tuple[str, Any]:
+def _labelled(x: Drawable | tuple[str, Drawable]) -> tuple[str, Drawable]:
     return x if isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str) else ("", x)

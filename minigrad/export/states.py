@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support.signatures import Array
 from ..core.nodes import raw
 from ..core.tensor import Tensor
 from ..nn import BatchNorm1d, LayerNorm, Linear, Module, Sequential
-
-Array = np.ndarray[Any, Any]
 
 
 class _Entry(NamedTuple):

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from .._support.signatures import Array, Data, Value
 from ..core.context import current, no_grad, using
 from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
@@ -29,8 +30,6 @@ from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
 from .module import Module, in_mode, put
-
-Array = np.ndarray[Any, Any]
 
 
 def frozen_statistics() -> using:
@@ -124,10 +123,10 @@ class BatchNorm1d(Module):
         self.start_share = ones((), name="start_share")  # how much of the start value the averages still hold
         self._looked_for_bias = allow_bias
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Data) -> Tensor:
         """Batch norm of x, (N, C) or (N, C, L); in training the running statistics move once."""
-        x = floats("BatchNorm1d", x)
-        values: Array = raw(x)
+        given: Value = floats("BatchNorm1d", x)
+        values: Array = raw(given)
         if values.ndim not in (2, 3) or values.shape[1] != self.num_features:
             raise ValueError(
                 f"BatchNorm1d({self.num_features}): x must be (N, {self.num_features}) or (N, {self.num_features}, L), "
@@ -137,9 +136,9 @@ class BatchNorm1d(Module):
         if not self.training:
             given_mean, given_var = self._inference_statistics()
             infer = batch_norm_inference if self.implementation == "fused" else batch_norm_inference_composed
-            return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
+            return infer(given, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
         if not self._looked_for_bias:
-            self._warn_of_bias(x)
+            self._warn_of_bias(given)
         count = values.size // self.num_features
         if count < 2:
             raise ValueError(
@@ -217,7 +216,7 @@ class BatchNorm1d(Module):
         """Copies of [gamma, beta, running mean, running variance], in Keras' order."""
         return [tensor._array.copy() for tensor in self._weights()]
 
-    def set_weights(self, weights: Iterable[Any]) -> None:
+    def set_weights(self, weights: Iterable[Data]) -> None:
         """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
         tensors = self._weights()
         given = [np.asarray(raw(array)) for array in weights]
@@ -278,7 +277,7 @@ def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     return offset, ops.mean(np.square(shifted - offset), axis=axis, keepdims=True)
 
 
-def average_statistics(model: Module, batches: Iterable[Any]) -> None:
+def average_statistics(model: Module, batches: Iterable[Data]) -> None:
     """Set the running statistics of every BatchNorm1d in `model` to averages over `batches`, weights unchanged.
 
     Algorithm 2 of Ioffe and Szegedy 2015, for after a training; also the cure for running averages that lag

@@ -18,6 +18,7 @@ import numpy as np
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
+from .._support.signatures import Array, Forward, P, R
 from ..core.context import current, enter
 from ..core.nodes import callback, write
 from ..core.tensor import Tensor
@@ -65,7 +66,7 @@ class Module(Shown):
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def __call__(self: Forward[P, R], *inputs: P.args, **options: P.kwargs) -> R:
         before = current()
         for observer in before.observers:
             observer.entered(self)
@@ -135,7 +136,7 @@ class Module(Shown):
 
     # state --------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> dict[str, Array]:
         """Copies of all state, by name."""
         return {name: tensor._array.copy() for name, tensor in self.named_tensors()}
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ..core.tensor import Tensor
 from .flat import Flat, blocks
 
 Array = np.ndarray[Any, Any]
+Params: TypeAlias = Tensor | Iterable[Tensor | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Optimizer:
 
     names: tuple[str, ...] = ()  # of the state vectors, one number a parameter element each
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         given = list(params) if not isinstance(params, Tensor) else [params]
         if not given:
             raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
@@ -191,7 +192,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -222,7 +223,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -258,7 +259,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -296,7 +297,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

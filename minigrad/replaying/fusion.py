@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def chosen(names: Sequence[str] | bool) -> tuple[str, ...]:
     return given
 
 
-def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
+def fuse(y: Tensor, names: Sequence[str] | bool = True) -> Tensor:
     """The graph of y with composed batch norms, layer norms and softmax cross-entropies as fused primitives.
 
     A new graph over the same leaves; y's stays as it is, so the two can be drawn side by side. Values agree to
@@ -185,7 +185,7 @@ def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
                 renewed[node] = match(renewed)
             if node.name:
                 renewed[node]._name = node.name
-    return renewed.get(y, y)
+    return cast("Tensor", renewed.get(y, y))
 
 
 def _itself(node: Any) -> Match:

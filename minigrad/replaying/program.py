@@ -179,8 +179,8 @@ def _unequal(x: Any, y: Any, partner: dict[Value, Value]) -> str:
 
 
 def _same_array(a: Any, b: Any) -> bool:
-    a, b = np.asarray(a), np.asarray(b)
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    x, y = np.asarray(a), np.asarray(b)
+    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
 
 
 def _short(v: Value) -> str:

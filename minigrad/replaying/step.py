@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import types
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -21,11 +21,18 @@ from .printing import Listed
 from .program import Program, Value, difference, mapped, substitute
 from .recorder import NotReplayable, Recorder
 
+R = TypeVar("R")  # arguments are not typed alike: an array that a step is given is a Tensor inside
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
 TRIES = 16  # recordings in a row that were hardly ever replayed, after which the step is refused
 PASSES = {"fusion": with_fusions, "dead code": without_dead_code, "common subexpressions": without_repeats}
 
 
+@overload
+def replay(step: Callable[..., R], *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Replayed[R]: ...
+@overload
+def replay(
+    step: None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True
+) -> Callable[[Callable[..., R]], Replayed[R]]: ...
 def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Any:
     """The same function, faster: recorded once as a flat program over arrays that are there already, then run again.
 
@@ -65,10 +72,10 @@ def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool
     return Replayed(step, fuse, copy)
 
 
-class Replayed:
+class Replayed(Generic[R]):
     """A step that replays itself. `replays` counts, `program` is what ran last, `print(step.program)` shows it."""
 
-    def __init__(self, step: Callable[..., Any], fuse: Sequence[str] | bool = (), copy: bool = True) -> None:
+    def __init__(self, step: Callable[..., R], fuse: Sequence[str] | bool = (), copy: bool = True) -> None:
         if not callable(step):
             raise TypeError(f"replay takes a function, got {type(step).__name__}")
         self._step, self._copy, self._fuse = step, copy, chosen(fuse)
@@ -80,7 +87,7 @@ class Replayed:
         self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
         self.__wrapped__ = step
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> R:
         """One step."""
         context = current()
         if context.observers:  # part of a larger recording; or looked at
@@ -96,7 +103,8 @@ class Replayed:
             if not entry.changed:
                 self._latest = key, entry
                 self.replays += 1
-                return entry.run((*args, *named.values()), self._copy)
+                result: R = entry.run((*args, *named.values()), self._copy)
+                return result
         # new, or what it was recorded with has been replaced
         before = self._entries.pop(key, None)
         entry = before if before is not None and before.bound is None else Entry(self._step, self._fuse, before)
@@ -114,6 +122,10 @@ class Replayed:
             self._entries.pop(next(iter(self._entries)))
         return result
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Replayed[R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method of a class: the instance is the first argument."""
         return self if instance is None else types.MethodType(self, instance)

@@ -39,7 +39,7 @@ def test_gradients_share_memory_with_nothing(name, create_graph, way):
     cotangent = mg.tensor(c) if way == "backward, Tensor" else c
     tensors = list({id(x): x for x in (a, b, y)}.values())
     if way == "grad":
-        ds = mg.grad(y, tensors, gradient=cotangent, create_graph=create_graph)
+        ds = list(mg.grad(y, tensors, gradient=cotangent, create_graph=create_graph))
     else:
         y.retain_grad()
         y.backward(cotangent, create_graph=create_graph)

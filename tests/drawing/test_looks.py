@@ -22,7 +22,7 @@ def contrast(a: str, b: str) -> float:
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
+    return float((high + 0.05) / (low + 0.05))
 
 
 TEXT = [("ink", "page"), ("ink", "body"), ("ink", "fused_body"), ("ink", "module_body"), ("muted", "body")]

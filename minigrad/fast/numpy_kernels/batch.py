@@ -70,7 +70,8 @@ def _sum(block: Array) -> Array:
     """Column sums. float32 is summed over SHORT rows or so, then over their sums: its precision holds for few terms."""
     n, d = block.shape
     if n <= 2 * SHORT or block.dtype.char == "d":
-        return np.dot(_ones(n, block.dtype), block)
+        total: Array = np.dot(_ones(n, block.dtype), block)
+        return total
     side = _even(n)
     few = n // side
     total = _sum(np.dot(_ones(few, block.dtype), block[: few * side].reshape(few, side * d)).reshape(side, d))
@@ -202,7 +203,8 @@ class batch_norm:
         if g.nbytes > WHOLE:
             along, over = _backward_by_block(g, gamma, x_hat, inv_std[0], dx)
             return dx, _given(along, d_gamma), _given(over, d_beta)
-        few, dtype, part = g.size <= FEW and g.itemsize < 8, g.dtype, dx
+        few, dtype = g.size <= FEW and g.itemsize < 8, g.dtype
+        part: Any = dx
         if few:
             g, part = g.astype(float), None
         over = _sum(g)  # (6)
@@ -211,8 +213,9 @@ class batch_norm:
         scale = inv_std[0] if gamma is None else np.multiply(gamma, inv_std[0], dtype=g.dtype)  # (8)
         share = 1.0 / len(g)
         means = over * share, along * share
-        arrays, repeat = ((g, x_hat, part, dx), _same) if g.nbytes <= SMALL else _wide(g, x_hat, part, dx)
-        _slope(*arrays, *means, scale, repeat)
+        given: Any = g, x_hat, part, dx
+        (g, h, room, out), repeat = (given, _same) if g.nbytes <= SMALL else _wide(g, x_hat, part, dx)
+        _slope(g, h, room, out, *means, scale=scale, repeat=repeat)
         if few:
             along, over = along.astype(dtype), over.astype(dtype)
         return dx, _given(along, d_gamma), _given(over, d_beta)
@@ -225,13 +228,13 @@ def _forward_by_block(
     first, offset, var = batch_norm.moments(x)
     inv_std[...] = _inverted(var, eps)  # (3)
     blocks, rows_of = _blocks(*x.shape, x.itemsize), (first, offset, inv_std, gamma, beta)
-    vectors = {side: [None if v is None else np.tile(v, side) for v in rows_of] for _, side in blocks}
+    vectors: Any = {side: [None if v is None else np.tile(v, side) for v in rows_of] for _, side in blocks}
     for rows, side in reversed(blocks):  # what was read last is still in a cache
-        pivot, shift, *others = vectors[side]
+        pivot, shift, scale, scale_by, offset_by = vectors[side]
         block, h, out = (a[rows].reshape(-1, side * x.shape[1]) for a in (x, x_hat, y))
         np.subtract(block, pivot, h)
         h -= shift
-        _scale(h, *others, out, out)
+        _scale(h, scale, scale_by, offset_by, out, out)
     return offset, var
 
 
