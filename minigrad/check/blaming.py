@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._support.signatures import Values
-from ..core.context import Observer, observing
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
@@ -110,7 +110,7 @@ def _raised_in(y: Tensor, gradient: Any) -> dict[Node, str]:
         return {}
     start, reached = raw(cotangent(y, gradient)), _Reached(y)
     try:
-        with observing(reached):
+        with using(reached):
             walk(y, start)
     except Exception as error:
         return {next(node for node in consumers_first(y) if node in reached.waiting): _raises(error)}

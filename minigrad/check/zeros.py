@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .._support.shapes import axes_of, count
 from .._support.signatures import Values
-from ..core.context import Observer, observing
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
@@ -71,7 +71,7 @@ class _Flow(Observer):
             for position, x in enumerate(node.inputs):
                 if x is not None:
                     self.consumers.setdefault(x, []).append((node, position))
-        with observing(self):
+        with using(self):
             self.total = walk(y, start)
         self.scale = max((float(np.max(np.abs(g), initial=0.0)) for g in self.arrived.values()), default=0.0)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._support.shapes import storage
 from .._support.signatures import Values
-from ..core.context import Observer, observing
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, late, raw
 from ..program.formulas import expression, formula, listing, sent
@@ -159,7 +159,7 @@ class _Collector:
         seen, notes = _Backward(self.id), []
         for root, start, asked in cotangents:
             try:
-                with observing(seen):
+                with using(seen):
                     found = walk(root, start)
             except RuntimeError as error:
                 if asked:

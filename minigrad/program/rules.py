@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import Observer, observing, using
+from ..core.context import Observer, using
 from ..core.nodes import Node, Primitive
 
 
@@ -45,7 +45,7 @@ class RuleGraph(Observer):
             return
         parts = [self.wanted] if op.joint is not None else [[k] for k in self.wanted]
         given = self.g, self.out, node.saved and tuple(self.saved), self.inputs, node.params
-        with using(recording=False, cause=None, frozen=True, observers=()), np.errstate(all="ignore"), observing(self):
+        with using(recording=False, cause=None, frozen=True, observers=(self,)), np.errstate(all="ignore"):
             for part in parts:
                 try:
                     self.results.update(type(op).pull(op, *given, part))

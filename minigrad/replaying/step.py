@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 
 from ..anomalies import Lines
-from ..core.context import current, observing
+from ..core.context import current, using
 from ..core.nodes import Node, describe, raw
 from ..core.tensor import Tensor
 from .fusion import chosen, with_fusions
@@ -175,7 +175,7 @@ class Entry:
         given = [recorder.argument(x, f"argument {k}") for k, x in enumerate(args, 1)]
         given_named = {name: recorder.argument(x, name) for name, x in named.items()}
         try:
-            with observing(Lines(), recorder):
+            with using(Lines(), recorder):
                 returned = self.step(*given, **given_named)
                 program = recorder.finish(returned)
         finally:
