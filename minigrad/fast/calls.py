@@ -31,7 +31,7 @@ def recorder(op: Primitive) -> Callable[..., Any]:
     plain = op.builtin and not (op.variadic or op.defaults or op.save)
     call: Any = {1: _one, 2: _two}.get(len(op.input_names) if plain else 0, _general)(op)
     call.__code__ = call.__code__.replace()  # a copy that the interpreter specialises for this op
-    return call
+    return call  # type: ignore[no-any-return]
 
 
 def _one(op: Primitive) -> Callable[..., Any]:
@@ -168,8 +168,8 @@ def _node(
     if kind == "f" and needs and context.recording and op.differentiable:
         if not as_is:
             arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
-            params = {name: copied(x) for name, x in params.items()}
-        node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, params, saved
+        stored = params if as_is else {name: copied(x) for name, x in params.items()}
+        node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, stored, saved
     else:
         if kind not in "fiub":
             real(value, op.name)

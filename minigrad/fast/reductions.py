@@ -32,7 +32,7 @@ def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
 
 def _centred(x: Array, axis: Any) -> Array:
     mean = average(x, axis, True)
-    return x - mean if x.nbytes < LARGE else np.asarray(unwrapped(pooled(x) - mean))
+    return np.asarray(x - mean if x.nbytes < LARGE else unwrapped(pooled(x) - mean))
 
 
 def _widened(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
