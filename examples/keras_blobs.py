@@ -6,7 +6,7 @@
     python -m examples.keras_blobs shift          what reaches the last hidden layer while the ones below it train
 
 Plots go to --out. The slides draw their data and weights without a seed, so their losses and accuracies are one run
-of many: here they are runs over --seeds, and what is asserted is what does not depend on luck. Needs minigrad[train].
+of many: here they are runs over --seeds, and what is asserted is what does not depend on luck. Needs the extra train.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BAYES = 0.5 * (1 + math.erf(math.hypot(0.5, 0.1) / (2 * 0.25) / math.sqrt(2)))
 # --------------------------------------------------------------------------------------------------------------
 # observe
 
-PRINTED = {
+PRINTED: dict[str, Any] = {
     "h": [[2.231, 0.996, 0.742, 1.156], [0.094, -3.605, -2.613, 2.943], [1.894, -1.353, -1.513, 3.84]],
     "gamma": [1.049, 1.074, 0.923, 0.938],
     "beta": [0.053, 0.063, -0.063, -0.06],

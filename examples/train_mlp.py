@@ -1,6 +1,6 @@
 """Train a small network on handwritten digits and look at what happened: python -m examples.train_mlp
 
-Needs minigrad[train], for the data (scikit-learn) and the plot (matplotlib).
+Needs the packages scikit-learn, for the data, and matplotlib, for the plot (extra `train`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,16 @@
-"""How many examples Hypothesis draws: 100 per test, or as many as MINIGRAD_EXAMPLES says (a nightly run: 2000)."""
+"""How many examples Hypothesis draws, and which tests `-m core` runs.
+
+100 examples per test, or as many as MINIGRAD_EXAMPLES says (a nightly run: 2000).
+"""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+CORE = [ROOT / "tests" / "core", ROOT / "tests" / "ops", ROOT / "minigrad" / "core", ROOT / "minigrad" / "ops"]
 
 settings.register_profile(
     "minigrad",
@@ -13,6 +20,20 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("minigrad")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`-m core` does not import the other test files, which would take as long as the tests."""
+    if config.option.markexpr == "core" and collection_path.is_file():
+        return None if any(folder in collection_path.parents for folder in CORE) else True
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    """The engine and the primitives: their tests and their doctests, by folder."""
+    for item in items:
+        if any(folder in item.path.parents for folder in CORE):
+            item.add_marker("core")
 
 
 @pytest.fixture

@@ -81,26 +81,3 @@ def test_unknown_names_are_refused(capsys):
         with pytest.raises(SystemExit):
             main(asked)
         assert text in capsys.readouterr().err
-
-
-def test_minigrad_bench_checks_and_draws(capsys, monkeypatch):
-    from minigrad.cli import bench
-    from minigrad.cli import main as command
-
-    monkeypatch.setattr(bench, "SHAPES", ((7, 3), (32, 128)))
-    monkeypatch.setattr(bench, "SLICE", 1e-4)
-    assert command(["bench", "--slices", "1", "--dtype", "float64"]) == 0
-    printed = capsys.readouterr().out
-    assert "7 x 3\n  NumPy by hand  #" in printed
-    assert printed.count(" us") == 6
-    assert command(["bench", "--slices", "0"]) == 2
-
-
-def test_minigrad_bench_prints_no_time_for_a_wrong_result(capsys, monkeypatch):
-    import minigrad.normalization
-    from minigrad.cli import main as command
-
-    right = minigrad.normalization.batch_norm_composed
-    monkeypatch.setattr(minigrad.normalization, "batch_norm_composed", lambda *args: right(*args) * 1.001)
-    assert command(["bench", "--slices", "1"]) == 1
-    assert "composed differs" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def needs(module: str, purpose: str, *, extra: str = "train", package: str | None = None) -> Any:
-    """The module, or an ImportError that names the extra which brings it.
+    """The module, or an ImportError that names the package and the extra which brings it.
 
     >>> needs("json", "reading").__name__
     'json'
@@ -16,4 +16,4 @@ def needs(module: str, purpose: str, *, extra: str = "train", package: str | Non
         return importlib.import_module(module)
     except ImportError as error:
         name = package or module.partition(".")[0]
-        raise ImportError(f'{purpose} needs {name}: pip install "minigrad[{extra}]"') from error
+        raise ImportError(f'{purpose} needs the package {name} (extra "{extra}"): pip install {name}') from error

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from .blaming import Blame, blame
 from .comparison import Comparison, compare
+from .comparison import check_registration as check_registration
 from .costs import Cost, cost
 from .gradient_check import Gradcheck, gradcheck
 from .numerical import numerical_grad, rel_error
-from .registration import check_registration as check_registration
 from .zeros import ZeroReport, explain_zeros
 
 __all__ = [

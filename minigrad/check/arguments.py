@@ -1,4 +1,4 @@
-"""How the checks take functions and inputs: copies as leaves, names for the reports."""
+"""How the checks take functions and inputs: copies as leaves, gradients of them, names for the reports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core.context import using
-from ..core.nodes import Node, raw
+from ..core.gradients import consumers_first, grad
+from ..core.nodes import Node, late, raw
 from ..core.tensor import Tensor
+from ..program.rules import kept_for_backward
 
 Function: TypeAlias = Callable[..., Any]
-SENSITIVITY = 16.0  # how many times what one bit of the inputs moves, two correct results may be apart
+SENSITIVITY = 16.0  # two right results may differ by so many times what one bit of the inputs changes
 
 
 def as_sequence(inputs: Any) -> list[Any]:
@@ -21,34 +23,39 @@ def as_sequence(inputs: Any) -> list[Any]:
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
 
+def name_of(f: Function) -> str:
+    """A function's name for a message."""
+    return getattr(f, "__name__", type(f).__name__)
+
+
 def names_of(f: Function, inputs: Sequence[Any]) -> list[str]:
     """What to call each input: its own name, else the parameter's, else its position."""
     try:
-        parameters = [
-            p.name
-            for p in inspect.signature(f).parameters.values()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
+        known = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
-        parameters = []
-    names = []
-    for k, x in enumerate(inputs):
-        fallback = parameters[k] if k < len(parameters) else f"input {k}"
-        names.append(getattr(x, "_name", None) or fallback)
-    return names
+        known = {}.values()
+    names = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names += [f"input {k}" for k in range(len(names), len(inputs))]
+    return [getattr(x, "_name", None) or name for x, name in zip(inputs, names, strict=False)]
+
+
+def renamed(f: Function, name: str, parameters: Sequence[str]) -> Function:
+    """The function with the name, and the names of its parameters, that reports are to use."""
+    changed: Any = f
+    changed.__name__ = name
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    changed.__signature__ = inspect.Signature([inspect.Parameter(parameter, kind) for parameter in parameters])
+    return f
+
+
+def array_of(x: Any) -> np.ndarray[Any, Any]:
+    """The bare array of a Tensor, or of whatever NumPy can make one of."""
+    return np.asarray(raw(x))
 
 
 def leaves_of(inputs: Sequence[Any]) -> list[Any]:
     """Fresh leaves with copies of the inputs, floating-point ones requiring gradients; None stays None."""
-    leaves: list[Any] = []
-    for x in inputs:
-        if x is None:
-            leaves.append(None)
-            continue
-        leaf = Tensor(x)
-        leaf.requires_grad = leaf.dtype.kind == "f"
-        leaves.append(leaf)
-    return leaves
+    return [None if x is None else Tensor(x, requires_grad=array_of(x).dtype.kind == "f") for x in inputs]
 
 
 def value_of(f: Function, leaves: Sequence[Any]) -> Tensor:
@@ -62,14 +69,12 @@ def value_of(f: Function, leaves: Sequence[Any]) -> Tensor:
     return y
 
 
-def name_of(f: Function) -> str:
-    """A function's name for a message."""
-    return getattr(f, "__name__", type(f).__name__)
-
-
-def array_of(x: Any) -> np.ndarray[Any, Any]:
-    """The bare array of a Tensor, or of whatever NumPy can make one of."""
-    return np.asarray(raw(x)) if not isinstance(x, Node) else x._array
+def gradients_of(y: Tensor, xs: Sequence[Tensor], gradient: Any = None, create_graph: bool = False) -> Sequence[Tensor]:
+    """As `grad`, and zeros where y does not depend on anything that has a gradient."""
+    if not y.requires_grad:
+        return [Tensor(np.zeros_like(x._array)) for x in xs]
+    found: Sequence[Tensor] = grad(y, xs, gradient=gradient, create_graph=create_graph)
+    return found
 
 
 def nudged(x: Any, rng: np.random.Generator) -> Any:
@@ -79,3 +84,36 @@ def nudged(x: Any, rng: np.random.Generator) -> Any:
     a = array_of(x)
     way = rng.integers(-1, 2, a.shape)
     return np.where(way == 0, a, np.nextafter(a, np.where(way < 0, -np.inf, np.inf).astype(a.dtype)))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Recorded graphs
+
+
+def stale(y: Node) -> dict[Node, str]:
+    """The nodes of a graph whose rules read what was written after they were recorded, and what that is, in words.
+
+    >>> import minigrad as mg
+    >>> w = mg.ones(2, requires_grad=True, name="w")
+    >>> y = mg.square(w)
+    >>> w.data = [2.0, 3.0]
+    >>> list(stale(y).values())
+    ['w: (2,) float64 was written after square was recorded']
+    """
+    found = {}
+    for node in consumers_first(y)[::-1]:
+        written = late(node)
+        read = {id(array) for array in kept_for_backward(node).values()} if written else set()
+        what = []
+        for said, name in (written[key] for key in written.keys() & read):
+            what.append(said + (f" (as {name})" if name and not said.startswith(f"{name}:") else ""))
+        if what:
+            op: Any = node.op
+            found[node] = f"{' and '.join(sorted(what))} was written after {op.name} was recorded"
+    return found
+
+
+def refuse_stale(who: str, y: Node) -> None:
+    """RuntimeError for a graph that cannot be run backward any more: its gradient would be that of nothing."""
+    for what in stale(y).values():
+        raise RuntimeError(f"{who}: the graph is stale: {what}; run the forward again first")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._support.notebook import Shown, block
-from .._support.notebook import table as html_table
-from ..core.context import Observer, observing
+from .._support.signatures import Values
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
-from ..core.nodes import Node, Primitive, raw
+from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
-from .arguments import Function
+from .arguments import Function, renamed, stale
 from .gradient_check import Gradcheck, gradcheck
-from .table import table
-
-HEADER = ["step", "op", "result", "rule", "why"]
-
+from .table import Report, Table
 
 FULL = 4000  # entries of an op's Jacobian up to which each is compared
 
@@ -31,7 +27,7 @@ class Verdict:
     number: int  # creation number of the node, which names it in pictures
     op: str
     name: str
-    state: str  # "right", "WRONG", "not judged"
+    state: str  # "right", "WRONG", "not judged", "stale"
     reason: str
     report: Gradcheck | None
 
@@ -41,15 +37,19 @@ class Verdict:
         return self.state != "WRONG"
 
 
-@dataclass(frozen=True)
-class Blame(Shown):
-    """What `blame` found. True if no op is guilty; prints one line an op. `mg.draw(y, marks=report.marks)` shows it."""
+@dataclass(frozen=True, repr=False)
+class Blame(Report):
+    """What `blame` found. True if no op is guilty; prints one line an op. `mg.draw(y, marks=report.marks)` shows it.
+
+    stale: what was written after the graph was recorded, in words. Of such a graph nothing can be said as a whole.
+    """
 
     verdicts: tuple[Verdict, ...]
     order: int
+    stale: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return all(v.ok for v in self.verdicts)
+        return not self.stale and not self.guilty
 
     @property
     def guilty(self) -> list[Verdict]:
@@ -61,35 +61,33 @@ class Blame(Shown):
         """Creation number of each guilty node, and what to write beside it."""
         return {v.number: f"wrong rule: {v.reason}" for v in self.guilty}
 
-    def __str__(self) -> str:
-        parts = [self._head(), "", table(HEADER, self._rows(), text=(1, 2, 3, 4))]
-        parts += [f"\n{v.report}" for v in self.guilty if v.report is not None]
-        return "\n".join(parts)
-
-    __repr__ = __str__
-
-    def _html(self) -> str:
-        wrong = [k for k, v in enumerate(self.verdicts) if not v.ok]
-        shown = html_table(HEADER, self._rows(), text=(1, 2, 3, 4), wrong=wrong)
-        reports = [v.report._html() for v in self.guilty if v.report is not None]
-        return block(self._head(), [shown, *reports], ok=bool(self))
-
     def _head(self) -> str:
-        if self:
-            return f"blame: all {len(self.verdicts)} ops have right rules to order {self.order}"
-        return "blame: " + ", ".join(f"{v.op} ({v.name})" for v in self.guilty) + " is wrong"
+        if self.guilty:
+            return "blame: " + ", ".join(f"{v.op} ({v.name})" for v in self.guilty) + " is wrong"
+        if self.stale:
+            return "blame: the graph is stale, run the forward again before blaming"
+        return f"blame: all {len(self.verdicts)} ops have right rules to order {self.order}"
 
-    def _rows(self) -> list[list[str]]:
-        return [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
+    def _remarks(self) -> list[str]:
+        return [f"stale: {what}" for what in self.stale]
+
+    def _tables(self) -> list[Table]:
+        rows = [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
+        wrong = [k for k, v in enumerate(self.verdicts) if not v.ok]
+        return [Table(["step", "op", "result", "rule", "why"], rows, text=(1, 2, 3, 4), wrong=wrong)]
+
+    def _parts(self) -> list[Gradcheck]:
+        return [v.report for v in self.guilty if v.report is not None]
 
 
-def blame(y: Tensor, gradient: Any = None, *, order: int = 1, seed: int = 0) -> Blame:
+def blame(y: Tensor, gradient: Values = None, *, order: int = 1, seed: int = 0) -> Blame:
     """Check the rule of every op that `y` depends on against differences of that op alone.
 
     Each op is called again with copies of its recorded inputs, in float64, and gradchecked (order 1 or 2): so a
     wrong rule is found where it is, not where its effect shows. Inputs at a kink are "not judged". `gradient`, as
     for `y.backward()`, is optional: with it (or where y is a single number) the real backward pass is run as well,
-    and a rule that raises there is guilty too.
+    and a rule that raises there is guilty too. Where a rule reads what was written since, as after an optimizer's
+    step, the report says that the graph is stale: run the forward again, or blame before the step.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([0.5, 1.5], requires_grad=True)
@@ -100,84 +98,79 @@ def blame(y: Tensor, gradient: Any = None, *, order: int = 1, seed: int = 0) -> 
         raise ValueError(f"blame: order={order!r} must be 1 or 2")
     if not isinstance(y, Tensor) or y.op is None:
         raise TypeError("blame(y): y must be a Tensor that was computed from tensors with requires_grad=True")
-    raised = _raised_in(y, gradient)
-    nodes = consumers_first(y)[::-1]
-    return Blame(tuple(_judged(node, order, seed, raised.get(node.number)) for node in nodes), order)
+    written = stale(y)
+    raised = {} if written else _raised_in(y, gradient)
+    verdicts = [_judged(node, order, seed, raised, written) for node in consumers_first(y)[::-1]]
+    return Blame(tuple(verdicts), order, tuple(written.values()))
 
 
-def _raised_in(y: Tensor, gradient: Any) -> dict[int, str]:
+def _raised_in(y: Tensor, gradient: Any) -> dict[Node, str]:
     """The node whose rule raises in the real backward pass, and how."""
     if gradient is None and y.size != 1:
         return {}
-    start = raw(cotangent(y, gradient))
-    reached = _Reached()
+    start, reached = raw(cotangent(y, gradient)), _Reached(y)
     try:
-        with observing(reached):
+        with using(reached):
             walk(y, start)
     except Exception as error:
-        guilty = next(node for node in consumers_first(y) if node not in reached.nodes)
-        return {guilty.number: f"raises {type(error).__name__}: {error}"}
+        return {next(node for node in consumers_first(y) if node in reached.waiting): _raises(error)}
     return {}
 
 
 class _Reached(Observer):
-    """The nodes whose rules ran."""
+    """The nodes that a gradient has come to and whose rules have not run yet."""
 
-    def __init__(self) -> None:
-        self.nodes: set[Node] = set()
+    def __init__(self, y: Node) -> None:
+        self.waiting: set[Node | None] = {y}
 
     def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
-        self.nodes.add(node)
+        self.waiting.remove(node)
+        self.waiting.update(node.inputs[k] for k, _ in gradients)
 
 
-def _judged(node: Node, order: int, seed: int, raised: str | None) -> Verdict:
-    op: Primitive = node.op  # type: ignore[assignment]
-    name = node.name or "-"
-    if raised is not None:
-        return Verdict(node.number, op.name, name, "WRONG", raised, None)
-    wanted = [k for k, x in enumerate(node.inputs) if isinstance(x, Node) and x._needs]
-    arrays = [_float64(node.given[k]) for k in wanted]
+def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], written: Mapping[Node, str]) -> Verdict:
+    op: Any = node.op
+
+    def verdict(state: str, reason: str, report: Gradcheck | None = None) -> Verdict:
+        return Verdict(node.number, op.name, node.name or "-", state, reason, report)
+
+    if node in written:
+        return verdict("stale", written[node])
+    if node in raised:
+        return verdict("WRONG", raised[node])
+    wanted = [k for k, x in enumerate(node.inputs) if x is not None and x._needs]
+    arrays = [np.array(node.arrays[k], dtype=np.float64) for k in wanted]
     if not node._array.size or not all(a.size for a in arrays):
-        return Verdict(node.number, op.name, name, "not judged", "it is empty", None)
+        return verdict("not judged", "it is empty")
     if not all(np.isfinite(a).all() for a in arrays):
-        return Verdict(node.number, op.name, name, "not judged", "an input holds NaN or infinity", None)
+        return verdict("not judged", "an input holds NaN or infinity")
+    mode = "full" if node._array.size * sum(a.size for a in arrays) <= FULL else "fast"
     try:
-        small = node._array.size * sum(a.size for a in arrays) <= FULL
-        report = gradcheck(_alone(node, wanted), arrays, order=order, mode="full" if small else "fast", seed=seed)
+        report = gradcheck(_alone(node, wanted), arrays, order=order, mode=mode, seed=seed)
     except Exception as error:
-        return Verdict(node.number, op.name, name, "WRONG", f"raises {type(error).__name__}: {error}", None)
+        return verdict("WRONG", _raises(error))
     if report:
-        return Verdict(node.number, op.name, name, "right", "; ".join(report.notes), report)
-    if all(e.ok or e.kink for e in report.worst) and any(e.kink for e in report.worst):
-        return Verdict(node.number, op.name, name, "not judged", "; ".join(report.problems), report)
+        return verdict("right", "; ".join(report.notes), report)
+    if not any(e.wrong for e in report.worst) and any(e.skipped for e in report.worst):
+        return verdict("not judged", "; ".join(report.problems), report)
     reason = "; ".join([*report.reasons, *report.problems]) or "its derivative is not that of its values"
-    return Verdict(node.number, op.name, name, "WRONG", reason, report)
+    return verdict("WRONG", reason, report)
 
 
-def _float64(x: Any) -> np.ndarray[Any, Any]:
-    return np.array(raw(x), dtype=np.float64)
+def _raises(error: Exception) -> str:
+    return f"raises {type(error).__name__}: {error}"
 
 
 def _alone(node: Node, wanted: list[int]) -> Function:
     """The op as a function of those of its inputs that have a gradient; the others, and parameters, as recorded."""
-    op: Primitive = node.op  # type: ignore[assignment]
+    op: Any = node.op
 
     def alone(*leaves: Any) -> Any:
-        inputs = [_constant(raw(x)) for x in node.given]
+        floats = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in node.arrays]
+        inputs = [a.astype(np.float64) if is_float else a for a, is_float in zip(node.arrays, floats, strict=True)]
         for position, leaf in zip(wanted, leaves, strict=True):
             inputs[position] = leaf
         return op.call(*inputs, **node.params)
 
-    alone.__name__ = op.name
-    # gradcheck names the arguments by the function's parameters
     names = op.input_names * len(node.inputs) if op.variadic else op.input_names
-    alone.__signature__ = _signature([f"{names[k]}_{k}" if op.variadic else names[k] for k in wanted])  # type: ignore[attr-defined]
-    return alone
-
-
-def _signature(names: list[str]) -> inspect.Signature:
-    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
-
-
-def _constant(x: Any) -> Any:
-    return x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+    return renamed(alone, op.name, [f"{names[k]}_{k}" if op.variadic else names[k] for k in wanted])

@@ -9,20 +9,31 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .._support.notebook import Shown, block, lines
-from .._support.notebook import table as html_table
+from .._support.signatures import Values
 from ..core.context import using
-from ..core.gradients import grad
 from ..core.tensor import Tensor
-from .arguments import SENSITIVITY, Function, array_of, as_sequence, leaves_of, name_of, names_of, nudged, value_of
+from ..extend import Extension
+from .arguments import (
+    SENSITIVITY,
+    Function,
+    array_of,
+    as_sequence,
+    gradients_of,
+    leaves_of,
+    name_of,
+    names_of,
+    nudged,
+    value_of,
+)
 from .costs import Cost, cost
-from .table import short, table
-from .trials import Draw, Shapes, Trial, cases
+from .gradient_check import gradcheck
+from .table import Report, Table, short
 
+Shapes: TypeAlias = Sequence[tuple[int, ...]]
+Draw: TypeAlias = Callable[[np.random.Generator, Shapes, str], Sequence[Any]]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
-HEADER = ["quantity", "largest", "difference", "error", "bound", "agree"]
-JUMP = 1e-6  # share of an array's size that one bit moves an element by only where the function has a kink
+JUMP = 1e-6  # an element lies at a kink where one bit of the inputs moves it by more than this share of the largest
 NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
 
 
@@ -42,9 +53,22 @@ class Quantity:
         """Within the bound."""
         return not self.note.startswith("!") and self.error <= self.bound
 
+    @property
+    def verdict(self) -> str:
+        """What to say of it."""
+        if self.note.startswith("!"):
+            return self.note[1:]
+        return (self.note or "yes") if self.ok else "NO" + self.note.removeprefix("yes")
 
-@dataclass(frozen=True)
-class Comparison(Shown):
+    def as_data(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        sizes = {"largest": self.size, "difference": self.difference, "error": self.error, "bound": self.bound}
+        numbers = {name: float(value) if np.isfinite(value) else None for name, value in sizes.items()}
+        return {"name": self.name, **numbers, "agree": bool(self.ok), "note": self.note.lstrip("!")}
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Report):
     """What `compare` found. True if every quantity agrees; prints as two tables."""
 
     labels: tuple[str, str]
@@ -67,48 +91,41 @@ class Comparison(Shown):
         first, second = (c.rows() for c in self.costs)
         return [(label, a, b) for (label, a), (_, b) in zip(first, second, strict=True)]
 
-    def __str__(self) -> str:
-        summary = self._summary() + (f"\n{self.trials}" if self.trials else "")
-        agreement = table(HEADER, self._rows())
-        return f"{summary}\n\n{agreement}\n\n{table(['cost', *self.labels], self.cost_rows())}"
+    def as_data(self) -> dict[str, Any]:
+        """Everything in the tables, ready for JSON; a number that is not finite becomes None, which JSON knows.
 
-    __repr__ = __str__
+        >>> import numpy as np, minigrad as mg
+        >>> data = compare(mg.square, lambda x: x * x, np.array([1.0, 2.0]), order=1).as_data()
+        >>> data["agree"], [q["name"] for q in data["quantities"]]
+        (True, ['y', 'dx'])
+        """
+        about = {"labels": list(self.labels), "order": self.order, "agree": bool(self), "trials": self.trials}
+        quantities = [q.as_data() for q in self.quantities]
+        return {**about, "quantities": quantities, "costs": [cost._asdict() for cost in self.costs]}
 
-    def _html(self) -> str:
-        wrong = [k for k, q in enumerate(self.quantities) if not q.ok]
-        agreement = html_table(HEADER, self._rows(), text=(0, 5), wrong=wrong)
-        costs = html_table(["cost", *self.labels], self.cost_rows())
-        return block(self._summary(), [lines([self.trials] if self.trials else []), agreement, costs], ok=bool(self))
-
-    def _summary(self) -> str:
-        verdict = (
-            f"agree to order {self.order}"
-            if self
-            else f"differ: {', '.join(q.name for q in self.quantities if not q.ok)}"
-        )
+    def _head(self) -> str:
+        differ = ", ".join(q.name for q in self.quantities if not q.ok)
+        verdict = f"differ: {differ}" if differ else f"agree to order {self.order}"
         return f"{self.labels[0]} and {self.labels[1]} {verdict}"
 
-    def _rows(self) -> list[list[str]]:
-        return [
-            [q.name, short(q.size), short(q.difference), short(q.error), short(q.bound), _verdict(q)]
-            for q in self.quantities
-        ]
+    def _remarks(self) -> list[str]:
+        return [self.trials] if self.trials else []
 
-
-def _verdict(q: Quantity) -> str:
-    if q.note.startswith("!"):
-        return q.note[1:]
-    return (q.note or "yes") if q.ok else "NO" + q.note.removeprefix("yes")
+    def _tables(self) -> list[Table]:
+        header = ["quantity", "largest", "difference", "error", "bound", "agree"]
+        rows = [[q.name, *map(short, (q.size, q.difference, q.error, q.bound)), q.verdict] for q in self.quantities]
+        wrong = [k for k, q in enumerate(self.quantities) if not q.ok]
+        return [Table(header, rows, words=(5,), wrong=wrong), Table(["cost", *self.labels], self.cost_rows())]
 
 
 @using(frozen=True)  # looking changes nothing: running statistics stay
 def compare(
     f: Function,
     g: Function,
-    inputs: Any = None,
+    inputs: Values = None,
     *,
     order: int = 2,
-    gradient: Any = None,
+    gradient: Values = None,
     labels: tuple[str, str] | None = None,
     tol: float | None = None,
     eps: float = 1e-5,
@@ -144,85 +161,115 @@ def compare(
         raise ValueError(f"compare: order={order!r} must be 0, 1 or 2")
     labels = labels or (name_of(f), name_of(g))
     if trials:
-
-        def compared(trial: Trial) -> Comparison:
-            return compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
-
-        given_shapes = [[array_of(x).shape for x in as_sequence(inputs)]] if inputs is not None else []
-        return _telling(compared, list(cases(trials, shapes or given_shapes, dtypes, seed, draw)))
+        sets = shapes or ([[array_of(x).shape for x in as_sequence(inputs)]] if inputs is not None else [])
+        reports = []
+        for trial in _trials(trials, sets, dtypes, seed, draw):
+            report = compare(f, g, trial.inputs, order=order, labels=labels, tol=tol, eps=eps, seed=trial.seed)
+            reports.append((report, trial))
+        failed = [(report, trial) for report, trial in reports if not report]
+        if failed:
+            report, trial = min(failed, key=lambda pair: pair[1].size)
+        else:
+            report, trial = max(reports, key=lambda pair: pair[0].worst.error / max(pair[0].worst.bound, 1e-300))
+        which = "the smallest that differs" if failed else "the one nearest to its bound"
+        words = f"{trials} trials, {len(failed)} differ; {which}: {trial}"
+        return replace(report, trials=words, inputs=tuple(trial.inputs))
     if inputs is None:
         raise ValueError("compare: give inputs=, or trials= with shapes=")
     given = as_sequence(inputs)
     names = names_of(f, given)
     bound = _bound(given, eps) if tol is None else tol
-    runs = [_quantities(h, given, names, order, gradient, seed) for h in (f, g)]
-    quantities = tuple(_held(a, b, bound, tol is not None) for a, b in zip(runs[0].items, runs[1].items, strict=True))
+    runs = [_run(h, given, order, gradient, seed) for h in (f, g)]
+    sloped = [name for name, x in zip(names, given, strict=True) if x is not None and array_of(x).dtype.kind == "f"]
+    said = ["y", *(f"d{name}" for name in sloped), *(f"Hv {name}" for name in sloped), "Jv"]
+    rows = zip(said, runs[0].values, runs[1].values, runs[0].moves, runs[1].moves, strict=False)
+    quantities = [_held(*row, bound, tol is not None) for row in rows]
     for label, run in zip(labels, runs, strict=True):
         if not run.repeats:
-            note = f"!{label} gives another result when called again"
-            quantities = (replace(quantities[0], note=note), *quantities[1:])
-    return Comparison(labels, quantities, (runs[0].cost, runs[1].cost), order)
+            quantities[0] = replace(quantities[0], note=f"!{label} gives another result when called again")
+    return Comparison(labels, tuple(quantities), (runs[0].cost, runs[1].cost), order)
 
 
-def _telling(compared: Callable[[Trial], Comparison], trials: Sequence[Trial]) -> Comparison:
-    """Of random cases the smallest that fails, or else the one nearest to its bound."""
-    if not trials:
+@dataclass(frozen=True)
+class _Trial:
+    """One random case: the inputs, and the words to find it again."""
+
+    inputs: list[Any]
+    seed: int
+    kind: str
+
+    @property
+    def size(self) -> int:
+        return sum(array_of(x).size for x in self.inputs if x is not None)
+
+    def __str__(self) -> str:
+        shapes = ", ".join(str(array_of(x).shape) for x in self.inputs)
+        dtypes = " and ".join(sorted({str(array_of(x).dtype) for x in self.inputs}))
+        return f"shapes {shapes}, {dtypes}, {self.kind} data, seed {self.seed}"
+
+
+def _trials(count: int, sets: Sequence[Shapes], dtypes: Sequence[str], seed: int, draw: Draw | None) -> list[_Trial]:
+    """`count` random cases; the first go through all combinations of shapes and dtypes in turn."""
+    combinations = [(shapes, dtype) for shapes in sets for dtype in dtypes]
+    if not combinations:
         raise ValueError("compare: trials= needs shapes=[[one shape per argument], ...], or inputs= to take them from")
-    kept: tuple[tuple[bool, float], Comparison, Trial] | None = None
-    failed = 0
-    for trial in trials:
-        report = compared(trial)
-        failed += not report
-        near = report.worst.error / max(report.worst.bound, 1e-300)
-        rank = (bool(report), -near if report else float(trial.size))  # failures come first
-        if kept is None or rank < kept[0]:
-            kept = rank, report, trial
-    assert kept is not None
-    _, report, trial = kept
-    which = "the smallest that differs" if failed else "the one nearest to its bound"
-    words = f"{len(trials)} trials, {failed} differ; {which}: {trial}"
-    return replace(report, trials=words, inputs=tuple(trial.inputs))
+    found = []
+    for k in range(count):
+        rng = np.random.default_rng((seed, k))
+        shapes, dtype = combinations[k % len(combinations)]
+        if draw is not None:
+            found.append(_Trial(list(draw(rng, shapes, dtype)), k, "drawn"))
+        else:
+            kind = ("ordinary", "far from zero", "partly constant", "small whole")[int(rng.integers(4))]
+            found.append(_Trial([_data(rng, shape, kind).astype(dtype) for shape in shapes], k, kind))
+    return found
+
+
+def _data(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> Array:
+    x = rng.normal(size=shape)
+    if kind == "far from zero":
+        x += 10.0 ** rng.uniform(0, 3) * rng.choice([-1, 1])
+    if kind == "partly constant" and x.size and x.ndim:
+        x[..., 0] = rng.normal()
+    return np.round(3 * x) if kind == "small whole" else x
 
 
 def _bound(inputs: Sequence[Any], eps: float) -> float:
-    worst, unit = 0.0, FLOAT64_EPS
-    for x in leaves_of(inputs):
-        if x is None or x.dtype.kind != "f" or not x.size:
+    """How far apart two right implementations may be on these inputs: see `compare`."""
+    worst, unit = 1e-12, FLOAT64_EPS
+    for x in (array_of(x) for x in inputs if x is not None):
+        if x.dtype.kind != "f" or not x.size:
             continue
-        a = x._array.astype(np.float64)
         unit = max(unit, float(np.finfo(x.dtype).eps))
-        base = 1e-12
-        if a.ndim >= 2:
-            base = 1e-11 if len(a) == 2 else base
+        if x.ndim >= 2:
+            a = x.astype(np.float64)
             spread = np.sqrt(a.var(axis=0) + eps)
             ratio = np.abs(a.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
-            base = max(base, 4.5 * FLOAT64_EPS * (1 + float(np.max(ratio, initial=0.0))))
-        worst = max(worst, base)
-    return max(worst, 1e-12) * unit / FLOAT64_EPS
+            far = 4.5 * FLOAT64_EPS * (1 + float(np.max(ratio, initial=0.0)))
+            worst = max(worst, far, 1e-11 if len(a) == 2 else 0.0)
+    return worst * unit / FLOAT64_EPS
 
 
 @dataclass(frozen=True)
 class _Run:
-    items: list[tuple[str, Array, Array]]  # name, values, how far the last bit of the inputs moves each
+    """What one implementation gave."""
+
+    values: list[Array]  # y, its gradients, their products
+    moves: list[Array]  # how far the last bit of the inputs moves each
     cost: Cost
-    repeats: bool = True  # the same values when called again
+    repeats: bool  # the same values when called again
 
 
-def _quantities(f: Function, inputs: Sequence[Any], names: Sequence[str], order: int, gradient: Any, seed: int) -> _Run:
-    """Everything compared of one implementation, each with how far the last bit of the inputs moves it."""
-    found, *moved = [_derivatives(f, inputs, names, order, gradient, seed, nudge) for nudge in range(NUDGES + 1)]
+def _run(f: Function, inputs: Sequence[Any], order: int, gradient: Any, seed: int) -> _Run:
+    values, *others = [_derivatives(f, inputs, order, gradient, seed, nudge) for nudge in range(NUDGES + 1)]
     with np.errstate(invalid="ignore"):
-        items = [
-            (name, value, np.max([np.abs(value - other.items[k][1]) for other in moved], axis=0))
-            for k, (name, value, _) in enumerate(found.items)
-        ]
-    again = value_of(f, leaves_of(inputs))._array
-    return _Run(items, found.cost, np.array_equal(items[0][1], again, equal_nan=True))
+        moves = [np.max([np.abs(value - other[k]) for other in others], axis=0) for k, value in enumerate(values)]
+    again = value_of(f, leaves_of(inputs))
+    return _Run(values, moves, cost(again), np.array_equal(values[0], again._array, equal_nan=True))
 
 
-def _derivatives(
-    f: Function, inputs: Sequence[Any], names: Sequence[str], order: int, gradient: Any, seed: int, nudge: int
-) -> _Run:
+def _derivatives(f: Function, inputs: Sequence[Any], order: int, gradient: Any, seed: int, nudge: int) -> list[Array]:
+    """The values, gradients and Hessian-vector products; with a nudge, of inputs that are moved by one bit."""
     rng = np.random.default_rng((seed, 0x6D696E69))  # a stream of its own: an input drawn with `seed` must not return
     noise = np.random.default_rng((seed, nudge))
 
@@ -231,32 +278,17 @@ def _derivatives(
 
     leaves = leaves_of([moved(x) for x in inputs])
     y = value_of(f, leaves)
-    still = np.zeros(())
-    items = [("y", y._array, still)]
-    wanted = [(name, x) for name, x in zip(names, leaves, strict=True) if x is not None and x.requires_grad]
-    found = cost(y)
-    if order == 0 or not wanted:
-        return _Run(items, found)
-    xs = [x for _, x in wanted]
-    cotangent = rng.normal(size=y.shape) if gradient is None else array_of(gradient)
-    start = Tensor(moved(cotangent.astype(y.dtype)), requires_grad=True)
-    slopes = _gradients(y, xs, start, create_graph=order == 2)
-    items += [(f"d{name}", d._array, still) for (name, _), d in zip(wanted, slopes, strict=True)]
-    if order == 1:
-        return _Run(items, found)
-    products = [(d * moved(rng.normal(size=d.shape).astype(d.dtype))).sum() for d in slopes]
-    seconds = _gradients(sum(products[1:], start=products[0]), [*xs, start])
-    labels = [*(f"Hv {name}" for name, _ in wanted), "Jv"]
-    items += [(label, d._array, still) for label, d in zip(labels, seconds, strict=True)]
-    return _Run(items, found)
-
-
-def _gradients(y: Tensor, xs: Sequence[Tensor], gradient: Any = None, create_graph: bool = False) -> tuple[Any, ...]:
-    """As `grad`, and zeros where y does not depend on anything that has one."""
-    if not y.requires_grad:
-        return tuple([Tensor(np.zeros_like(x._array)) for x in xs])
-    found: tuple[Any, ...] = grad(y, xs, gradient=gradient, create_graph=create_graph)
-    return found
+    xs = [x for x in leaves if x is not None and x.requires_grad]
+    found = [y]
+    if order and xs:
+        cotangent = rng.normal(size=y.shape) if gradient is None else array_of(gradient)
+        start = Tensor(moved(cotangent.astype(y.dtype)), requires_grad=True)
+        slopes = gradients_of(y, xs, start, create_graph=order == 2)
+        found += slopes
+        if order == 2:
+            products = [(d * moved(rng.normal(size=d.shape).astype(d.dtype))).sum() for d in slopes]
+            found += gradients_of(sum(products[1:], start=products[0]), [*xs, start])
+    return [x._array for x in found]
 
 
 def _largest(a: Array) -> float:
@@ -268,27 +300,44 @@ def _jumps(moved: Array, size: float) -> npt.NDArray[np.bool_]:
     """Elements that one bit of the inputs moves far while it leaves most others alone: they lie at a kink."""
     if not moved.size:
         return np.zeros(moved.shape, bool)
-    return (moved > JUMP * size) & (moved > 1e4 * np.median(moved)) | ~np.isfinite(moved)
+    jumps: npt.NDArray[np.bool_] = (moved > JUMP * size) & (moved > 1e4 * np.median(moved)) | ~np.isfinite(moved)
+    return jumps
 
 
-def _held(a: tuple[str, Array, Array], b: tuple[str, Array, Array], bound: float, strict: bool) -> Quantity:
-    (name, x, moved_x), (_, y, moved_y) = a, b
+def _held(name: str, x: Array, y: Array, x_moves: Array, y_moves: Array, bound: float, strict: bool) -> Quantity:
+    """Two arrays, and how far one bit of the inputs moves each, as one row of the report."""
     if x.shape != y.shape or x.dtype != y.dtype:
         return Quantity(name, np.nan, np.nan, np.inf, bound, f"!{x.shape} {x.dtype} / {y.shape} {y.dtype}")
     strange = ~np.isfinite(x) | ~np.isfinite(y)
     if not np.array_equal(x[strange], y[strange], equal_nan=True):
         return Quantity(name, np.nan, np.nan, np.inf, bound, "!NaN or infinity in one")
-    moved = np.broadcast_to(np.maximum(moved_x, moved_y), x.shape)[~strange]
-    x, y = x[~strange], y[~strange]
+    x, y, moved = x[~strange], y[~strange], np.maximum(x_moves, y_moves)[~strange]
     jumps = _jumps(moved, max(_largest(x), _largest(y))) if not strict else np.zeros(x.shape, bool)
     x, y, moved = x[~jumps], y[~jumps], moved[~jumps]
-    size = max(_largest(x), _largest(y))
-    difference = _largest(x - y)
+    size, difference = max(_largest(x), _largest(y)), _largest(x - y)
     floor = 0.0 if strict else SENSITIVITY * _largest(moved)
-    if size:
-        bound = max(bound, floor / size)
     notes = [f"{int(jumps.sum())} at a kink not judged"] if jumps.any() else []
     notes += ["NaN or inf in both"] if strange.any() else []
     notes += ["no more than rounding"] if 0 < size <= floor else []
     note = ", ".join(["yes", *notes]) if notes else ""
-    return Quantity(name, size, difference, difference / size if size else 0.0, bound, note)
+    error, bound = (difference / size, max(bound, floor / size)) if size else (0.0, bound)
+    return Quantity(name, size, difference, error, bound, note)
+
+
+def check_registration(op: Extension) -> None:
+    """What `primitive(..., check_against=composed, example=inputs)` asks for when the rules are given; or ValueError.
+
+    First against numerical derivatives, which locate the mistake and name its kind; then the two against each other,
+    values, gradients and Hessian-vector products.
+    """
+    composed = op.check_against
+    if composed is None:
+        return
+    inputs = as_sequence(op.example)
+    located = gradcheck(op.call, inputs, order=2)
+    if not located:
+        raise ValueError(f"{op.name} has a wrong rule, and was not registered\n{located}")
+    labels = (op.name, getattr(composed, "__name__", "the other"))
+    compared = compare(op.call, composed, inputs, order=2, labels=labels)
+    if not compared:
+        raise ValueError(f"{op.name} is not what it is checked against, and was not registered\n{compared}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from .._support.shapes import storage
 from ..core.context import using
 from ..core.gradients import consumers_first, grad
-from ..core.nodes import Node, Primitive
+from ..core.nodes import Node
 from ..core.tensor import Tensor
 from ..program.rules import kept_for_backward
+from .arguments import refuse_stale
 
 
 class Cost(NamedTuple):
@@ -47,29 +49,28 @@ def cost(y: Tensor) -> Cost:
     >>> cost(mg.batch_norm(x)).ops, cost(mg.batch_norm_composed(x)).ops
     (1, 6)
     """
+    refuse_stale("cost", y)
     nodes = consumers_first(y)
-    inputs = [x for node in nodes for x in node.inputs if isinstance(x, Node) and x.op is None]
-    largest = max((x._array.size for x in inputs), default=0)
-    kept = [array for node in nodes for array in kept_for_backward(node).values()]
-    alive = [node._array for node in nodes] + [array for node in nodes for array in node.saved or ()]
-    own = {id(storage(x._array)) for x in inputs}
+    leaves = list({x: None for node in nodes for x in node.inputs if x is not None and x.op is None})
+    largest = max((x._array.size for x in leaves), default=0)
+    given = _bytes(x._array for x in leaves)
+    alive = _bytes(a for node in nodes for a in (node._array, *(node.saved or ())))
     return Cost(
         ops=len(nodes),
-        kept=_bytes(kept),
-        alive=_bytes(a for a in alive if id(storage(a)) not in own),
+        kept=sum(_bytes(a for node in nodes for a in kept_for_backward(node).values()).values()),
+        alive=sum(size for memory, size in alive.items() if memory not in given),
         forward=sum(_moved(part, largest) for node in nodes for part in _expanded(node)),
-        backward=_moved_backward(y, nodes, inputs, largest),
+        backward=_moved_backward(y, nodes, [x for x in leaves if x._needs], largest),
     )
 
 
-def _bytes(arrays: Iterable[np.ndarray[Any, Any]]) -> int:
-    found = {id(storage(a)): storage(a) for a in arrays}
-    return sum(a.nbytes for a in found.values())
+def _bytes(arrays: Iterable[np.ndarray[Any, Any]]) -> dict[int, int]:
+    """The size of each piece of memory that the arrays look at, by its identity."""
+    return {id(memory): memory.nbytes for memory in map(storage, arrays)}
 
 
 def _moved(node: Node, largest: int) -> int:
-    values = [node._array, *(getattr(x, "_array", x) for x in node.given)]
-    return sum(np.size(a) >= largest for a in values if isinstance(a, np.ndarray))
+    return sum(a.size >= largest for a in (node._array, *node.arrays) if isinstance(a, np.ndarray))
 
 
 def _expanded(node: Node) -> list[Node]:
@@ -78,8 +79,8 @@ def _expanded(node: Node) -> list[Node]:
     Fused ops and reductions such as var are written in minigrad's own functions, so they can be; an op whose code is
     NumPy's stands for itself.
     """
-    op: Primitive = node.op  # type: ignore[assignment]
-    fresh = [_leaf_of(x) for x in node.given]
+    op: Any = node.op
+    fresh = [a if x is None else x._leaf(a, needs=x._needs) for x, a in zip(node.inputs, node.arrays, strict=True)]
     with using(recording=True):
         try:
             saved = {} if op.save is None else {"saved": op.save(*fresh, **node.params)}
@@ -92,14 +93,9 @@ def _expanded(node: Node) -> list[Node]:
     return [smaller for part in parts for smaller in (_expanded(part) if part.op is not op else [part])]
 
 
-def _leaf_of(x: Any) -> Any:
-    return type(x)._leaf(x._array, needs=x._needs) if isinstance(x, Node) else x
-
-
-def _moved_backward(y: Tensor, nodes: list[Node], inputs: list[Node], largest: int) -> int | None:
+def _moved_backward(y: Tensor, nodes: list[Node], wanted: list[Node], largest: int) -> int | None:
     """Counted on the differentiable backward pass: of the ops that it records, those that depend on the cotangent
     (the others are `save` run again, which the plain walk does not do)."""
-    wanted = list({x.number: x for x in inputs if x._needs}.values())
     if not wanted:
         return 0
     start = Tensor(np.ones_like(y._array), requires_grad=True)
@@ -107,13 +103,9 @@ def _moved_backward(y: Tensor, nodes: list[Node], inputs: list[Node], largest: i
         gradients = grad(y, wanted, gradient=start, create_graph=True)
     except TypeError:  # a rule that is not differentiable itself
         return None
-    known = {node.number for node in nodes}
-    recorded = {node.number: node for d in gradients for node in consumers_first(d) if node.number not in known}
-    flowing = {start.number}
-    total = 0
-    for number in sorted(recorded):
-        node = recorded[number]
-        if any(isinstance(x, Node) and x.number in flowing for x in node.inputs):
-            flowing.add(number)
-            total += _moved(node, largest)
-    return total
+    recorded = {node for d in gradients for node in consumers_first(d)}.difference(nodes)
+    flowing: set[Any] = {start}
+    for node in sorted(recorded, key=attrgetter("number")):
+        if not flowing.isdisjoint(node.inputs):
+            flowing.add(node)
+    return sum(_moved(node, largest) for node in flowing - {start})

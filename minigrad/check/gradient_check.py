@@ -10,24 +10,21 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .._support.notebook import Shown, block, lines
-from .._support.notebook import table as html_table
+from .._support.signatures import Data
 from ..core.context import using
-from ..core.gradients import grad
 from ..core.tensor import Tensor
-from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
+from .arguments import Function, array_of, as_sequence, gradients_of, leaves_of, name_of, names_of, value_of
 from .jacobian import Case, Element, entries, projected
 from .numerical import FloatArray
 from .reasons import reasons
-from .table import digits, short, table
+from .table import Report, Table, digits, short
 
 FULL_LIMIT = 200_000  # entries of the Jacobian up to which the full mode is the default
-HEADER = ["argument", "order", "output", "analytic", "numeric", "abs", "rel", "ulps", "verdict"]
 SHOWN = 5  # elements in a report, unless more are wrong
 
 
-@dataclass(frozen=True)
-class Gradcheck(Shown):
+@dataclass(frozen=True, repr=False)
+class Gradcheck(Report):
     """What `gradcheck` found. True if nothing is wrong; prints the worst elements."""
 
     name: str
@@ -40,47 +37,33 @@ class Gradcheck(Shown):
     reasons: tuple[str, ...] = ()  # what kind of mistake the wrong entries look like
 
     def __bool__(self) -> bool:
-        return not self.problems and all(e.ok or e.kink for e in self.worst)
-
-    def __str__(self) -> str:
-        parts = [self._head(), *self._said()]
-        if self.worst:
-            parts += ["", table(HEADER, self._rows())]
-        return "\n".join(parts)
-
-    __repr__ = __str__
-
-    def _html(self) -> str:
-        rows = self._rows()
-        wrong = [k for k, row in enumerate(rows) if row[-1] == "WRONG"]
-        shown = html_table(HEADER, rows, text=(0, 2, 8), wrong=wrong) if rows else ""
-        return block(self._head(), [lines(self._said()), shown], ok=bool(self))
+        return not self.problems and not any(e.wrong for e in self.worst)
 
     def _head(self) -> str:
-        wrong = any(not (e.ok or e.kink) for e in self.worst)
+        wrong = any(e.wrong for e in self.worst)
         state = "right" if self else "WRONG" if wrong else "not judged" if self.notes else "not right"
         return f"gradcheck of {self.name}: {state} to order {self.order} ({self.checked} derivatives, {self.mode} mode)"
 
-    def _said(self) -> list[str]:
-        said = [*(f"problem: {p}" for p in self.problems), *(f"note: {n}" for n in self.notes)]
-        return said + [f"likely: {r}" for r in self.reasons]
+    def _remarks(self) -> list[str]:
+        said = {"problem": self.problems, "note": self.notes, "likely": self.reasons}
+        return [f"{kind}: {text}" for kind, texts in said.items() for text in texts]
 
-    def _rows(self) -> list[list[str]]:
-        wrong = sum(not (e.ok or e.kink) for e in self.worst)
-        return [
+    def _tables(self) -> list[Table]:
+        wrong = [k for k, e in enumerate(self.worst) if e.wrong]
+        shown = self.worst[: max(SHOWN, min(len(wrong), 2 * SHOWN))]
+        rows = [
             [
                 e.argument + _place(e.index),
                 str(e.order),
                 "y" + _place(e.output),
-                digits(e.analytic),
-                digits(e.numeric),
-                short(e.difference),
-                short(e.relative),
-                short(e.ulps),
+                *map(digits, (e.analytic, e.numeric)),
+                *map(short, (e.difference, e.relative, e.ulps)),
                 e.verdict,
             ]
-            for e in self.worst[: max(SHOWN, min(wrong, 2 * SHOWN))]
+            for e in shown
         ]
+        header = ["argument", "order", "output", "analytic", "numeric", "abs", "rel", "ulps", "verdict"]
+        return [Table(header, rows, words=(2, 8), wrong=wrong)] if rows else []
 
 
 def _place(index: tuple[int, ...] | None) -> str:
@@ -91,7 +74,7 @@ def _place(index: tuple[int, ...] | None) -> str:
 @using(frozen=True)  # looking changes nothing: running statistics stay
 def gradcheck(
     f: Function,
-    inputs: Any,
+    inputs: Data,
     *,
     order: int = 1,
     mode: str | None = None,
@@ -145,28 +128,29 @@ def gradcheck(
         chosen = mode or ("full" if case.size <= FULL_LIMIT else "fast")
         part = entries(case, rtol, atol) if chosen == "full" else projected(case, rtol, atol)
         used.add(chosen)
-        if chosen == "fast" and not all(e.ok and not e.kink for e in part) and case.size <= 10 * FULL_LIMIT:
+        if chosen == "fast" and not all(e.ok and not e.skipped for e in part) and case.size <= 10 * FULL_LIMIT:
             part = [e for e in part if not e.skipped] + entries(case, rtol, atol)  # what is it, and where?
             used.add("full")
         found += part
-    kinks = sum(e.kink for e in found)
+    likely = tuple(reasons(found))
+    skipped = [e.skipped for e in found if e.skipped]
     notes = []
-    if kinks:
-        why = " and ".join(sorted({e.skipped for e in found if e.skipped}))
-        notes.append(f"{kinks} of {len(found)} derivatives were not judged ({why}): move the input away from there")
-        if kinks == len(found):
+    if skipped:
+        why = " and ".join(sorted(set(skipped)))
+        share = f"{len(skipped)} of {len(found)}"
+        notes.append(f"{share} derivatives were not judged ({why}): move the input away from there")
+        if len(skipped) == len(found):
             problems.append(f"no derivative could be judged ({why})")
-    ranked = sorted(found, key=lambda e: (e.kink, -(e.difference / e.allowed if e.allowed else e.difference)))
-    wrong = sum(not (e.ok or e.kink) for e in ranked)
+    found.sort(key=lambda e: (bool(e.skipped), -(e.difference / e.allowed if e.allowed else e.difference)))
     return Gradcheck(
         name_of(f),
         " and ".join(sorted(used)),
         order,
         len(found),
-        tuple(ranked[: max(SHOWN, wrong)]),
+        tuple(found[: max(SHOWN, sum(e.wrong for e in found))]),
         tuple(problems),
         tuple(notes),
-        tuple(reasons(found)),
+        likely,
     )
 
 
@@ -189,24 +173,24 @@ def _elsewhere(f: Function, arrays: Sequence[FloatArray], rng: np.random.Generat
     moved = leaves_of([x * (1 + 0.01 * rng.uniform(-1, 1, x.shape)) for x in arrays])
     with contextlib.suppress(ArithmeticError, ValueError), np.errstate(all="ignore"):  # perhaps f is not defined there
         y = value_of(f, moved)
-        if y.requires_grad:
-            grad(y, moved, gradient=rng.normal(size=y.shape))
+        gradients_of(y, moved, rng.normal(size=y.shape))
 
 
 def _repeats(f: Function, arrays: Sequence[FloatArray], rng: np.random.Generator) -> list[str]:
-    """Whether f and its backward give the same twice."""
+    """What f or its backward gives another time when it is run again, in words."""
     leaves = leaves_of(arrays)
     y, again = value_of(f, leaves), value_of(f, leaves)
-    problems: list[str] = []
-    if y.shape != again.shape or not np.array_equal(y._array, again._array, equal_nan=True):
+    if not _equal(y, again):
         return ["f gives another result when called again (randomness, or state that it changes)"]
-    if not y.requires_grad:
-        return problems
     cotangent = rng.normal(size=y.shape)
-    first, second = (grad(y, leaves, gradient=cotangent) for _ in range(2))
-    if any(not np.array_equal(a._array, b._array, equal_nan=True) for a, b in zip(first, second, strict=True)):
-        problems.append("backward gives another gradient when run again on the same graph")
-    return problems
+    first, second = (gradients_of(y, leaves, cotangent) for _ in range(2))
+    if not all(map(_equal, first, second)):
+        return ["backward gives another gradient when run again on the same graph"]
+    return []
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return np.array_equal(a._array, b._array, equal_nan=True)
 
 
 def _gradients_of(f: Function) -> Function:
@@ -215,13 +199,9 @@ def _gradients_of(f: Function) -> Function:
     def gradients(*args: Any) -> Tensor:
         *leaves, cotangent = args
         fresh = [x if x.requires_grad else leaves_of([x])[0] for x in leaves]
-        with_graph = grad(_recorded(f, fresh), fresh, gradient=cotangent, create_graph=True)
+        with using(recording=True):  # also inside the no_grad of a difference
+            y = value_of(f, fresh)
+        with_graph = gradients_of(y, fresh, cotangent, create_graph=True)
         return ops.concatenate([d.reshape(-1) for d in with_graph])
 
     return gradients
-
-
-def _recorded(f: Function, leaves: Sequence[Tensor]) -> Tensor:
-    """f(*leaves) with recording on, also inside the no_grad of a difference."""
-    with using(recording=True):
-        return value_of(f, leaves)

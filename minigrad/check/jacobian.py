@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..core.context import no_grad
-from ..core.gradients import grad
-from ..core.tensor import Tensor
-from .arguments import SENSITIVITY, Function, leaves_of, nudged, value_of
-from .numerical import FloatArray, Slope, best_step, elements, slope
+from .arguments import SENSITIVITY, Function, gradients_of, leaves_of, nudged, value_of
+from .numerical import FloatArray, Slope, best_step, slope
 
 NUDGES = 3  # how often the inputs are moved by one bit to see the rounding
 
@@ -34,12 +32,7 @@ class Element:
     analytic: float
     numeric: float
     allowed: float  # the largest |analytic - numeric| that counts as equal
-    skipped: str = ""  # why it was not judged, if it was not
-
-    @property
-    def kink(self) -> bool:
-        """Not judged: the differences of values do not tell a derivative here."""
-        return bool(self.skipped)
+    skipped: str = ""  # why it was not judged: differences of values do not tell a derivative here
 
     @property
     def difference(self) -> float:
@@ -65,6 +58,11 @@ class Element:
     def ok(self) -> bool:
         """Equal as far as the numerical derivative can tell."""
         return self.difference <= self.allowed
+
+    @property
+    def wrong(self) -> bool:
+        """Judged, and not equal."""
+        return not self.ok and not self.skipped
 
     @property
     def verdict(self) -> str:
@@ -96,46 +94,38 @@ class Case:
         """Entries of all Jacobians together."""
         return self.y.size * sum(x.size for x in self.arrays)
 
-    def evaluate(self, k: int, step: FloatArray) -> FloatArray:
-        """The values of f with argument k moved by `step`."""
-        moved = [x + step if j == k else x for j, x in enumerate(self.arrays)]
-        with no_grad():
-            return np.array(value_of(self.f, leaves_of(moved))._array)
+    def along(self, k: int, way: FloatArray) -> Callable[[float], FloatArray]:
+        """t -> the values of f with argument k moved by t * way."""
 
-    def pulled(self, cotangent: FloatArray) -> list[list[FloatArray]]:
+        def values(t: float) -> FloatArray:
+            moved = [x + t * way if j == k else x for j, x in enumerate(self.arrays)]
+            with no_grad():
+                return np.array(value_of(self.f, leaves_of(moved))._array)
+
+        return values
+
+    def gradients(self, cotangent: FloatArray) -> list[list[FloatArray]]:
         """The analytic gradients for one cotangent: at the point itself, and at each of those one bit away."""
-        return [_gradients(y, leaves, cotangent) for y, leaves in zip(self.values, self.leaves, strict=True)]
+        points = zip(self.values, self.leaves, strict=True)
+        return [[d._array for d in gradients_of(y, leaves, cotangent)] for y, leaves in points]
 
     @cached_property
     def jacobians(self) -> list[tuple[FloatArray, FloatArray]]:
         """For each argument dy_i/dx_j, of shape (*x.shape, *y.shape), and how far one bit of the inputs moves each."""
-        found = [[np.zeros((self.y.size, *x.shape)) for x in self.arrays] for _ in self.values]
-        for i, unit in enumerate(np.eye(self.y.size)):
-            for point, rows in zip(found, self.pulled(unit.reshape(self.y.shape)), strict=True):
-                for jacobian, row in zip(point, rows, strict=True):
-                    jacobian[i] = row
-        exact, *moved = found
-        moves = [np.max([np.abs(exact[k] - other[k]) for other in moved], axis=0) for k in range(len(exact))]
-        moves = [np.where(np.isfinite(m), m, 0.0) for m in moves]  # a NaN is wrong, and allows nothing
-        return [(self._by_element(k, exact[k]), self._by_element(k, moves[k])) for k in range(len(exact))]
-
-    def _by_element(self, k: int, rows: FloatArray) -> FloatArray:
-        return np.moveaxis(rows, 0, -1).reshape(self.arrays[k].shape + self.y.shape)
-
-    def step(self, k: int) -> float:
-        """The step for differences in argument k, chosen along a random direction."""
-        direction = self.rng.normal(size=self.arrays[k].shape)
-        return best_step(lambda t: self.evaluate(k, t * direction))
+        rows = [
+            self.gradients(unit.reshape(self.y.shape)) for unit in np.eye(self.y.size)
+        ]  # by output, point, argument
+        found = []
+        for k, x in enumerate(self.arrays):
+            points = [np.stack([row[point][k] for row in rows], axis=-1) for point in range(len(self.values))]
+            exact, *others = [point.reshape(x.shape + self.y.shape) for point in points]
+            moves = np.max([np.abs(exact - other) for other in others], axis=0)
+            found.append((exact, np.where(np.isfinite(moves), moves, 0.0)))  # a NaN is wrong, and allows nothing
+        return found
 
     def usable(self) -> list[int]:
         """Arguments with anything to differentiate."""
         return [k for k, x in enumerate(self.arrays) if x.size and self.y.size]
-
-
-def _gradients(y: Tensor, leaves: Sequence[Tensor], cotangent: FloatArray) -> list[FloatArray]:
-    if not y.requires_grad:
-        return [np.zeros(x.shape) for x in leaves]
-    return [d._array for d in grad(y, leaves, gradient=cotangent)]
 
 
 def projected(case: Case, rtol: float, atol: float) -> list[Element]:
@@ -144,15 +134,12 @@ def projected(case: Case, rtol: float, atol: float) -> list[Element]:
     Looked at along a direction as long as one, and where that does not fit, along one in proportion to the argument.
     """
     found = []
-    exact, *moved = case.pulled(case.cotangent)
+    exact, *moved = case.gradients(case.cotangent)
     for k in case.usable():
         tried = []
         direction = case.rng.normal(size=case.arrays[k].shape)
         for way in (direction, direction * np.abs(case.arrays[k])):
-
-            def along(t: float, k: int = k, way: FloatArray = way) -> FloatArray:
-                return case.evaluate(k, t * way)
-
+            along = case.along(k, way)
             got = slope(along, best_step(along), case.blur)
             analytic = float(np.sum(exact[k] * way))
             numeric = float(np.sum(got.value * case.cotangent))
@@ -170,49 +157,35 @@ def projected(case: Case, rtol: float, atol: float) -> list[Element]:
 
 def entries(case: Case, rtol: float, atol: float) -> list[Element]:
     """Every entry of every Jacobian, and the gradient for one random cotangent, which must be their combination."""
-    found = []
-    combined = case.pulled(case.cotangent)[0]
-    for k in case.usable():
-        found += _of_argument(case, k, combined[k], rtol, atol)
-    return found
+    combined = case.gradients(case.cotangent)[0]
+    return [e for k in case.usable() for e in _of_argument(case, k, combined[k], rtol, atol)]
 
 
 def _of_argument(case: Case, k: int, combined: FloatArray, rtol: float, atol: float) -> list[Element]:
-    label = (case.order, case.names[k])
+    label, x = (case.order, case.names[k]), case.arrays[k]
     jacobian, moves = case.jacobians[k]
-    h = case.step(k)
-    slopes = {index: _along_one(case, k, index, scale, h) for index, scale in elements(case.arrays[k])}
+    h = best_step(case.along(k, case.rng.normal(size=x.shape)))
+    slopes = {index: _along_one(case, k, index, max(1.0, abs(float(x[index]))), h) for index in np.ndindex(x.shape)}
     for index, got in slopes.items():  # where the step for all does not fit one: a step of its own
         off = np.abs(jacobian[index] - got.value) > rtol * np.abs(got.value) + got.error
-        if (off | got.kink | ~np.isfinite(got.value)).any():
+        if (off | ~got.sound).any():
             slopes[index] = _with_own_step(case, k, index)
-    judged = {index: ~(got.kink | ~np.isfinite(got.value)) for index, got in slopes.items()}
     # for each output: its largest derivative, and how far one bit moves its derivatives, away from kinks
-    rows = [(np.abs(got.value) * judged[i], np.where(judged[i], moves[i], 0.0)) for i, got in slopes.items()]
+    rows = [(np.abs(got.value) * got.sound, np.where(got.sound, moves[i], 0.0)) for i, got in slopes.items()]
     largest, moved = (np.max([row[side] for row in rows], axis=0) for side in (0, 1))
     floor = atol * np.nan_to_num(largest) + SENSITIVITY * moved
     part, combinations = [], []
     for index, got in slopes.items():
         allowed = rtol * np.abs(got.value) + got.error + floor
-        column = jacobian[index]
-        part += [
-            Element(
-                *label,
-                index,
-                i,
-                float(column[i]),
-                float(got.value[i]),
-                float(allowed[i]),
-                "" if judged[index][i] else _skipped(got.value[i], got.kink[i]),
-            )
-            for i in np.ndindex(case.y.shape)
-        ]
-        weight = np.abs(case.cotangent)
-        numeric, error = float(np.sum(got.value * case.cotangent)), float(np.sum(allowed * weight))
+        for i in np.ndindex(case.y.shape):
+            numbers = (float(jacobian[index][i]), float(got.value[i]), float(allowed[i]))
+            part.append(Element(*label, index, i, *numbers, _skipped(got.value[i], got.kink[i])))
+        numeric = float(np.sum(got.value * case.cotangent))
+        error = float(np.sum(allowed * np.abs(case.cotangent)))
         skipped = _skipped(got.value, got.kink)
         combinations.append(Element(*label, index, None, float(combined[index]), numeric, error, skipped))
     # a combination of wrong entries is wrong for the same reason
-    return part + combinations if all(e.ok or e.skipped for e in part) else part
+    return part if any(e.wrong for e in part) else part + combinations
 
 
 def _skipped(value: Any, kink: Any) -> str:
@@ -221,26 +194,18 @@ def _skipped(value: Any, kink: Any) -> str:
     return "kink" if np.any(kink) else ""
 
 
-def _along_one(case: Case, k: int, index: tuple[int, ...], scale: float, h: float) -> Slope:
-    """The numerical derivative of all outputs by one element, moved by steps of h * scale."""
-    got = slope(_mover(case, k, index, scale), h, case.blur)
+def _along_one(case: Case, k: int, index: tuple[int, ...], scale: float, h: float | None = None) -> Slope:
+    """The numerical derivative of all outputs by one element, moved by steps of h * scale; None: the best steps."""
+    way = np.zeros_like(case.arrays[k])
+    way[index] = scale
+    along = case.along(k, way)
+    got = slope(along, best_step(along) if h is None else h, case.blur)
     return Slope(got.value / scale, got.error / scale, got.kink)
 
 
 def _with_own_step(case: Case, k: int, index: tuple[int, ...]) -> Slope:
     """The same with the best step that this element alone can have, in proportion to it or not."""
     size = abs(float(case.arrays[k][index]))
-    tried = []
     with np.errstate(all="ignore"):
-        for scale in {1.0, 1e-3, size or 1.0, 1e-3 * size or 1.0}:
-            tried.append(_along_one(case, k, index, scale, best_step(_mover(case, k, index, scale))))
-    return min(tried, key=lambda s: (int((~np.isfinite(s.value) | s.kink).sum()), float(np.nan_to_num(s.error).sum())))
-
-
-def _mover(case: Case, k: int, index: tuple[int, ...], scale: float) -> Callable[[float], FloatArray]:
-    def moved(t: float) -> FloatArray:
-        step = np.zeros_like(case.arrays[k])
-        step[index] = t * scale
-        return case.evaluate(k, step)
-
-    return moved
+        tried = [_along_one(case, k, index, scale) for scale in {1.0, 1e-3, size or 1.0, 1e-3 * size or 1.0}]
+    return min(tried, key=lambda s: (int((~s.sound).sum()), float(np.nan_to_num(s.error).sum())))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .._support.signatures import Array, Data, Values
 from ..core.context import no_grad, using
 from ..core.tensor import Tensor
 from .arguments import Function, array_of
@@ -15,7 +15,7 @@ from .arguments import Function, array_of
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
-def rel_error(a: Any, b: Any) -> float:
+def rel_error(a: Data, b: Data) -> float:
     """max(|a - b| / max(1e-8, |a| + |b|)), the measure of the cs231n notebooks.
 
     Where both are nearly zero the floor of 1e-8 lets rounding look like a large error: look at |a - b| there.
@@ -32,7 +32,7 @@ def rel_error(a: Any, b: Any) -> float:
 
 
 @using(frozen=True)  # looking changes nothing: running statistics stay
-def numerical_grad(f: Function, x: Any, gradient: Any = None, h: float = 1e-5) -> Any:
+def numerical_grad(f: Function, x: Data, gradient: Values = None, h: float = 1e-5) -> Array:
     """d sum(gradient * f(x)) / dx by central differences: (f(x + h) - f(x - h)) / 2h, one element at a time.
 
     x: an array or a Tensor, of floating-point numbers; f is called with the same kind. The result has x's shape, as
@@ -73,6 +73,11 @@ class Slope(NamedTuple):
     error: FloatArray  # how far `value` may be off: rounding, and what halving the step changed
     kink: npt.NDArray[np.bool_]  # a corner of f lies within 2h
 
+    @property
+    def sound(self) -> npt.NDArray[np.bool_]:
+        """Where it tells a derivative."""
+        return np.isfinite(self.value) & ~self.kink
+
 
 def slope(evaluate: Function, h: float, blur: Any = 0.0) -> Slope:
     """f'(0) of t -> evaluate(t) from its values at -2h, -h, -h/2, 0, h/2, h, 2h.
@@ -110,9 +115,3 @@ def best_step(evaluate: Function) -> float:
         if change < least:
             best, least = h / 2, float(change)
     return best
-
-
-def elements(x: FloatArray) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Indices of x, each with the scale that a step there is multiplied by."""
-    for index in np.ndindex(x.shape):
-        yield index, max(1.0, abs(float(x[index])))

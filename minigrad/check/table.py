@@ -1,8 +1,52 @@
-"""Plain aligned tables, for reports on a terminal and in logs."""
+"""Reports: a first line, remarks and tables, as aligned text on a terminal and as HTML in a notebook."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from .._support.notebook import Shown, block, lines
+from .._support.notebook import table as html_table
+
+
+class Table(NamedTuple):
+    """Rows under a header. `text`: the columns that stand to the left; `words`: those that do so in HTML only."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text: Sequence[int] = (0,)
+    words: Sequence[int] = ()
+    wrong: Sequence[int] = ()  # the rows to mark
+
+
+class Report(Shown):
+    """What a check found, true where all is well. A report says what its head is, and what stands below."""
+
+    marked = True  # whether what is not well has a bar beside it
+
+    def _head(self) -> str:
+        raise NotImplementedError
+
+    def _remarks(self) -> list[str]:
+        return []
+
+    def _tables(self) -> list[Table]:
+        return []
+
+    def _parts(self) -> Sequence[Report]:
+        return ()
+
+    def __str__(self) -> str:
+        tables = [table(t.header, t.rows, text=t.text) for t in self._tables() if t.rows]
+        return "\n".join([self._head(), *self._remarks(), *(f"\n{below}" for below in [*tables, *self._parts()])])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _html(self) -> str:
+        tables = [html_table(t.header, t.rows, text=[*t.text, *t.words], wrong=t.wrong) for t in self._tables()]
+        parts = [lines(self._remarks()), *tables, *(part._html() for part in self._parts())]
+        return block(self._head(), parts, ok=bool(self) or not self.marked)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> str:

@@ -1,4 +1,4 @@
-"""The command `minigrad`: batch norm checked and drawn, implementations compared. Each subcommand is a module.
+"""The command `minigrad`: batch norm checked and drawn, implementations compared. Each command is a module.
 
 Exit status: 0 all is well, 1 something that was checked is wrong, 2 the input or the options are.
 """
@@ -14,20 +14,18 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from . import batchnorm, bench, compare, completion, draw, exercise, train
+from . import batchnorm, compare, draw, exercise, train
 from .problems import Problem
 
-SUBCOMMANDS = (batchnorm, draw, compare, train, exercise, completion, bench)
-
-
-READER_WENT_AWAY = 141  # what a shell reports of a program that a closed pipe ended
+COMMANDS = (batchnorm, draw, compare, train, exercise)
 
 
 class OneLine(argparse.ArgumentParser):
     """Says in one line what is wrong with the options."""
 
     def error(self, message: str) -> NoReturn:
-        minus = " (numbers that start with a minus: --gamma=-1,2)" if "expected one argument" in message else ""
+        lists = ("argument --gamma: expected one", "argument --beta: expected one")
+        minus = " (numbers that start with a minus: --gamma=-1,2)" if message.startswith(lists) else ""
         self.exit(2, f"{self.prog}: {' '.join(message.split())}{minus}; see {self.prog} --help\n")
 
 
@@ -40,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"minigrad {__version__}")
     parts = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in SUBCOMMANDS:
+    for module in COMMANDS:
         module.add_to(parts)
     return whole
 
@@ -60,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # the reader (head, less) went away: nobody is left to tell
         _to_nowhere()
-        return READER_WENT_AWAY
+        return 141  # what a shell reports of a program that a closed pipe ended
     except (OSError, MemoryError) as error:
         _to_nowhere()
         print(f"minigrad: {Problem(error or type(error).__name__)}", file=sys.stderr)

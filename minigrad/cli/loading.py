@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -23,12 +24,12 @@ def load_function(name: str) -> Callable[..., Any]:
         raise
     except (Exception, SystemExit) as error:
         raise Problem(f"{place}: importing it failed with {type(error).__name__}: {error}") from error
-    function: Any = module
+    function: object = module
     for part in attribute.split("."):
         function = getattr(function, part, None)
     if not callable(function):
         found = "is not a function" if function is not None else "is not there"
-        raise Problem(f"{name}: {attribute} {found}; {place} has {_listed(module)}")
+        raise Problem(f"{name}: {attribute} {found}; {place} has {_listed(module, attribute)}")
     return function
 
 
@@ -56,6 +57,9 @@ def _from_path(name: str) -> Any:
         sys.path.pop(0)
 
 
-def _listed(module: Any) -> str:
-    names = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
-    return "the functions " + ", ".join(names[:12]) if names else "no functions of its own"
+def _listed(module: Any, wanted: str) -> str:
+    """What may have been meant: the nearest of a module's own functions and public names, else the first of them."""
+    own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
+    names = list(getattr(module, "__all__", [n for n in own if not n.startswith("_")]))
+    names = difflib.get_close_matches(wanted, names) or names[:12]
+    return "the functions " + ", ".join(names) if names else "no functions of its own"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ def read_matrix(name: str) -> Matrix:
         raise Problem(f"{name}: no such file; give a .npy, .npz or .csv file with a matrix (rows = batch)")
     if file.is_dir():
         raise Problem(f"{name} is a folder; give a .npy, .npz or .csv file")
-    readers = {".npy": _npy, ".npz": lambda f: _npz(f, key), ".csv": _csv}
+    npy = partial(np.lib.format.open_memmap, mode="r")  # a damaged header may claim more than there is
+    readers: dict[str, Callable[[Path], Any]] = {".npy": npy, ".npz": partial(_npz, key=key), ".csv": _csv}
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise Problem(f"{name}: unknown kind of file {file.suffix!r}; expected .npy, .npz or .csv")
@@ -35,10 +38,6 @@ def read_matrix(name: str) -> Matrix:
     except Exception as error:  # a damaged header makes NumPy raise whatever its parsers do
         raise Problem(f"{name}: cannot be read as {file.suffix}: {error or type(error).__name__}") from error
     return _checked(name, found)
-
-
-def _npy(file: Path) -> Any:
-    return np.lib.format.open_memmap(file, mode="r")  # the header of a damaged file may claim more than there is
 
 
 def _npz(file: Path, key: str) -> Any:
@@ -64,9 +63,7 @@ def _csv(file: Path) -> Any:
                 continue
             where = f"{file}, line {reader.line_num}"
             if rows and len(cells) != len(rows[0]):
-                raise Problem(
-                    f"{where}: {len(cells)} cells, but the first row has {len(rows[0])}; rows must be equally long"
-                )
+                raise Problem(f"{where}: {len(cells)} cells, but the first row has {len(rows[0])}")
             rows.append([_number(cell, f"{where}, column {k}") for k, cell in enumerate(cells, 1)])
     return np.array(rows, dtype=float)
 

@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import data, losses, nn, optim, training
-from .._support.extras import needs
 from .._support.files import load_arrays
+from ..training.history import new_figure
+from .options import add_command, add_shared, file_to_write, numbers
 from .problems import Problem
 
 Array = np.ndarray[Any, Any]
-OPTIMIZERS: dict[str, Any] = {
-    "sgd": lambda groups, lr: optim.SGD(groups, lr=lr),
-    "momentum": lambda groups, lr: optim.SGD(groups, lr=lr, momentum=0.9),
-    "rmsprop": lambda groups, lr: optim.RMSprop(groups, lr=lr),
-    "adam": lambda groups, lr: optim.Adam(groups, lr=lr),
-    "adamw": lambda groups, lr: optim.AdamW(groups, lr=lr),
-}
+OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
+OPTIMIZERS["momentum"] = partial(optim.SGD, momentum=0.9)
+ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh")
+PLOTS = ("png", "svg", "pdf")
 DEFAULT_HIDDEN = {"blobs": "128", "digits": "64,32", "cifar10": "100,100,100,100,100"}
 
 
 def add_to(commands: Any) -> None:
-    """Add the subcommand to the command line."""
-    parser = commands.add_parser(
+    """Add the command to the command line."""
+    parser = add_command(
+        commands,
         "train",
-        help="train a small network on blobs, digits or CIFAR-10",
-        description="Train a multi-layer perceptron and print its history. Needs the extra minigrad[train].",
-        epilog="example: minigrad train digits --norm batch --epochs 15 --plot history.png",
+        run,
+        "train a small network on blobs, digits or CIFAR-10",
+        "minigrad train digits --norm batch --epochs 15 --plot history.png",
+        "Train a multi-layer perceptron and print its history. Needs the packages scikit-learn (for blobs and digits) "
+        "and matplotlib (for --plot).",
     )
-    parser.add_argument("dataset", choices=("blobs", "digits", "cifar10"))
+    parser.add_argument("dataset", choices=("blobs", "digits", "cifar10"), help="what to train on")
     parser.add_argument("--data", metavar="PATH", help="cifar10: the folder of its python batches, or an .npz of them")
     parser.add_argument("--norm", choices=("none", "batch", "layer"), default="batch", help="after each Linear (batch)")
     parser.add_argument("--convention", choices=tuple(nn.CONVENTIONS), help="of batch norm's running averages (torch)")
     parser.add_argument("--bias-correction", action="store_true", help="batch norm: correct averages for their start")
     parser.add_argument("--hidden", metavar="N,N,...", help="widths of the hidden layers (128; 64,32; 5 x 100)")
-    parser.add_argument("--activation", choices=("relu", "leaky_relu", "sigmoid", "tanh"), default="relu")
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="after each layer (relu)")
     parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="share dropped after activations (0)")
-    parser.add_argument("--epochs", type=int, default=15, help="(15)")
-    parser.add_argument("--batch-size", type=int, default=50, help="(50)")
+    parser.add_argument("--epochs", type=int, default=15, metavar="N", help="passes over the data (15)")
+    parser.add_argument("--batch-size", type=int, default=50, metavar="N", help="rows of one step (50)")
     parser.add_argument("--lr", type=float, default=0.01, help="learning rate (0.01)")
     parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(adam)")
-    parser.add_argument("--weight-decay", type=float, default=0.0, help="of weights; gamma, beta, biases go free (0)")
+    parser.add_argument("--weight-decay", type=float, default=0.0, metavar="W", help="not of gamma, beta, biases (0)")
     parser.add_argument("--clip-norm", type=float, metavar="NORM", help="limit the norm of all gradients")
     parser.add_argument("--replay", action="store_true", help="record the step once and replay it: faster, same bits")
-    parser.add_argument("--seed", type=int, default=0, help="of data, weights and batches (0)")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(float32)")
-    parser.add_argument("--plot", metavar="FILE", help="draw the history: .png, .svg or .pdf")
+    add_shared(parser, "--seed", "--dtype", dtype="float32")
+    parser.add_argument("--plot", metavar="FILE", help=f"draw the history: .{' .'.join(PLOTS)}")
     parser.add_argument("--csv", metavar="FILE", help="write the history as a table")
     parser.add_argument("--save", metavar="FILE", help="write the best weights as .npz")
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch; an interrupted run goes on")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,29 +68,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    for path in (args.plot, args.csv, args.save, args.checkpoint):
+    for path in (args.csv, args.save, args.checkpoint):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise Problem(f"cannot write {path}: its folder does not exist")
     if args.plot is not None:
-        needs("matplotlib", "--plot")  # better said now than after the training
-        if Path(args.plot).suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise Problem(f"--plot {args.plot} must end in .png, .svg or .pdf")
+        file_to_write("--plot", args.plot, PLOTS)
+        new_figure((1.0, 1.0))  # where matplotlib is missing, better said now than after the training
+    of_batch_norm = {"convention": args.convention or "torch", "bias_correction": args.bias_correction}
     if args.norm != "batch" and (args.convention or args.bias_correction):
         raise Problem(f"--convention and --bias-correction are batch norm's, but --norm is {args.norm}")
     if args.data is not None and args.dataset != "cifar10":
         raise Problem(f"--data is for cifar10; {args.dataset} comes from scikit-learn")
+    expected = "numbers >= 1 with commas between, such as 64,32"
+    hidden = numbers("--hidden", args.hidden or DEFAULT_HIDDEN[args.dataset], int, expected, least=1)
     x_train, y_train, x_val, y_val = _load(args)
     binary = y_train.dtype.kind == "f"
     outputs = 1 if binary else int(y_train.max()) + 1
-    net = nn.MLP(
-        (x_train.shape[1], *_widths(args.hidden or DEFAULT_HIDDEN[args.dataset]), outputs),
-        norm=args.norm,
-        activation=args.activation,
-        dropout=args.dropout,
-        rng=args.seed,
-        dtype=args.dtype,
-        **_norm_options(args),
-    )
+    sizes = (x_train.shape[1], *hidden, outputs)
+    options: dict[str, Any] = {
+        "norm": args.norm,
+        "activation": args.activation,
+        "dropout": args.dropout,
+        "dtype": args.dtype,
+    }
+    net = nn.MLP(sizes, rng=args.seed, **options, **(of_batch_norm if args.norm == "batch" else {}))
     weights = [w for w in net.parameters() if w.ndim > 1]
     rest = [w for w in net.parameters() if w.ndim < 2]
     groups = [{"params": weights, "weight_decay": args.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -99,17 +100,12 @@ def _run(args: argparse.Namespace) -> int:
     history = training.fit(
         net,
         losses.binary_cross_entropy_with_logits if binary else losses.cross_entropy,
-        OPTIMIZERS[args.optimizer](groups, args.lr),
+        OPTIMIZERS[args.optimizer](groups, lr=args.lr),
         (x_train, y_train),
         val=(x_val, y_val),
         metrics={"accuracy": training.binary_accuracy if binary else training.accuracy},
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        clip_norm=args.clip_norm,
-        checkpoint=args.checkpoint,
-        replay=args.replay,
         restore_best=True,
+        **{name: getattr(args, name) for name in ("epochs", "batch_size", "seed", "clip_norm", "checkpoint", "replay")},
     )
     last, best = history.epochs[-1], history.best or history.epochs[-1]
     print(f"training loss {last['loss']:.4f}, accuracy {last['accuracy']:.4f}")
@@ -119,22 +115,6 @@ def _run(args: argparse.Namespace) -> int:
             write(path)
             print(f"wrote {path}")
     return 0
-
-
-def _norm_options(args: argparse.Namespace) -> dict[str, Any]:
-    if args.norm != "batch":
-        return {}
-    return {"convention": args.convention or "torch", "bias_correction": args.bias_correction}
-
-
-def _widths(text: str) -> list[int]:
-    try:
-        widths = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        widths = [0]
-    if any(width < 1 for width in widths):
-        raise Problem(f"--hidden {text} must be numbers >= 1 with commas between, such as 64,32")
-    return widths
 
 
 def _load(args: argparse.Namespace) -> tuple[Array, Array, Array, Array]:

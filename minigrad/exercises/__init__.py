@@ -11,7 +11,7 @@ The command line is minigrad/cli/exercise.py.
 from __future__ import annotations
 
 from .fused import BATCH_NORM, LAYER_NORM
-from .judge import Judgement, beside, judge, listed
+from .judging import Judgement, beside, judge, listed
 from .kinds import Case, Exercise, Unfit
 from .learner import Failed, defined_at, failure, functions_of, read, start
 from .simple import SOFTMAX, SQRT, VAR

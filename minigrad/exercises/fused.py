@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from .. import ops
@@ -36,17 +38,22 @@ MISTAKES = {
 }
 
 
-def _variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Array, eps: float, axis: int) -> Answers:
-    over = 1 - axis if "axis" in wrong else axis
-    centred = x - x.mean(axis=over, keepdims=True)
-    var = x.var(axis=over, keepdims=True, ddof=1 if "unbiased" in wrong else 0)
+def statistics(wrong: frozenset[str], x: Array, eps: float, axis: int) -> tuple[Array, Array]:
+    """x - mean and 1 / std over an axis, with the mistakes in `wrong` made."""
+    var = x.var(axis=axis, keepdims=True, ddof=1 if "unbiased" in wrong else 0)
     if "eps outside" in wrong:
         inv_std = 1.0 / (np.sqrt(var) + eps)
     else:
         inv_std = 1.0 / np.sqrt(var - eps if "eps minus" in wrong else var if "no eps" in wrong else var + eps)
+    return x - x.mean(axis=axis, keepdims=True), inv_std
+
+
+def _variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Array, eps: float, axis: int) -> Answers:
+    over = 1 - axis if "axis" in wrong else axis
+    centred, inv_std = statistics(wrong, x, eps, over)
     x_hat = centred * inv_std
-    late = "gamma late" in wrong
-    h = g if "gamma" in wrong or late else g * gamma
+    afterwards = "gamma late" in wrong
+    h = g if "gamma" in wrong or afterwards else g * gamma
     # means of the formula; where one was taken over the other axis, its statistics stay right
     means = 1 - axis if "axis of the means" in wrong else over
     part = np.sum if "1/N" in wrong else np.mean
@@ -61,7 +68,7 @@ def _variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Arra
     return {
         "d_beta": total(g, axis=0),
         "d_gamma": total(d_gamma, axis=0),
-        "dx": dx * gamma if late else dx,
+        "dx": dx * gamma if afterwards else dx,
     }
 
 
@@ -78,18 +85,18 @@ def _zero_gamma(axis: int) -> Case:
     return Case((x, gamma * (np.arange(4) != 1), beta), made.params, made.count, made.cotangent)
 
 
+_exercise = partial(
+    Exercise,
+    inputs=("x", "gamma", "beta"),
+    asks={"save": ("x", "gamma", "beta", "eps"), "rule": ("g", "out", "saved", "x", "gamma", "beta", "eps")},
+    steps=("d_beta", "d_gamma", "dx"),
+    gradients=("dx", "d_gamma", "d_beta"),
+)
 ZERO_GAMMA = "where a gamma is 0 (is something divided by gamma, such as (out - beta) / gamma?)"
-
-# --------------------------------------------------------------------------------------------------------------
-# batch norm
 
 
 def _batch_norm(x: Array, gamma: Array, beta: Array, /, eps: float) -> Array:
     return gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps) + beta
-
-
-def _batch_norm_variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Array, eps: float) -> Answers:
-    return _variant(wrong, g, x, gamma, beta, eps, axis=0)
 
 
 def batch_norm_save(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array]:
@@ -110,17 +117,13 @@ def batch_norm_rule(
     return dx, d_gamma, d_beta
 
 
-BATCH_NORM = Exercise(
+BATCH_NORM = _exercise(
     name="batch_norm",
     title="batch norm in one formula",
     text=TEXT.format(over="over the rows", hint="d_beta and d_gamma come first: dx can be written with them."),
     kernel=_batch_norm,
-    inputs=("x", "gamma", "beta"),
-    writes={"save": ("x", "gamma", "beta", "eps"), "rule": ("g", "out", "saved", "x", "gamma", "beta", "eps")},
-    steps=("d_beta", "d_gamma", "dx"),
-    gradients=("dx", "d_gamma", "d_beta"),
     solution={"save": batch_norm_save, "rule": batch_norm_rule},
-    variant=_batch_norm_variant,
+    variant=partial(_variant, axis=0),
     mistakes={
         **EPS_MISTAKES,
         **MISTAKES,
@@ -131,17 +134,10 @@ BATCH_NORM = Exercise(
     edges=((ZERO_GAMMA, _zero_gamma(0)),),
 )
 
-# --------------------------------------------------------------------------------------------------------------
-# layer norm
-
 
 def _layer_norm(x: Array, gamma: Array, beta: Array, /, eps: float) -> Array:
     mean, var = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
     return gamma * (x - mean) / np.sqrt(var + eps) + beta
-
-
-def _layer_norm_variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Array, eps: float) -> Answers:
-    return _variant(wrong, g, x, gamma, beta, eps, axis=1)
 
 
 def layer_norm_save(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array]:
@@ -162,17 +158,13 @@ def layer_norm_rule(
     return dx, ops.sum(g * x_hat, axis=0), ops.sum(g, axis=0)
 
 
-LAYER_NORM = Exercise(
+LAYER_NORM = _exercise(
     name="layer_norm",
     title="layer norm in one formula",
     text=TEXT.format(over="over the features of each row", hint="gamma now differs along the axis of the means."),
     kernel=_layer_norm,
-    inputs=("x", "gamma", "beta"),
-    writes={"save": ("x", "gamma", "beta", "eps"), "rule": ("g", "out", "saved", "x", "gamma", "beta", "eps")},
-    steps=("d_beta", "d_gamma", "dx"),
-    gradients=("dx", "d_gamma", "d_beta"),
     solution={"save": layer_norm_save, "rule": layer_norm_rule},
-    variant=_layer_norm_variant,
+    variant=partial(_variant, axis=1),
     mistakes={
         **EPS_MISTAKES,
         **MISTAKES,

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.shapes import stretched
 from ..core.nodes import Node
 
 Array: TypeAlias = Any
@@ -40,44 +41,46 @@ class Exercise:
 
     text        what `start` writes, without its first and last lines
     kernel      the forward pass, in NumPy: `(*inputs, /, **params)`
-    writes      the functions to write, each with the names of its parameters
-    steps       the gradients asked for, in the order in which they are worked out
-    gradients   which of them belongs to each input
     variant     `(wrong, g, *inputs, **params) -> answers` with the mistakes in `wrong` made; none of them: the solution
     mistakes    each known mistake and what to say of it
+    edges       special points, in words, where a solution must hold as well
+    asks        the functions to write, each with the names of its parameters
+    steps       the gradients asked for, in the order in which they are worked out
+    gradients   which of them belongs to each input
     in_order    whether later steps follow from earlier ones, so that only the first wrong one is told
+    shape_of    for a step that is no gradient of an input: the input that has its shape
     """
 
     name: str
     title: str
     text: str
     kernel: Callable[..., Any]
-    inputs: tuple[str, ...]
-    writes: Mapping[str, Sequence[str]]
-    steps: tuple[str, ...]
-    gradients: tuple[str, ...]
     solution: Functions
     variant: Callable[..., Answers]
     mistakes: Mapping[str, str]
     cases: tuple[Case, ...]
     edges: tuple[tuple[str, Case], ...] = ()
+    inputs: tuple[str, ...] = ("x",)
+    asks: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"rule": ("g", "out", "x")})
+    steps: tuple[str, ...] = ("dx",)
+    gradients: tuple[str, ...] = ("dx",)
     in_order: bool = False
-    shape_of: Mapping[str, str] = field(default_factory=dict)  # a step that is no gradient of an input: like which one
+    shape_of: Mapping[str, str] = field(default_factory=dict)
 
     def answers(self, functions: Functions, g: Array, out: Array, inputs: Sequence[Array], **params: Any) -> Answers:
         """What the functions give for one cotangent, by the names of the steps; Unfit where that is not so."""
         if "backward" in functions:
-            given = functions["backward"](g, *inputs, *params.values())
-            if not isinstance(given, dict) or set(given) != set(self.steps):
-                said = f"a dict with {', '.join(map(str, given))}" if isinstance(given, dict) else type(given).__name__
+            named = functions["backward"](g, *inputs, *params.values())
+            if not isinstance(named, dict) or set(named) != set(self.steps):
+                said = f"a dict with {', '.join(map(str, named))}" if isinstance(named, dict) else type(named).__name__
                 raise Unfit(f"backward must return a dict with {', '.join(self.steps)}; it returned {said}")
-            return {step: self._fit(step, given[step], inputs) for step in self.steps}
-        saved = (functions["save"](*inputs, *params.values()),) if "save" in functions else ()
-        given = functions["rule"](g, out, *saved, *inputs, *params.values())
-        several = given if isinstance(given, tuple) else (given,)
-        if len(several) != len(self.gradients):
-            raise Unfit(f"rule must return {', '.join(self.gradients)}; it returned {len(several)} value(s)")
-        named = dict(zip(self.gradients, several, strict=True))
+        else:
+            saved = (functions["save"](*inputs, *params.values()),) if "save" in functions else ()
+            given = functions["rule"](g, out, *saved, *inputs, *params.values())
+            several = given if isinstance(given, tuple) else (given,)
+            if len(several) != len(self.gradients):
+                raise Unfit(f"rule must return {', '.join(self.gradients)}; it returned {len(several)} value(s)")
+            named = dict(zip(self.gradients, several, strict=True))
         return {step: self._fit(step, named[step], inputs) for step in self.steps}
 
     def _fit(self, step: str, d: Any, inputs: Sequence[Array]) -> Any:
@@ -90,11 +93,9 @@ class Exercise:
             raise Unfit(f"{step} is a Tensor, but arrays were given: compute with what comes in, arrays or Tensors")
         if d.dtype.kind not in "fiub":
             raise Unfit(f"{step} must hold real numbers; it holds {d.dtype}")
-        lead = d.ndim - len(shape)
-        own = d.shape[max(lead, 0) :]
-        if lead < 0 or any(n not in (1, m) for n, m in zip(shape, own, strict=True)):
+        axes = stretched(d.shape, shape)
+        if axes is None:
             raise Unfit(f"{step} has shape {d.shape}, but {like} has shape {shape}")
-        axes = (*range(lead), *(lead + k for k, n in enumerate(shape) if n == 1 and own[k] != 1))
         return d.sum(axis=axes).reshape(shape) if axes else d
 
 

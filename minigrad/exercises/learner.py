@@ -42,7 +42,7 @@ def template(exercise: Exercise, file: str) -> str:
         "backward": "Return the gradients by name.",
     }
     parts = []
-    for name, params in exercise.writes.items():
+    for name, params in exercise.asks.items():
         body = "    raise NotImplementedError"
         if name == "backward":
             given = ", ".join(f'"{step}": {step}' for step in exercise.steps)
@@ -85,7 +85,7 @@ def read(path: Path) -> dict[str, Any]:
 def functions_of(exercise: Exercise, names: dict[str, Any], path: Path) -> Functions:
     """The functions that the exercise asks for; Failed where one is missing or takes something else."""
     found: dict[str, Callable[..., Any]] = {}
-    for name, params in exercise.writes.items():
+    for name, params in exercise.asks.items():
         expected = f"{name}({', '.join(params)})"
         function = names.get(name)
         if not callable(function):

@@ -9,9 +9,6 @@ import numpy as np
 from .. import functional, ops
 from .kinds import Answers, Array, Case, Exercise, case
 
-# --------------------------------------------------------------------------------------------------------------
-# sqrt
-
 
 def _sqrt(x: Array, /) -> Array:
     return np.sqrt(x)
@@ -42,10 +39,6 @@ SQRT = Exercise(
 
 Given g = dL/dout, return dL/dx. You may use x, and out, which is there already.""",
     kernel=_sqrt,
-    inputs=("x",),
-    writes={"rule": ("g", "out", "x")},
-    steps=("dx",),
-    gradients=("dx",),
     solution={"rule": sqrt_rule},
     variant=_sqrt_variant,
     mistakes={
@@ -56,9 +49,6 @@ Given g = dL/dout, return dL/dx. You may use x, and out, which is there already.
     },
     cases=(_positive(1, (4,)), _positive(2, (2, 3))),
 )
-
-# --------------------------------------------------------------------------------------------------------------
-# var
 
 
 def _var(x: Array, /) -> Array:
@@ -86,10 +76,6 @@ VAR = Exercise(
 Given g = dL/dout, of shape (D,), return dL/dx. x acts on out directly and through mu: what becomes of the second
 path?""",
     kernel=_var,
-    inputs=("x",),
-    writes={"rule": ("g", "out", "x")},
-    steps=("dx",),
-    gradients=("dx",),
     solution={"rule": var_rule},
     variant=_var_variant,
     mistakes={
@@ -103,9 +89,6 @@ path?""",
     },
     cases=(case(3, [(5, 3)], (3,), 5), case(4, [(4, 2)], (2,), 4)),
 )
-
-# --------------------------------------------------------------------------------------------------------------
-# softmax
 
 
 def _softmax(x: Array, /) -> Array:
@@ -140,10 +123,6 @@ SOFTMAX = Exercise(
 Given g = dL/dout, return dL/dx. Every x of a row acts on every out of that row. You may use out, which is there
 already, and will not need x.""",
     kernel=_softmax,
-    inputs=("x",),
-    writes={"rule": ("g", "out", "x")},
-    steps=("dx",),
-    gradients=("dx",),
     solution={"rule": softmax_rule},
     variant=_softmax_variant,
     mistakes={

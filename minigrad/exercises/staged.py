@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ops
+from .fused import EPS_MISTAKES, statistics
 from .kinds import Answers, Array, Exercise, case
+
+STEPS = ("dq", "d_beta", "d_gamma", "dz_hat", "d_var", "d_mu", "dz")
 
 
 def _layer(z: Array, gamma: Array, beta: Array, /, eps: float) -> Array:
@@ -41,12 +44,7 @@ def batch_norm_staged_backward(g: Array, z: Array, gamma: Array, beta: Array, ep
 
 def _variant(wrong: frozenset[str], g: Array, z: Array, gamma: Array, beta: Array, eps: float) -> Answers:
     n = len(z)
-    centred = z - z.mean(axis=0)
-    var = z.var(axis=0, ddof=1 if "unbiased" in wrong else 0)
-    if "eps outside" in wrong:
-        inv_std = 1.0 / (np.sqrt(var) + eps)
-    else:
-        inv_std = 1.0 / np.sqrt(var - eps if "eps minus" in wrong else var if "no eps" in wrong else var + eps)
+    centred, (inv_std,) = statistics(wrong, z, eps, axis=0)
     z_hat = centred * inv_std
     q = gamma * z_hat + beta
     inner = z if "f'(z)" in wrong else z_hat if "f'(z_hat)" in wrong else q
@@ -64,15 +62,7 @@ def _variant(wrong: frozenset[str], g: Array, z: Array, gamma: Array, beta: Arra
     by_mu = d_mu if "1/N" in wrong else d_mu / n
     dz = direct + (0.0 if "var path" in wrong else by_var) + (0.0 if "mean path" in wrong else by_mu)
     d_beta = dq.mean(axis=0) if "mean for sum" in wrong else dq.sum(axis=0)
-    return {
-        "dq": dq,
-        "d_beta": d_beta,
-        "d_gamma": d_gamma,
-        "dz_hat": dz_hat,
-        "d_var": d_var,
-        "d_mu": d_mu,
-        "dz": dz,
-    }
+    return dict(zip(STEPS, (dq, d_beta, d_gamma, dz_hat, d_var, d_mu, dz), strict=True))
 
 
 BATCH_NORM_STAGED = Exercise(
@@ -89,8 +79,8 @@ Given g = dL/da, return the gradients of q, beta, gamma, z_hat, var, mu and z, i
 what you need of the forward pass again. d_mu is what arrives at mu from z_hat (var sends it nothing: why?).""",
     kernel=_layer,
     inputs=("z", "gamma", "beta"),
-    writes={"backward": ("g", "z", "gamma", "beta", "eps")},
-    steps=("dq", "d_beta", "d_gamma", "dz_hat", "d_var", "d_mu", "dz"),
+    asks={"backward": ("g", "z", "gamma", "beta", "eps")},
+    steps=STEPS,
     gradients=("dz", "d_gamma", "d_beta"),
     solution={"backward": batch_norm_staged_backward},
     variant=_variant,
@@ -99,9 +89,7 @@ what you need of the forward pass again. d_mu is what arrives at mu from z_hat (
         "f'(z_hat)": "f'(z_hat) stands where f'(q) belongs: gamma and beta come before tanh",
         "no f'": "the slope of tanh is missing: g arrives at a, and dq = g * (1 - tanh(q)**2)",
         "no tanh": "the slope of tanh is 1 - tanh(q)**2, not 1 - q**2",
-        "eps minus": "var - eps stands where var + eps belongs: eps is added, or small variances have no root",
-        "no eps": "eps is missing under the root",
-        "eps outside": "eps was added to the root; it stands under it: sqrt(var + eps)",
+        **EPS_MISTAKES,
         "unbiased": "the variance was divided by N - 1; batch norm normalizes with the biased one",
         "mean for sum": "a mean stands where the sum belongs: beta is added to every row, so every row sends its share",
         "z for z_hat": "z stands where z_hat belongs: gamma is multiplied with z_hat",

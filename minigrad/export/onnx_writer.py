@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,21 @@ from .. import nn
 from .._support.extras import needs
 from .._support.files import PathLike, written_aside
 from .._support.randomness import restore, state_of
+from .._support.signatures import Values
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
+from ..nn.module import in_mode
 from .operators import TABLE, unsupported
-from .recording import Recording, Step, difference, one_row_more, other_values, record, steps_of, stretched
+from .recording import Recording, Step, recorded, steps_of
 
 OPSET, IR = 20, 9  # of early 2024: what onnxruntime 1.18 and newer read
 ROWS = "batch"
 
 
 def onnx(
-    what: Any,
+    what: Callable[..., Any] | Node | Sequence[Node],
     path: PathLike,
-    inputs: Any = None,
+    inputs: Values = None,
     *,
     names: Sequence[str] | None = None,
     dtype: str = "float32",
@@ -84,53 +86,14 @@ def _of_graph(outputs: list[Any], inputs: Any) -> tuple[Recording, bool]:
 
 def _of_function(function: Callable[..., Any], inputs: Any, dynamic: bool | None, training: bool) -> Recording:
     arrays = _examples(function, inputs)
-    modules = [m for _, m in function.named_modules()] if isinstance(function, nn.Module) else []
-    modes = [(m, m.training) for m in modules]
-    states = [(g, state_of(g)) for g in function.generators()] if isinstance(function, nn.Module) else []
-    rng = np.random.default_rng(0)
+    model = function if isinstance(function, nn.Module) else None
+    states = [(rng, state_of(rng)) for rng in (model.generators() if model is not None else ())]
     try:
-        for m in modules:
-            m.training = training
-        first = record(function, arrays)
-        wrong = difference(first, record(function, other_values(arrays, rng))) or _when_negated(function, arrays, first)
-        if wrong:
-            raise ValueError(
-                f"export: {wrong}; use minigrad's functions of floating-point values (not .data, no whole numbers) and "
-                "no dropout (training=False)"
-            )
-        if dynamic is not False:
-            first.fixed_because = _for_any_rows(function, arrays, first)
-            first.dynamic = not first.fixed_because
-        if dynamic and not first.dynamic:
-            raise ValueError(f"export: the number of rows cannot be left open: {first.fixed_because}")
-        return first
+        with in_mode(model, training) if model is not None else nullcontext():
+            return recorded(function, arrays, dynamic)
     finally:
-        for m, mode in modes:
-            m.training = mode
-        for g, state in states:
-            restore(g, state)
-
-
-def _when_negated(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
-    """The same with all signs changed, for masks such as x.data > 0; nothing where the function cannot take them."""
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            second = record(function, [-a for a in arrays])
-    except Exception:  # whatever the user's code says of such numbers
-        return ""
-    return difference(first, second) if all(np.isfinite(s.out._array).all() for s in second.steps) else ""
-
-
-def _for_any_rows(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
-    more = one_row_more(arrays)
-    if more is None:
-        return "the inputs have no common number of rows"
-    try:
-        second = record(function, more)
-    except Exception as error:  # whatever the user's code says of one row more: then it is for this many
-        return f"with one row more it failed: {error}"
-    return difference(first, second) or stretched(first, second)
+        for rng, state in states:
+            restore(rng, state)
 
 
 def _examples(function: Callable[..., Any], inputs: Any) -> list[Any]:
@@ -207,12 +170,8 @@ class File:
         constants = [self.library.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
         inner = [shape for shape in self.shapes if shape.name not in outputs]
         graph = helper.make_graph(self.nodes, "minigrad", self.inputs, self.outputs, constants, value_info=inner)
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR,
-            producer_name="minigrad",
-        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="minigrad")
         self.library.checker.check_model(model, full_check=True)
         return model
 
@@ -234,16 +193,9 @@ class File:
     def described(self, name: str, x: Any) -> Any:
         """Name, type and shape of a value, with the number of rows left open where it is."""
         helper = self.library.helper
-        shape: list[Any] = list(x.shape)
-        if self.recording.dynamic:
-            shape = [ROWS if k in self.open_axes(x) else n for k, n in enumerate(shape)]
+        rows: set[int] = {0} if x in self.given else self.recording.open_axes.get(x, set())
+        shape = [ROWS if self.recording.dynamic and k in rows else n for k, n in enumerate(x.shape)]
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(self.typed(x.dtype)), shape)
-
-    def open_axes(self, x: Any) -> set[int]:
-        """The axes of a value along which the rows lie."""
-        if x in self.given:
-            return {0}
-        return self.recording.open_axes.get(x, set())
 
     # what entries of the table use --------------------------------------------------------------------------
 
@@ -271,8 +223,7 @@ class File:
 
     def alike(self, step: Step) -> list[str]:
         """The inputs of a step, all of the one dtype that NumPy computes it in."""
-        kinds = [raw(x) for x in step.inputs]
-        dtype = np.result_type(*kinds)
+        dtype = np.dtype(bool) if step.op.startswith("logical_") else np.result_type(*map(raw, step.inputs))
         if step.op in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh") or step.out.dtype.kind == "f":
             dtype = step.out.dtype
         return [self.operand(x, dtype) for x in step.inputs]
@@ -284,9 +235,7 @@ class File:
     def constant(self, value: Any, dtype: np.dtype[Any], name: str = "constant") -> str:
         """A constant of the file."""
         name = self.fresh(name)
-        self.constants[name] = np.ascontiguousarray(np.asarray(value).astype(self.typed(dtype))).reshape(
-            np.shape(value)
-        )
+        self.constants[name] = np.array(value, self.typed(dtype), order="C")
         return name
 
     def number(self, value: float) -> str:
@@ -295,4 +244,4 @@ class File:
 
     def integers(self, values: Sequence[int]) -> str:
         """A list of integers, such as axes or a shape."""
-        return self.constant(np.array([int(n) for n in values], np.int64), np.dtype(np.int64))
+        return self.constant([int(n) for n in values], np.dtype(np.int64))

@@ -1,11 +1,11 @@
-"""Primitive by primitive, the ONNX operators that compute the same. Knows no files; `File` in writing.py collects.
+"""Primitive by primitive, the ONNX operators that compute the same. Knows no files: `File` in onnx_writer collects.
 
 Each entry is `(file, step) -> name of the result`. ONNX' operators are at https://onnx.ai/onnx/operators/; version 20.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,53 +39,33 @@ _ONE_TO_ONE = {
     "sqrt": "Sqrt", "abs": "Abs", "sin": "Sin", "cos": "Cos", "tanh": "Tanh", "sigmoid": "Sigmoid",
     "softplus": "Softplus", "relu": "Relu", "erf": "Erf", "gelu": "Gelu", "maximum": "Max", "minimum": "Min",
     "matmul": "MatMul", "sign": "Sign", "isnan": "IsNaN", "equal": "Equal", "less": "Less",
-    "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual",
+    "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual", "logical_and": "And",
+    "logical_or": "Or", "logical_not": "Not", "linear": "Gemm",
 }  # fmt: skip
 
 
-@emits(*_ONE_TO_ONE)
-def _direct(file: File, step: Step) -> str:
-    return file.node(_ONE_TO_ONE[step.op], *file.alike(step))
+_FORMULAS: dict[str, Callable[..., str]] = {  # (file, step, *names of the inputs, all of one dtype)
+    "not_equal": lambda file, _, x, y: file.node("Not", file.node("Equal", x, y)),
+    "square": lambda file, _, x: file.node("Mul", x, x),
+    "log1p": lambda file, _, x: file.node("Log", file.node("Add", x, file.number(1.0))),
+    "expm1": lambda file, _, x: file.node("Sub", file.node("Exp", x), file.number(1.0)),
+    "silu": lambda file, _, x: file.node("Mul", x, file.node("Sigmoid", x)),
+    "leaky_relu": lambda file, step, x: file.node("LeakyRelu", x, alpha=float(step.params["slope"])),
+    "softmax": lambda file, step, x: file.node("Softmax", x, axis=int(step.params["axis"])),
+    "log_softmax": lambda file, step, x: file.node("LogSoftmax", x, axis=int(step.params["axis"])),
+    "einsum": lambda file, step, *xs: file.node("Einsum", *xs, equation=step.params["subscripts"]),
+    "reshape": lambda file, step, x: _shaped(file, x, step.params["shape"]),
+    "broadcast_to": lambda file, step, x: file.node("Expand", x, file.integers(step.params["shape"])),
+    "expand_dims": lambda file, step, x: _with_axes(file, "Unsqueeze", x, step.params["axis"]),
+    "squeeze": lambda file, step, x: _with_axes(file, "Squeeze", x, step.params["axis"]),
+}
 
 
-@emits("logical_and", "logical_or", "logical_not")
-def _logical(file: File, step: Step) -> str:
-    operator = {"logical_and": "And", "logical_or": "Or", "logical_not": "Not"}[step.op]
-    return file.node(operator, *(file.operand(x, np.dtype(bool)) for x in step.inputs))
-
-
-@emits("not_equal")
-def _not_equal(file: File, step: Step) -> str:
-    return file.node("Not", file.node("Equal", *file.alike(step)))
-
-
-@emits("square")
-def _square(file: File, step: Step) -> str:
-    (x,) = file.alike(step)
-    return file.node("Mul", x, x)
-
-
-@emits("log1p")
-def _log1p(file: File, step: Step) -> str:
-    (x,) = file.alike(step)
-    return file.node("Log", file.node("Add", x, file.number(1.0)))
-
-
-@emits("expm1")
-def _expm1(file: File, step: Step) -> str:
-    (x,) = file.alike(step)
-    return file.node("Sub", file.node("Exp", x), file.number(1.0))
-
-
-@emits("silu")
-def _silu(file: File, step: Step) -> str:
-    (x,) = file.alike(step)
-    return file.node("Mul", x, file.node("Sigmoid", x))
-
-
-@emits("leaky_relu")
-def _leaky_relu(file: File, step: Step) -> str:
-    return file.node("LeakyRelu", *file.alike(step), alpha=float(step.params["slope"]))
+@emits(*_ONE_TO_ONE, *_FORMULAS)
+def _simple(file: File, step: Step) -> str:
+    inputs = file.alike(step)
+    formula = _FORMULAS.get(step.op)
+    return formula(file, step, *inputs) if formula else file.node(_ONE_TO_ONE[step.op], *inputs)
 
 
 @emits("clip")
@@ -118,23 +98,27 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-def _over(file: File, operator: str, x: str, axes: tuple[int, ...], keepdims: bool) -> str:
-    if not axes:  # a reduction over no axis; ONNX would take all of them
-        return file.node("Identity", x)
-    return file.node(operator, x, file.integers(axes), keepdims=int(keepdims))
+def _with_axes(file: File, operator: str, x: str, axes: Sequence[int], **attributes: Any) -> str:
+    """An operator over these axes; where there are none ONNX would take all."""
+    return file.node(operator, x, file.integers(axes), **attributes) if axes else file.node("Identity", x)
 
 
 @emits(*_REDUCTIONS)
 def _reduction(file: File, step: Step) -> str:
     x = file.operand(step.inputs[0], step.out.dtype)
-    return _over(file, _REDUCTIONS[step.op], x, step.params["axis"], step.params["keepdims"])
+    return _with_axes(file, _REDUCTIONS[step.op], x, step.params["axis"], keepdims=int(step.params["keepdims"]))
+
+
+def _moments(file: File, step: Step, keepdims: bool) -> tuple[str, str]:
+    """x - mean(x) and the biased variance over the step's axes."""
+    x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
+    centred = file.node("Sub", x, _with_axes(file, "ReduceMean", x, axes, keepdims=1))
+    return centred, _with_axes(file, "ReduceMean", file.node("Mul", centred, centred), axes, keepdims=int(keepdims))
 
 
 @emits("var", "std")
 def _var(file: File, step: Step) -> str:
-    x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
-    centred = file.node("Sub", x, _over(file, "ReduceMean", x, axes, True))
-    y = _over(file, "ReduceMean", file.node("Mul", centred, centred), axes, step.params["keepdims"])
+    _, y = _moments(file, step, step.params["keepdims"])
     if step.params["ddof"]:
         n = step.params["count"]
         y = file.node("Mul", y, file.constant(n / (n - step.params["ddof"]), step.out.dtype))
@@ -147,12 +131,6 @@ def _cumsum(file: File, step: Step) -> str:
     if axis is None:
         x, axis = _flat(file, x), 0
     return file.node("CumSum", x, file.constant(axis, np.dtype(np.int64)))
-
-
-@emits("log_softmax", "softmax")
-def _softmax(file: File, step: Step) -> str:
-    operator = "Softmax" if step.op == "softmax" else "LogSoftmax"
-    return file.node(operator, *file.alike(step), axis=int(step.params["axis"]))
 
 
 @emits("softmax_cross_entropy")
@@ -173,51 +151,25 @@ def _sigmoid_cross_entropy(file: File, step: Step) -> str:
 # Matrices and shapes
 
 
-@emits("linear")
-def _linear(file: File, step: Step) -> str:
-    return file.node("Gemm", *file.alike(step))
-
-
-@emits("einsum")
-def _einsum(file: File, step: Step) -> str:
-    return file.node("Einsum", *file.alike(step), equation=step.params["subscripts"])
+def _shaped(file: File, x: str, shape: Sequence[int]) -> str:
+    return file.node("Reshape", x, file.integers(shape), allowzero=1)
 
 
 def _flat(file: File, x: str) -> str:
     return file.node("Reshape", x, file.integers((-1,)))
 
 
-@emits("reshape")
-def _reshape(file: File, step: Step) -> str:
-    return file.node("Reshape", *file.alike(step), file.integers(step.params["shape"]), allowzero=1)
-
-
-@emits("broadcast_to")
-def _broadcast_to(file: File, step: Step) -> str:
-    return file.node("Expand", *file.alike(step), file.integers(step.params["shape"]))
-
-
-@emits("transpose")
+@emits("transpose", "swapaxes")
 def _transpose(file: File, step: Step) -> str:
-    ndim, axes = step.out.ndim, step.params["axes"]
-    order = [k % ndim for k in axes] if axes is not None else list(range(ndim))[::-1]
-    return file.node("Transpose", *file.alike(step), perm=order) if ndim else file.node("Identity", *file.alike(step))
-
-
-@emits("swapaxes")
-def _swapaxes(file: File, step: Step) -> str:
     order = list(range(step.out.ndim))
-    a, b = (step.params[name] % step.out.ndim for name in ("axis1", "axis2"))
-    order[a], order[b] = order[b], order[a]
-    return file.node("Transpose", *file.alike(step), perm=order)
-
-
-@emits("expand_dims", "squeeze")
-def _lengths_of_one(file: File, step: Step) -> str:
-    if not step.params["axis"]:  # nothing to squeeze; ONNX would squeeze whatever it finds
-        return file.node("Identity", *file.alike(step))
-    operator = "Unsqueeze" if step.op == "expand_dims" else "Squeeze"
-    return file.node(operator, *file.alike(step), file.integers(step.params["axis"]))
+    if step.op == "swapaxes":
+        a, b = step.params["axis1"], step.params["axis2"]
+        order[a], order[b] = order[b], order[a]
+    elif step.params["axes"] is None:
+        order.reverse()
+    else:
+        order = [k % step.out.ndim for k in step.params["axes"]]
+    return file.node("Transpose", *file.alike(step), perm=order) if order else file.node("Identity", *file.alike(step))
 
 
 @emits("concatenate")
@@ -257,10 +209,8 @@ def _roll(file: File, step: Step) -> str:
     shape = step.out.shape
     if axis is None:
         flat, total = _flat(file, x), int(np.sum(shift))
-        rolled = _rolled(file, flat, 0, total, int(np.prod(shape)))
-        return file.node("Reshape", rolled, file.integers(shape), allowzero=1)
-    pairs = np.broadcast(shift, axis)
-    for s, k in pairs:
+        return _shaped(file, _rolled(file, flat, 0, total, int(np.prod(shape))), shape)
+    for s, k in np.broadcast(shift, axis):
         x = _rolled(file, x, int(k) % step.out.ndim, int(s), shape[int(k)])
     return file.node("Identity", x)
 
@@ -284,42 +234,36 @@ def _getitem(file: File, step: Step) -> str:
         parts += np.nonzero(part) if masks else [part]
     if any(isinstance(part, (bool, np.bool_)) for part in parts):
         raise NotImplementedError("export: True or False as an index is not exported; use x[None] or mg.where")
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    chosen = [k for k, part in enumerate(parts) if isinstance(part, (np.ndarray, int, np.integer))]
+    if arrays and 0 < chosen[0] < chosen[-1] - len(chosen) + 1:  # NumPy moves the axes of an index to the front
+        raise NotImplementedError("export: an index array apart from an integer; index in two steps")
     used = sum(part is not None and part is not Ellipsis for part in parts)
     if not any(part is Ellipsis for part in parts):
         parts.append(Ellipsis)
     dots = next(k for k, part in enumerate(parts) if part is Ellipsis)
     parts[dots : dots + 1] = [slice(None)] * (len(shape) - used)
-    arrays = [part for part in parts if isinstance(part, np.ndarray)]
     if len(arrays) > 1:
         return _gathered(file, step, x, parts, arrays)
-    axis, gathered = 0, 0
-    squeezed: list[int] = []
-    added: list[int] = []
-    for place, part in enumerate(parts):
+    axis, integers = 0, np.dtype(np.int64)
+    for k, part in enumerate(parts):
         if part is None:
-            added.append(place - len(squeezed) + gathered)
-            continue
-        if isinstance(part, slice):
+            x = file.node("Unsqueeze", x, file.integers((axis,)))
+            axis += 1
+        elif isinstance(part, slice):
             if part != slice(None):
                 start, end, stride = part.start, part.stop, part.step or 1
                 start = (0 if stride > 0 else -1) if start is None else int(start)
                 end = (2**62 if stride > 0 else FROM_END) if end is None else int(end)
                 x = sliced(file, x, axis, start, end, int(stride))
+            axis += 1
         elif isinstance(part, np.ndarray):
-            if squeezed or added:
+            if not all(isinstance(before, slice) for before in parts[:k]):
                 raise NotImplementedError("export: an index array beside integers or None; index in two steps")
-            x = file.node("Gather", x, file.constant(part, np.dtype(np.int64)), axis=axis)
-            gathered = part.ndim - 1
-            axis += gathered
-        else:
-            k = int(part)
-            x = sliced(file, x, axis, k, k + 1 if k != -1 else 2**62)
-            squeezed.append(place - len(added))
-        axis += 1
-    if squeezed:
-        x = file.node("Squeeze", x, file.integers([k + gathered if gathered and k else k for k in squeezed]))
-    if added:
-        x = file.node("Unsqueeze", x, file.integers(added))
+            x = file.node("Gather", x, file.constant(part, integers), axis=axis)
+            axis += part.ndim
+        else:  # one integer: the axis is gone
+            x = file.node("Gather", x, file.constant(int(part), integers), axis=axis)
     return file.node("Identity", x)
 
 
@@ -336,11 +280,6 @@ def _gathered(file: File, step: Step, x: str, parts: list[Any], arrays: list[Any
 # Normalization
 
 
-def _channels_second(wide: tuple[int, ...], x: Any) -> bool:
-    """Is x (N, C, ...) with statistics per C, as ONNX' BatchNormalization has it?"""
-    return x.ndim >= 2 and all(n == 1 for k, n in enumerate(wide) if k != 1) and wide[1] == x.shape[1]
-
-
 def _affine(file: File, y: str, step: Step, wide: tuple[int, ...]) -> str:
     for value, operator in zip(step.inputs[1:3], ("Mul", "Add"), strict=True):
         if value is not None:
@@ -349,7 +288,7 @@ def _affine(file: File, y: str, step: Step, wide: tuple[int, ...]) -> str:
 
 
 def _wide(file: File, value: Any, wide: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    return file.node("Reshape", file.operand(value, dtype), file.integers(wide), allowzero=1)
+    return _shaped(file, file.operand(value, dtype), wide)
 
 
 def _divided(file: File, centred: str, var: str, step: Step) -> str:
@@ -360,7 +299,7 @@ def _divided(file: File, centred: str, var: str, step: Step) -> str:
 def _batch_norm_inference(file: File, step: Step) -> str:
     x, gamma, beta, mean, var = step.inputs
     wide, dtype = step.params["wide"], step.out.dtype
-    if _channels_second(wide, x):
+    if x.ndim >= 2 and wide == tuple([n if k == 1 else 1 for k, n in enumerate(x.shape)]):  # ONNX' is of (N, C, ...)
         one, zero = np.ones(mean.shape), np.zeros(mean.shape)
         given = [one if gamma is None else gamma, zero if beta is None else beta, mean, var]
         names = [file.operand(value, dtype) for value in (x, *given)]
@@ -388,9 +327,7 @@ def _layer_norm(file: File, step: Step) -> str:
 
 
 def _by_steps(file: File, step: Step) -> str:
-    x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
-    centred = file.node("Sub", x, _over(file, "ReduceMean", x, axes, True))
-    var = _over(file, "ReduceMean", file.node("Mul", centred, centred), axes, True)
+    centred, var = _moments(file, step, keepdims=True)
     return _affine(file, _divided(file, centred, var, step), step, step.params["wide"])
 
 

@@ -7,7 +7,7 @@ first two depends on the inputs and is refused; what differs in the third needs 
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +16,8 @@ import numpy as np
 
 from .._support.shapes import axes_of, count
 from ..anomalies import Lines
-from ..core.context import Observer, observing, using
-from ..core.nodes import Node, Primitive, describe
+from ..core.context import Observer, using
+from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..nn import frozen_statistics
 
@@ -43,10 +43,6 @@ class Recording:
     fixed_because: str = ""
     open_axes: dict[Any, set[int]] = field(default_factory=dict)  # of each value: the axes along which rows lie
 
-    def made(self) -> dict[Any, int]:
-        """The position of the step that made each value."""
-        return {step.out: k for k, step in enumerate(self.steps)}
-
 
 class _Watch(Observer):
     """Keeps what made each result without a gradient (comparisons, masks), of which the engine keeps no history."""
@@ -63,7 +59,7 @@ def record(function: Callable[..., Any], arrays: Sequence[Any]) -> Recording:
     """The steps of `function` on Tensors of these arrays; modules keep their running statistics."""
     inputs = [Tensor(a, requires_grad=np.asarray(a).dtype.kind == "f") for a in arrays]
     watch = _Watch()
-    with frozen_statistics(), using(recording=True), observing(Lines(), watch):
+    with frozen_statistics(), using(Lines(), watch, recording=True):
         result = function(*inputs)
     outputs = list(result) if isinstance(result, (list, tuple)) else [result]
     for y in outputs:
@@ -83,29 +79,24 @@ def steps_of(outputs: Sequence[Any], flat: dict[Any, Any]) -> list[Step]:
     def step(x: Any) -> Step | None:
         if x.op is not None:
             return Step(x.op.name, x.given, _settled(x), x)
-        if x in flat:
-            op, inputs = flat[x]
-            return Step(op.name, inputs, {}, x)
-        return None
+        return Step(flat[x][0].name, flat[x][1], {}, x) if x in flat else None
 
     made: dict[Any, Step] = {}
-    for x in _reached(outputs, step):
-        found = step(x)
-        assert found is not None
-        made[x] = _pattern(found, made)
-    return [made[x] for x in _reached(outputs, made.get)]
+    for found in _reached(outputs, step):
+        made[found.out] = _pattern(found, made)
+    return _reached(outputs, made.get)
 
 
-def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Any]:
-    found: set[Any] = set()
+def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Step]:
+    found: dict[Any, Step] = {}
     stack = [x for x in outputs if isinstance(x, Node)]
     while stack:
         x = stack.pop()
         made = step(x) if x not in found else None
         if made is not None:
-            found.add(x)
+            found[x] = made
             stack.extend(y for y in made.inputs if isinstance(y, Node))
-    return sorted(found, key=lambda x: x.number)
+    return sorted(found.values(), key=lambda made: made.out.number)
 
 
 def _settled(x: Any) -> dict[str, Any]:
@@ -118,12 +109,10 @@ def _settled(x: Any) -> dict[str, Any]:
             params["count"] = count(first, params["axis"])
     elif name == "squeeze":
         named = params["axis"]
-        params["axis"] = (
-            tuple([k for k, n in enumerate(first) if n == 1]) if named is None else axes_of(named, len(first))
-        )
+        ones = tuple([k for k, n in enumerate(first) if n == 1])
+        params["axis"] = ones if named is None else axes_of(named, len(first))
     elif name == "expand_dims":
-        axis = params["axis"]
-        params["axis"] = axes_of(axis, x.ndim)
+        params["axis"] = axes_of(params["axis"], x.ndim)
     elif name in ("reshape", "broadcast_to"):
         params["shape"] = x.shape
     return params
@@ -183,24 +172,52 @@ def _linear(step: Step, made: dict[Any, Step]) -> Step | None:
 # The same function on other inputs
 
 
-def other_values(arrays: Sequence[Any], rng: np.random.Generator) -> list[Any]:
-    """Arrays of the same shapes with other numbers: rows reversed and scaled by up to a tenth, signs kept."""
-    return [(a[::-1] if a.ndim else a) * rng.uniform(0.9, 1.1, a.shape).astype(a.dtype) for a in arrays]
+def recorded(function: Callable[..., Any], arrays: list[Any], dynamic: bool | None) -> Recording:
+    """The function's steps, once it is known that they are the same for other values, and perhaps for other rows."""
+    first, rng = record(function, arrays), np.random.default_rng(0)
+    # other numbers: rows reversed and scaled by up to a tenth, signs kept
+    others = [(a[::-1] if a.ndim else a) * rng.uniform(0.9, 1.1, a.shape).astype(a.dtype) for a in arrays]
+    wrong = difference(first, record(function, others)) or _when_negated(function, arrays, first)
+    if wrong:
+        raise ValueError(
+            f"export: {wrong}; use minigrad's functions of floating-point values (not .data, no whole numbers) and "
+            "no dropout (training=False)"
+        )
+    if dynamic is not False:
+        first.fixed_because = _for_any_rows(function, arrays, first)
+        first.dynamic = not first.fixed_because
+    if dynamic and not first.dynamic:
+        raise ValueError(f"export: the number of rows cannot be left open: {first.fixed_because}")
+    return first
 
 
-def one_row_more(arrays: Sequence[Any]) -> list[Any] | None:
-    """The arrays with their first row once more; None where they have no common number of rows."""
+def _when_negated(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
+    """As `difference`, with all signs changed, for masks such as x.data > 0; "" where it cannot take such numbers."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            second = record(function, [-a for a in arrays])
+    except Exception:  # whatever the user's code says of such numbers
+        return ""
+    return difference(first, second) if all(np.isfinite(s.out._array).all() for s in second.steps) else ""
+
+
+def _for_any_rows(function: Callable[..., Any], arrays: list[Any], first: Recording) -> str:
     rows = {a.shape[0] if a.ndim else 0 for a in arrays}
     if len(rows) != 1 or 0 in rows:
-        return None
-    return [np.concatenate([a, a[:1]]) for a in arrays]
+        return "the inputs have no common number of rows"
+    try:
+        second = record(function, [np.concatenate([a, a[:1]]) for a in arrays])
+    except Exception as error:  # whatever the user's code says of one row more: then it is for this many
+        return f"with one row more it failed: {error}"
+    return difference(first, second) or stretched(first, second)
 
 
 def difference(a: Recording, b: Recording) -> str:
     """What keeps two recordings of one function from being the same program; empty if nothing does."""
     if [step.op for step in a.steps] != [step.op for step in b.steps] or len(a.outputs) != len(b.outputs):
         return "the function took another path through its code"
-    places = [{**{x: ("input", k) for k, x in enumerate(r.inputs)}, **r.made()} for r in (a, b)]
+    places = [{x: k for k, x in enumerate([*r.inputs, *(step.out for step in r.steps)])} for r in (a, b)]
     for s, t in zip(a.steps, b.steps, strict=True):
         for x, y in zip(s.inputs, t.inputs, strict=True):
             known = [place.get(z) if isinstance(z, Node) else None for z, place in zip((x, y), places, strict=True)]
@@ -215,17 +232,13 @@ def difference(a: Recording, b: Recording) -> str:
 
 def same(x: Any, y: Any) -> bool:
     """Are two constants equal, whatever they are made of?"""
-    if x is y:
-        return True
     if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)):
         return len(x) == len(y) and all(map(same, x, y))
-    if isinstance(x, slice) and isinstance(y, slice):
-        return (x.start, x.stop, x.step) == (y.start, y.stop, y.step)
-    x, y = (z._array if isinstance(z, Node) else z for z in (x, y))
-    if isinstance(x, (np.ndarray, np.generic)) or isinstance(y, (np.ndarray, np.generic)):
+    x, y = raw(x), raw(y)
+    if any(isinstance(z, (np.ndarray, np.generic, float)) for z in (x, y)):
         a, b = np.asarray(x), np.asarray(y)
         return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    return bool(x == y or (isinstance(x, float) and isinstance(y, float) and math.isnan(x) and math.isnan(y)))
+    return bool(x is y or x == y)
 
 
 def _words(x: Any) -> str:

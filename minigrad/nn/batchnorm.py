@@ -22,15 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from .._support.signatures import Array, Data, Value
 from ..core.context import current, no_grad, using
-from ..core.nodes import Node, callback, kernel, raw, write, written
+from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module
-
-Array = np.ndarray[Any, Any]
+from .module import Module, in_mode, put
 
 
 def frozen_statistics() -> using:
@@ -116,21 +115,18 @@ class BatchNorm1d(Module):
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
         self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
-        self.gamma: Tensor | None = None
-        self.beta: Tensor | None = None
-        if affine:
-            self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma")
-            self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta")
+        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine else None
+        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine else None
         self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
         self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
         self.updates = zeros((), dtype=np.int64, name="updates")
         self.start_share = ones((), name="start_share")  # how much of the start value the averages still hold
         self._looked_for_bias = allow_bias
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Data) -> Tensor:
         """Batch norm of x, (N, C) or (N, C, L); in training the running statistics move once."""
-        x = floats("BatchNorm1d", x)
-        values: Array = raw(x)
+        given: Value = floats("BatchNorm1d", x)
+        values: Array = raw(given)
         if values.ndim not in (2, 3) or values.shape[1] != self.num_features:
             raise ValueError(
                 f"BatchNorm1d({self.num_features}): x must be (N, {self.num_features}) or (N, {self.num_features}, L), "
@@ -140,54 +136,40 @@ class BatchNorm1d(Module):
         if not self.training:
             given_mean, given_var = self._inference_statistics()
             infer = batch_norm_inference if self.implementation == "fused" else batch_norm_inference_composed
-            return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
+            return infer(given, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
         if not self._looked_for_bias:
-            self._warn_of_bias(x)
+            self._warn_of_bias(given)
         count = values.size // self.num_features
         if count < 2:
             raise ValueError(
                 f"BatchNorm1d({self.num_features}): training needs at least two values a channel, got x of shape "
                 f"{values.shape}; use a larger batch, or .eval() for single samples"
             )
-        if self.implementation == "fused":
-            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found below, by channel
-                y = batch_norm(x, self.gamma, self.beta, axis=axis, eps=self.eps)
-            kept = y.saved if isinstance(y, Node) else None
-            self._observe(values, axis, count, *(kept[2:] if kept else ()))
-            return y
-        self._observe(values, axis, count)
-        return batch_norm_composed(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        normalize = batch_norm if self.implementation == "fused" else batch_norm_composed
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found below, by channel
+            y = normalize(x, self.gamma, self.beta, axis=axis, eps=self.eps)
+        saved = y.saved if isinstance(y, Node) and normalize is batch_norm else None
+        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
+        callback(self._move, values, axis, count, current().frozen, *(saved[2:] if saved else ()), writes=moved)
+        return y
 
     # statistics ---------------------------------------------------------------------------------------------
 
-    def _observe(self, values: Array, axis: int | tuple[int, ...], count: int, *moments: Array) -> None:
+    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool, *moments: Array) -> None:
         """Move the running statistics towards a batch of `count` values a channel; NonFinite before they move.
 
-        moments: its mean, as it differs from the first row, and its variance, where the forward has kept them.
+        moments: its mean, as it differs from the first row, and its variance, where the forward has saved them.
         """
-        moved = (self.running_mean, self.running_var, self.updates, self.start_share)
-        callback(self._move, values, axis, count, current().frozen, *moments, writes=moved)
-
-    def _move(self, values: Array, axis: int | tuple[int, ...], count: int, frozen: bool, *moments: Array) -> None:
         rules, n = CONVENTIONS[self.convention], int(self.updates._array) + 1
-        keep, take = (1.0, 0.0) if frozen else self._shares(n)
-        scale = count / (count - 1) if rules.unbiased else 1.0
-        running_mean, running_var = self.running_mean._array, self.running_var._array
-        fast = kernel("running_statistics") if moments and running_mean.dtype == values.dtype else None
-        if fast is not None and not frozen:
-            mean, var = _first(values).reshape(-1) + moments[0].reshape(-1), moments[1].reshape(-1)
-            if not fast(running_mean, running_var, mean, var, keep, take, scale):
-                self._refuse(values, var)
-        else:
-            with np.errstate(invalid="ignore", over="ignore"):
-                offset, var = moments or _moments(values, axis)
-                mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
-                # a NaN or infinity anywhere in a channel is in its sums
-                if not np.isfinite(var).all():
-                    self._refuse(values, var)
-                if not frozen:
-                    running_mean[...] = keep * running_mean + take * mean
-                    running_var[...] = keep * running_var + (take * scale) * var
+        (keep, take), scale = self._shares(n), count / (count - 1) if rules.unbiased else 1.0
+        running = self.running_mean._array, self.running_var._array
+        with np.errstate(invalid="ignore", over="ignore"):
+            offset, var = moments or _moments(values, axis)
+            mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
+            fast = kernel("running_statistics") if moments and running[0].dtype == values.dtype else None
+            finite = np.isfinite(var).all() if frozen else (fast or _moved)(*running, mean, var, keep, take, scale)
+        if not finite:
+            self._refuse(values, var)
         if not frozen:
             # as Python numbers: a tenth of the time
             self.updates._array[...], self.start_share._array[...] = n, keep * float(self.start_share._array)
@@ -225,10 +207,8 @@ class BatchNorm1d(Module):
 
     def reset_statistics(self) -> None:
         """Running statistics as at the start."""
-        write(self.running_mean, 0)
-        write(self.running_var, CONVENTIONS[self.convention].start_var)
-        write(self.updates, 0)
-        write(self.start_share, 1)
+        start_var = CONVENTIONS[self.convention].start_var
+        put({self.running_mean: 0, self.running_var: start_var, self.updates: 0, self.start_share: 1})
 
     # weights as Keras lists them ----------------------------------------------------------------------------
 
@@ -236,21 +216,19 @@ class BatchNorm1d(Module):
         """Copies of [gamma, beta, running mean, running variance], in Keras' order."""
         return [tensor._array.copy() for tensor in self._weights()]
 
-    def set_weights(self, weights: Iterable[Any]) -> None:
+    def set_weights(self, weights: Iterable[Data]) -> None:
         """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
-        own = self._weights()
+        tensors = self._weights()
         given = [np.asarray(raw(array)) for array in weights]
         shapes = [array.shape for array in given]
-        if shapes != [tensor.shape for tensor in own]:
-            names = ", ".join(str(tensor.name) for tensor in own)
+        if shapes != [tensor.shape for tensor in tensors]:
+            names = ", ".join(str(tensor.name) for tensor in tensors)
             raise ValueError(f"set_weights: expected {names} of shape ({self.num_features},) each, got shapes {shapes}")
         if any(array.dtype.kind not in "fiu" for array in given):
             raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
         if not all(np.isfinite(array).all() for array in given) or (given[-1] < 0).any():
             raise ValueError("set_weights: all values must be finite, and no variance negative")
-        for tensor, array in zip(own, given, strict=True):
-            write(tensor, array)
-        write(self.start_share, 0)
+        put({**dict(zip(tensors, given, strict=True)), self.start_share: 0})
 
     def _weights(self) -> list[Tensor]:
         affine = [tensor for tensor in (self.gamma, self.beta) if tensor is not None]
@@ -280,6 +258,18 @@ def _first(values: Array) -> Array:
     return values[(slice(0, 1), slice(None), slice(0, 1))[: values.ndim]]
 
 
+def _moved(mean: Array, var: Array, new_mean: Array, new_var: Array, keep: float, take: float, scale: float) -> bool:
+    """Running statistics keep * old + take * (mean, scale * var), in place; False, and no change, if var is not finite.
+
+    A NaN or infinity anywhere in a channel is in its variance. fast/ has kernels of this.
+    """
+    if not np.isfinite(new_var).all():
+        return False
+    mean[...] = keep * mean + take * new_mean
+    var[...] = keep * var + (take * scale) * new_var
+    return True
+
+
 def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     """Mean and biased variance of each channel of values - first, as the fused form has them."""
     shifted = values - _first(values)  # exact for constants, more digits far from zero
@@ -287,7 +277,7 @@ def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     return offset, ops.mean(np.square(shifted - offset), axis=axis, keepdims=True)
 
 
-def average_statistics(model: Module, batches: Iterable[Any]) -> None:
+def average_statistics(model: Module, batches: Iterable[Data]) -> None:
     """Set the running statistics of every BatchNorm1d in `model` to averages over `batches`, weights unchanged.
 
     Algorithm 2 of Ioffe and Szegedy 2015, for after a training; also the cure for running averages that lag
@@ -295,15 +285,13 @@ def average_statistics(model: Module, batches: Iterable[Any]) -> None:
     batch fails, the statistics are as before.
     """
     layers = [module for _, module in model.named_modules() if isinstance(module, BatchNorm1d)]
-    modes = [(module, module.training) for _, module in model.named_modules()]
     before = [(layer, layer.momentum, layer.state_dict()) for layer in layers]
     seen = 0
     try:
         for layer in layers:
             layer.reset_statistics()
             layer.momentum = None
-        model.train()
-        with no_grad():
+        with no_grad(), in_mode(model, True):
             for seen, batch in enumerate(batches, 1):  # noqa: B007
                 model(batch)
         if not seen:
@@ -315,5 +303,3 @@ def average_statistics(model: Module, batches: Iterable[Any]) -> None:
     finally:
         for layer, momentum, _ in before:
             layer.momentum = momentum
-        for module, mode in modes:
-            module.training = mode

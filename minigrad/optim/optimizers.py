@@ -1,6 +1,6 @@
 """Optimizers as PyTorch defines them, and gradient clipping.
 
-All parameters of a group that share a dtype live in one flat vector (slabs.py) and are updated as one: a dozen NumPy
+All parameters of a group that share a dtype live in one flat vector (flat.py) and are updated as one: a dozen NumPy
 calls a step instead of a dozen a parameter. A step only writes to parameters, and stamps what it wrote.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from ..core.context import current
 from ..core.gradients import rules_are_seen
 from ..core.nodes import callback, describe, kernel
 from ..core.tensor import Tensor
-from .flat import Slab, blocks
+from .flat import Flat, blocks
 
 Array = np.ndarray[Any, Any]
+Params: TypeAlias = Tensor | Iterable[Tensor | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Update:
 
     optimizer: Optimizer
 
-    def __call__(self, *slopes: Any) -> None:
+    def __call__(self, *gradients: Any) -> None:
         self.optimizer._step()
 
 
@@ -41,7 +43,7 @@ class Optimizer:
 
     names: tuple[str, ...] = ()  # of the state vectors, one number a parameter element each
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         given = list(params) if not isinstance(params, Tensor) else [params]
         if not given:
             raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
@@ -56,7 +58,7 @@ class Optimizer:
             tensors = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
             self.groups.append({**defaults, **group, "params": tensors})
         self._check()
-        self._slabs = [self._laid_out(k) for k in range(len(self.groups))]
+        self._flat = list(self._laid_out())
 
     def _check(self) -> None:
         who = type(self).__name__
@@ -74,20 +76,15 @@ class Optimizer:
                 if option != "params":
                     _check_option(who, option, value)
 
-    def _laid_out(self, group: int) -> list[Slab]:
-        first = sum(len(earlier["params"]) for earlier in self.groups[:group])
-        by_dtype: dict[Any, list[int]] = {}
-        for k, tensor in enumerate(self.groups[group]["params"]):
-            by_dtype.setdefault(tensor.dtype, []).append(k)
-        return [
-            Slab([self.groups[group]["params"][k] for k in places], [first + k for k in places], self.names)
-            for places in by_dtype.values()
-        ]
-
-    def _grouped(self) -> Iterator[tuple[dict[str, Any], Slab]]:
-        for group, slabs in zip(self.groups, self._slabs, strict=True):
-            for slab in slabs:
-                yield group, slab
+    def _laid_out(self) -> Iterator[tuple[int, Flat]]:
+        first = 0
+        for k, group in enumerate(self.groups):
+            by_dtype: dict[Any, dict[int, Tensor]] = {}
+            for number, tensor in enumerate(group["params"], first):
+                by_dtype.setdefault(tensor.dtype, {})[number] = tensor
+            for chosen in by_dtype.values():
+                yield k, Flat(list(chosen.values()), list(chosen), self.names)
+            first += len(group["params"])
 
     def step(self) -> None:
         """One update of every parameter that has a gradient; the others stay, and their state too."""
@@ -96,38 +93,27 @@ class Optimizer:
         given = [p for group in self.groups for p in group["params"] if getattr(p, "_grad", None) is not None]
         callback(Update(self), *[p._grad for p in given], writes=given)
 
-    def _step(self) -> None:
-        for group, slab in self._grouped():
-            for start, stop in slab.runs():
-                away = slab.fetch(start, stop)
-                for piece in slab.pieces(start, stop):
-                    self._update(piece.value, slab.slope(piece), piece.state, slab.steps[start] + 1, group)
-                slab.deliver(start, stop, away)
-
     def layout(self) -> list[tuple[list[Tensor], list[int]]]:
         """For each vector of parameters: the parameters in their order in it, and where each begins, and the end."""
-        return [(list(slab.params), list(slab.cuts)) for _, slab in self._grouped()]
+        return [(list(flat.params), list(flat.cuts)) for _, flat in self._flat]
 
-    def apply(self, slopes: Sequence[Array]) -> None:
+    def apply(self, gradients: Sequence[Array]) -> None:
         """One update of every parameter, as `step`, along gradients given as one vector for each that `layout` names.
 
-        Neither looks at `.grad` nor changes it, nor the slopes; the results are those of `step`, bit for bit.
+        Neither looks at `.grad` nor changes it, nor the gradients; the results are those of `step`, bit for bit.
         """
-        grouped = list(self._grouped())
-        if [slope.shape for slope in slopes] != [slab.value.shape for _, slab in grouped]:
-            raise ValueError(
-                f"{type(self).__name__}.apply: slopes have shapes {[slope.shape for slope in slopes]}, expected "
-                f"{[slab.value.shape for _, slab in grouped]}"
-            )
-        for (group, slab), slope in zip(grouped, slopes, strict=True):
-            for start, stop in slab.runs(everything=True):
-                away = slab.fetch(start, stop)
-                piece, part = slab.piece(start, stop), slope[slab.cuts[start] : slab.cuts[stop]]
-                self._update(piece.value, part, piece.state, slab.steps[start] + 1, group)
-                slab.deliver(start, stop, away)
+        given, expected = [gradient.shape for gradient in gradients], [flat.value.shape for _, flat in self._flat]
+        if given != expected:
+            raise ValueError(f"{type(self).__name__}.apply: gradients have shapes {given}, expected {expected}")
+        self._step(gradients)
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
-        """Change `value` and `state` in place by one step along `slope`, which stays as it is."""
+    def _step(self, gradients: Sequence[Array] | None = None) -> None:
+        for k, (group, flat) in enumerate(self._flat):
+            for value, gradient, state, step in flat.updates(None if gradients is None else gradients[k]):
+                self._update(value, gradient, state, step, self.groups[group])
+
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+        """Change `value` and `state` in place by one step along `gradient`, which stays as it is."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -141,49 +127,51 @@ class Optimizer:
         found: dict[str, Array] = {}
         for k, group in enumerate(self.groups):
             found.update({f"group.{k}.{name}": np.array(group[name]) for name in group if name != "params"})
-        places = [(slab.numbers[k], slab, k) for _, slab in self._grouped() for k in range(len(slab.params))]
-        for number, slab, k in sorted(places, key=lambda place: place[0]):
-            found[f"param.{number}.step"] = np.array(slab.steps[k])
-            for name, vector in slab.state.items():
-                part = vector[slab.cuts[k] : slab.cuts[k + 1]]
-                found[f"param.{number}.{name}"] = part.reshape(slab.params[k].shape).copy()
+        for number, flat, k in self._places():
+            found[f"param.{number}.step"] = np.array(flat.steps[k])
+            for name, vector in flat.state.items():
+                found[f"param.{number}.{name}"] = vector[flat.of(k)].reshape(flat.params[k].shape).copy()
         return found
+
+    def _places(self) -> list[tuple[int, Flat, int]]:
+        """(number of a parameter, the vectors that it is in, its place there), by number."""
+        places = [(flat.numbers[k], flat, k) for _, flat in self._flat for k in range(len(flat.params))]
+        return sorted(places, key=itemgetter(0))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
-        own = self.state_dict()
-        given = {name: np.asarray(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in own if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in own]
+        expected = {name: array.shape for name, array in self.state_dict().items()}
+        given = {name: np.array(array) for name, array in state.items()}
+        wrong = [f"{name} is missing" for name in expected if name not in given]
+        wrong += [f"{name} is not known" for name in given if name not in expected]
         for name, array in given.items():
-            if name in own and (array.shape != own[name].shape or array.dtype.kind not in "fiub"):
-                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {own[name].shape}")
+            if name in expected and (array.shape != expected[name] or array.dtype.kind not in "fiub"):
+                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {expected[name]}")
         if wrong:
-            raise ValueError(
-                f"this state does not fit {type(self).__name__}, nothing was changed: " + "; ".join(sorted(wrong))
-            )
+            who = type(self).__name__
+            raise ValueError(f"this state does not fit {who}, nothing was changed: {'; '.join(sorted(wrong))}")
+        callback(self._take, given)
+
+    def _take(self, given: Mapping[str, Array]) -> None:
         for k, group in enumerate(self.groups):
             for name in group:
                 if name != "params":
                     value = given[f"group.{k}.{name}"].tolist()
                     group[name] = tuple(value) if isinstance(value, list) else value
-        for _, slab in self._grouped():
-            for k in range(len(slab.params)):
-                slab.steps[k] = int(given[f"param.{slab.numbers[k]}.step"])
-                for name, vector in slab.state.items():
-                    vector[slab.cuts[k] : slab.cuts[k + 1]] = given[f"param.{slab.numbers[k]}.{name}"].ravel()
+        for number, flat, k in self._places():
+            flat.steps[k] = int(given[f"param.{number}.step"])
+            for name, vector in flat.state.items():
+                vector[flat.of(k)] = given[f"param.{number}.{name}"].ravel()
 
 
 def _check_option(who: str, name: str, value: Any) -> None:
-    if name == "nesterov":
-        return
     if name == "betas":
         if len(value) != 2 or not all(0 <= beta < 1 for beta in value):
             raise ValueError(f"{who}: betas={value!r} must be two numbers, 0 <= beta < 1")
-    elif name in ("alpha", "momentum"):
-        if not 0 <= value < (1 if name == "alpha" else math.inf):
-            raise ValueError(f"{who}: {name}={value!r} is out of range")
-    elif not 0 <= value < math.inf:
+    elif name == "alpha":
+        if not 0 <= value < 1:
+            raise ValueError(f"{who}: alpha={value!r} must be a number, 0 <= alpha < 1")
+    elif name != "nesterov" and not 0 <= value < math.inf:
         raise ValueError(f"{who}: {name}={value!r} must be a finite number >= 0")
 
 
@@ -204,7 +192,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -214,9 +202,9 @@ class SGD(Optimizer):
         if any(group["nesterov"] and not group["momentum"] for group in self.groups):
             raise ValueError("SGD: nesterov=True needs a momentum > 0")
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-        for w, g, v in blocks(value, slope, state["velocity"]):
+        for w, g, v in blocks(value, gradient, state["velocity"]):
             d = g + decay * w if decay else g
             if momentum:
                 v *= momentum
@@ -235,7 +223,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -245,9 +233,9 @@ class RMSprop(Optimizer):
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(params, defaults)
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         lr, alpha, momentum, decay = group["lr"], group["alpha"], group["momentum"], group["weight_decay"]
-        for w, g, s, v in blocks(value, slope, state["square"], state["velocity"]):
+        for w, g, s, v in blocks(value, gradient, state["square"], state["velocity"]):
             d = g + decay * w if decay else g
             s *= alpha
             s += (1 - alpha) * d * d
@@ -271,7 +259,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -279,16 +267,16 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         lr, betas, eps, decay = group["lr"], group["betas"], group["eps"], group["weight_decay"]
         if decay and self.decoupled:
             value *= 1 - lr * decay
             decay = 0.0
         fast = kernel("adam") if value.dtype.char in "fd" else None
         if fast is not None and not decay:
-            fast(value, slope, state["m"], state["v"], lr, betas, eps, step)
+            fast(value, gradient, state["m"], state["v"], lr, betas, eps, step)
             return
-        for w, g, m, v in blocks(value, slope, state["m"], state["v"]):
+        for w, g, m, v in blocks(value, gradient, state["m"], state["v"]):
             (fast or _adam)(w, g + decay * w if decay else g, m, v, lr, betas, eps, step)
 
 
@@ -309,7 +297,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -328,23 +316,25 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm!r} must be positive")
     tensors = [params] if isinstance(params, Tensor) else list(params)
     having = [tensor for tensor in tensors if tensor.grad is not None]
-    slopes = [tensor.grad._array for tensor in having if tensor.grad is not None]
-    norm, *clipped = callback(_clipped, max_norm, having, *slopes)
-    for tensor, slope in zip(having, clipped, strict=True):
-        tensor.grad = Tensor._leaf(slope)
+    gradients = [tensor.grad._array for tensor in having if tensor.grad is not None]
+    norm, *clipped = callback(_clipped, max_norm, having, *gradients)
+    for tensor, gradient in zip(having, clipped, strict=True):
+        tensor.grad = Tensor._leaf(gradient)
     return Tensor._leaf(norm) if rules_are_seen() else float(norm)
 
 
-def _clipped(max_norm: float, tensors: Sequence[Tensor], *slopes: Array) -> tuple[Any, ...]:
-    """The norm of all slopes, and the slopes scaled."""
+def _clipped(max_norm: float, tensors: Sequence[Tensor], *gradients: Array) -> tuple[Any, ...]:
+    """The norm of all gradients, and the gradients scaled."""
     largest = 0.0
-    for tensor, slope in zip(tensors, slopes, strict=True):
-        if not np.isfinite(slope).all():
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        if not np.isfinite(gradient).all():
             raise ValueError(f"clip_grad_norm: the gradient of {describe(tensor)} is not finite")
-        largest = max(largest, float(np.abs(slope).max(initial=0.0)))
+        largest = max(largest, float(np.abs(gradient).max(initial=0.0)))
     if not largest:
-        return 0.0, *slopes
+        return 0.0, *gradients
     # divided by the largest first, so that no square overflows
-    norm = largest * math.sqrt(math.fsum(float(np.square(slope / largest, dtype=float).sum()) for slope in slopes))
+    norm = largest * math.sqrt(
+        math.fsum(float(np.square(gradient / largest, dtype=float).sum()) for gradient in gradients)
+    )
     factor = max_norm / (norm + 1e-6)
-    return (norm, *[slope * factor for slope in slopes]) if factor < 1 else (norm, *slopes)
+    return (norm, *[gradient * factor for gradient in gradients]) if factor < 1 else (norm, *gradients)

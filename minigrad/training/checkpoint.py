@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,62 +32,58 @@ def fingerprint(arrays: Sequence[Array], settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(
-    path: PathLike,
-    model: Module,
-    optimizer: Optimizer,
-    schedule: Schedule | None,
-    generators: Sequence[Generator],
-    history: History,
-    run: str,
-) -> None:
-    """Write the state of a run after an epoch."""
-    parts: dict[str, Mapping[str, Array]] = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict() if schedule is not None else {},
-        "history": history.to_arrays(),
-        "generators": {str(k): np.array(state_of(rng)) for k, rng in enumerate(generators)},
-    }
-    flat = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-    save_arrays(path, {"run": np.array(run), **flat})
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file for the state of one run; `run` is its fingerprint."""
 
+    path: PathLike
+    model: Module
+    optimizer: Optimizer
+    schedule: Schedule | None
+    generators: Sequence[Generator]
+    run: str
 
-def load_checkpoint(
-    path: PathLike,
-    model: Module,
-    optimizer: Optimizer,
-    schedule: Schedule | None,
-    generators: Sequence[Generator],
-    run: str,
-) -> History:
-    """Take up a run where `save_checkpoint` left it; ValueError, and nothing changed, if it is another run's."""
-    arrays = load_arrays(path)
-    if str(arrays.pop("run", "")) != run:
-        raise ValueError(
-            f"{path} is the checkpoint of another run: its data, batch size, seed or other settings differ. Pass "
-            "resume=False to start anew (it will be overwritten), or another path"
-        )
-    parts: dict[str, dict[str, Array]] = {}
-    for name, array in arrays.items():
-        part, _, rest = name.partition("/")
-        parts.setdefault(part, {})[rest] = array
-    states = parts.get("generators", {})
-    if len(states) != len(generators):
-        raise ValueError(f"{path} has {len(states)} random generators, this run {len(generators)}")
-    history = History.from_arrays(parts["history"])
-    before = (model.state_dict(), optimizer.state_dict(), [state_of(rng) for rng in generators])
-    try:
-        model.load_state_dict(parts.get("model", {}))
-        optimizer.load_state_dict(parts.get("optimizer", {}))
-        for k, rng in enumerate(generators):
-            restore(rng, str(states[str(k)]))
-        if schedule is not None:
-            schedule.load_state_dict(parts["schedule"])
-    except ValueError as error:
-        model.load_state_dict(before[0])
-        optimizer.load_state_dict(before[1])
-        for rng, state in zip(generators, before[2], strict=True):
-            restore(rng, state)
-        raise ValueError(f"{path} does not fit this model and optimizer: {error}") from error
-    return history
+    def save(self, history: History) -> None:
+        """Write the state of the run after an epoch."""
+        parts = {**self._state(), "history": history.to_arrays()}
+        flat = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        save_arrays(self.path, {"run": np.array(self.run), **flat})
+
+    def load(self) -> History:
+        """Take up the run where `save` left it; ValueError, and nothing changed, if the file is another run's."""
+        arrays = load_arrays(self.path)
+        if str(arrays.pop("run", "")) != self.run:
+            raise ValueError(
+                f"{self.path} is the checkpoint of another run: its data, batch size, seed or other settings differ. "
+                "Pass resume=False to start anew (it will be overwritten), or another path"
+            )
+        parts: dict[str, dict[str, Array]] = {part: {} for part in self._state()}
+        for name, array in arrays.items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = array
+        if len(parts["generators"]) != len(self.generators):
+            theirs = len(parts["generators"])
+            raise ValueError(f"{self.path} has {theirs} random generators, this run {len(self.generators)}")
+        history, before = History.from_arrays(parts["history"]), self._state()
+        try:
+            self._take(parts)
+        except ValueError as error:
+            self._take(before)
+            raise ValueError(f"{self.path} does not fit this model and optimizer: {error}") from error
+        return history
+
+    def _state(self) -> dict[str, dict[str, Array]]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule is not None else {},
+            "generators": {str(k): np.array(state_of(rng)) for k, rng in enumerate(self.generators)},
+        }
+
+    def _take(self, state: Mapping[str, Mapping[str, Array]]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for k, rng in enumerate(self.generators):
+            restore(rng, str(state["generators"][str(k)]))
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])

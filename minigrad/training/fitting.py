@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,21 +12,22 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .._support.files import PathLike
-from .._support.randomness import Generator, Source, generator
+from .._support.randomness import Generator, Source, generator, restore, state_of
+from .._support.signatures import Array, Data
 from ..core.context import no_grad
 from ..core.nodes import callback, raw
 from ..core.tensor import Tensor
 from ..data import shuffled
 from ..nn import BatchNorm1d, Module, NonFinite
+from ..nn.module import in_mode
 from ..optim import Optimizer, Schedule, clip_grad_norm
 from ..replaying import Replayed
-from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, fingerprint
 from .history import History
 from .nonfinite import NonFiniteStep, first_nonfinite
 from .progress import Progress
 
-Array = np.ndarray[Any, Any]
-Loss: TypeAlias = Callable[[Any, Any], Any]
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
 Metrics: TypeAlias = "Mapping[str, Callable[[Array, Array], float]] | Sequence[Callable[[Array, Array], float]]"
 Sampler: TypeAlias = Callable[[int, Generator], Iterable[Array]]
 
@@ -50,30 +50,17 @@ class Run:
     stop: bool = False
 
 
-@contextlib.contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Eval mode without recording; every part gets its own mode back."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        with no_grad(), np.errstate(all="ignore"):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def predict(model: Module, x: Any, *, batch_size: int = 4096) -> Array:
+def predict(model: Module, x: Data, *, batch_size: int = 4096) -> Array:
     """model(x) in eval mode as a bare array, `batch_size` rows at a time, recording nothing."""
     rows = np.asarray(raw(x))
     if not len(rows):
         raise ValueError("predict: there are no rows")
-    with _evaluating(model):
+    with in_mode(model, False), no_grad(), np.errstate(all="ignore"):
         starts = range(0, len(rows), batch_size)
         return np.concatenate([raw(model(Tensor._leaf(rows[k : k + batch_size]))) for k in starts])
 
 
-def evaluate(model: Module, x: Any, y: Any, loss: Loss, metrics: Metrics = ()) -> dict[str, float]:
+def evaluate(model: Module, x: Data, y: Data, loss: Loss, metrics: Metrics = ()) -> dict[str, float]:
     """The loss and the metrics of a model in eval mode."""
     outputs, targets = predict(model, x), np.asarray(raw(y))
     with np.errstate(all="ignore"):
@@ -89,11 +76,11 @@ def fit(
     model: Module,
     loss: Loss,
     optimizer: Optimizer,
-    train: tuple[Any, Any],
+    train: tuple[Data, Data],
     *,
     epochs: int,
     batch_size: int = 32,
-    val: tuple[Any, Any] | None = None,
+    val: tuple[Data, Data] | None = None,
     metrics: Metrics = (),
     seed: Source = 0,
     sampler: Sampler | None = None,
@@ -142,18 +129,20 @@ def fit(
         raise ValueError(f"batch norm cannot train on one sample: there are {n} rows and batch_size={batch_size}")
     rng = generator(seed, "fit")
     generators: list[Generator] = [rng, *(other for other in model.generators() if other is not rng)]
-    history, run_id = History(), ""
+    history, stored = History(), None
     if checkpoint is not None:
-        settings: dict[str, Any] = {
+        settings = {
             "batch_size": batch_size,
             "drop_last": drop_last,
             "clip_norm": clip_norm,
             "metrics": list(named),
+            "seed": seed if isinstance(seed, int) else "generator",
+            "sampler": sampler is not None,
         }
-        settings |= {"seed": seed if isinstance(seed, int) else "generator", "sampler": sampler is not None}
-        run_id = fingerprint([*data, *(held_out or ())], settings)
+        run = fingerprint([*data, *(held_out or ())], settings)
+        stored = Checkpoint(checkpoint, model, optimizer, schedule, generators, run)
         if resume and Path(checkpoint).exists():
-            history = load_checkpoint(checkpoint, model, optimizer, schedule, generators, run_id)
+            history = stored.load()
         elif not Path(checkpoint).absolute().parent.is_dir():
             raise FileNotFoundError(f"cannot write the checkpoint {checkpoint}: its folder does not exist")
     state = Run(model, optimizer, history, epochs, epoch=len(history.epochs), step=len(history.loss))
@@ -189,8 +178,8 @@ def fit(
             history.epochs.append(row)
             if schedule is not None:
                 schedule.step()
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, model, optimizer, schedule, generators, history, run_id)
+            if stored is not None:
+                stored.save(history)
             history.seconds.append(time.perf_counter() - started)
             _tell(callbacks, state, "epoch")
             bar.advance("  ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "step")))
@@ -221,24 +210,45 @@ class _Step:
         self.generators = model.generators()
         self._run: Callable[[Any, Any], Any] = Replayed(self._whole) if replayed else self._whole
 
+    @np.errstate(all="ignore")  # what is not finite is found here, with its place
     def take(self, x: Array, y: Array, step: int) -> float:
         """One update on the batch (x, y); returns its loss."""
-        before = [tensor._array.copy() for tensor in self.state], [_state(rng) for rng in self.generators]
-        with np.errstate(all="ignore"):  # what is not finite is found below, with its place
-            try:
-                value = self._run(x, y)
-            except NonFinite as error:
-                raise self._explained("the input of a layer", x, y, step, before) from error
-            except _Strange as error:
-                raise self._explained(str(error), x, y, step, before) from error
-        return float(value._array)
+        put_back = self._snapshot()
+        try:
+            return float(self._run(x, y)._array)
+        except (NonFinite, _NotFinite) as error:
+            put_back()
+            node, cause = first_nonfinite(lambda: self._loss(x, y))  # the step again, with source lines
+            put_back()
+            what = "the input of a layer" if isinstance(error, NonFinite) else error
+            raise NonFiniteStep(
+                f"step {step}: {what} is not finite. The first cause: {cause}. The weights are those before the step; "
+                "a smaller learning rate, clip_norm= or a normalization layer may help",
+                step,
+                node,
+            ) from error
+
+    def _snapshot(self) -> Callable[[], None]:
+        """What puts back all that a forward pass changes, and clears the gradients."""
+        arrays = [tensor._array.copy() for tensor in self.state]
+        states = [state_of(rng) for rng in self.generators]
+
+        def put_back() -> None:
+            self.optimizer.zero_grad()
+            for tensor, array in zip(self.state, arrays, strict=True):
+                if not np.array_equal(tensor._array, array):
+                    tensor.data = array
+            for rng, state in zip(self.generators, states, strict=True):
+                restore(rng, state)
+
+        return put_back
 
     def _whole(self, x: Any, y: Any) -> Tensor:
         value = self._loss(x, y)
         callback(_look_at_loss, value._array)
         self.optimizer.zero_grad()
         value.backward()
-        callback(_look_at_slopes, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
+        callback(_look_at_gradients, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
         if self.clip_norm is not None:
             clip_grad_norm(self.params, self.clip_norm)
         self.optimizer.step()
@@ -253,54 +263,24 @@ class _Step:
             raise ValueError("the loss does not depend on a parameter: was it computed under no_grad or from .data?")
         return value
 
-    def _explained(
-        self, what: str, x: Array, y: Array, step: int, before: tuple[list[Array], list[Any]]
-    ) -> NonFiniteStep:
-        """The step run again as it was, with source lines, and what that shows; then all is as before the step."""
-        self._put_back(before)
-        node, text = first_nonfinite(lambda: self._loss(x, y))
-        self._put_back(before)
-        return NonFiniteStep(
-            f"step {step}: {what} is not finite. The first cause: {text}. The weights are those before the step; "
-            "a smaller learning rate, clip_norm= or a normalization layer may help",
-            step,
-            node,
-        )
 
-    def _put_back(self, before: tuple[list[Array], list[Any]]) -> None:
-        self.optimizer.zero_grad()
-        for tensor, array in zip(self.state, before[0], strict=True):
-            if not np.array_equal(tensor._array, array):
-                tensor.data = array
-        for rng, state in zip(self.generators, before[1], strict=True):
-            if isinstance(rng, np.random.Generator):
-                rng.bit_generator.state = state
-            else:
-                rng.set_state(state)
-
-
-def _state(rng: Generator) -> Any:
-    """The state of a generator as it keeps it itself: as text, as checkpoints have it, it takes ten times as long."""
-    return rng.bit_generator.state if isinstance(rng, np.random.Generator) else rng.get_state(legacy=False)
-
-
-class _Strange(ValueError):
+class _NotFinite(ValueError):
     """What is not finite, in words."""
 
 
 def _look_at_loss(loss: Array) -> None:
     if not np.isfinite(loss):
-        raise _Strange("the loss")
+        raise _NotFinite("the loss")
 
 
-def _look_at_slopes(*slopes: Array) -> None:
+def _look_at_gradients(*gradients: Array) -> None:
     # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
     total = 0.0
-    for slope in slopes:
-        flat = slope.ravel()
+    for gradient in gradients:
+        flat = gradient.ravel()
         total += float(np.dot(flat, flat))
-    if not math.isfinite(total) and not all(bool(np.isfinite(slope).all()) for slope in slopes):
-        raise _Strange("a gradient")
+    if not math.isfinite(total) and not all(bool(np.isfinite(gradient).all()) for gradient in gradients):
+        raise _NotFinite("a gradient")
 
 
 # --------------------------------------------------------------------------------------------------------------

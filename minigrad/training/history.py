@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ import numpy as np
 from .._support.extras import needs
 from .._support.files import PathLike, written_aside
 from .._support.notebook import Shown, block, curves, lines, table
-
-Array = np.ndarray[Any, Any]
+from .._support.signatures import Array
 
 
 @dataclass(repr=False)
@@ -35,8 +35,8 @@ class History(Shown):
 
     def __getitem__(self, name: str) -> list[float]:
         """One column of `epochs`, such as history["val_accuracy"]."""
-        if self.epochs and name not in self.epochs[0]:
-            raise KeyError(f"{name!r}; there are {', '.join(self.epochs[0])}")
+        if self.epochs and name not in self._columns():
+            raise KeyError(f"{name!r}; there are {', '.join(self._columns())}")
         return [row[name] for row in self.epochs]
 
     def __repr__(self) -> str:
@@ -50,12 +50,11 @@ class History(Shown):
         if not self.epochs:
             return block(title, [curves(series, what="step")])
         series.append(("training, epoch mean", self["step"], self["loss"]))
-        if "val_loss" in self.epochs[0]:
+        if "val_loss" in self._columns():
             series.append(("validation", self["step"], self["val_loss"]))
-        header = list(self.epochs[0])
-        rows = [[f"{row[name]:.6g}" for name in header] for row in self.epochs]
+        rows = [[f"{row[name]:.6g}" for name in self._columns()] for row in self.epochs]
         best = [f"best on the validation data: epoch {self.best['epoch']:g}"] if self.best else []
-        return block(title, [curves(series, what="step"), table(header, rows, text=()), lines(best)])
+        return block(title, [curves(series, what="step"), table(self._columns(), rows, text=()), lines(best)])
 
     def to_csv(self, path: PathLike, *, steps: bool = False) -> None:
         """Write one line an epoch, or with steps=True one line a step, as comma-separated values."""
@@ -70,43 +69,35 @@ class History(Shown):
 
     def plot(self, path: PathLike, *, title: str | None = None) -> None:
         """Draw the losses, and the metrics if there are any, to a PNG, SVG or PDF file."""
-        figure = new_figure((10, 4) if self._metrics() else (5.5, 4))
-        panels = figure.subplots(1, 2 if self._metrics() else 1, squeeze=False)[0]
-        first = panels[0]
-        steps = np.arange(1, len(self.loss) + 1)
-        first.plot(steps, self.loss, color="0.75", linewidth=0.8, label="loss of each step")
+        fixed = ("epoch", "step", "loss")
+        metrics = [name for name in self._columns() if name not in fixed and not name.startswith("val_")]
+        figure = new_figure((10, 4) if metrics else (5.5, 4))
+        losses, *others = figure.subplots(1, 2 if metrics else 1, squeeze=False)[0]
+        losses.plot(np.arange(1, len(self.loss) + 1), self.loss, color="0.75", linewidth=0.8, label="loss of each step")
         if self.epochs:
-            first.plot(self["step"], self["loss"], color="C0", label="training, epoch mean")
-            if "val_loss" in self.epochs[0]:
-                first.plot(self["step"], self["val_loss"], color="C3", label="validation")
-        first.set(xlabel="step", ylabel="loss")
-        first.legend(frameon=False)
-        for name in self._metrics():
-            (line,) = panels[1].plot(self["epoch"], self[name], label=f"{name}, training")
-            if f"val_{name}" in self.epochs[0]:
-                panels[1].plot(
-                    self["epoch"], self[f"val_{name}"], "--", color=line.get_color(), label=f"{name}, validation"
-                )
-        if self._metrics():
-            panels[1].set(xlabel="epoch", ylabel=" and ".join(self._metrics()))
-            panels[1].legend(frameon=False)
+            losses.plot(self["step"], self["loss"], color="C0", label="training, epoch mean")
+        if "val_loss" in self._columns():
+            losses.plot(self["step"], self["val_loss"], color="C3", label="validation")
+        losses.set(xlabel="step", ylabel="loss")
+        losses.legend(frameon=False)
+        for axes in others:
+            for name in metrics:
+                (line,) = axes.plot(self["epoch"], self[name], label=f"{name}, training")
+                if (val := f"val_{name}") in self._columns():
+                    axes.plot(self["epoch"], self[val], "--", color=line.get_color(), label=f"{name}, validation")
+            axes.set(xlabel="epoch", ylabel=" and ".join(metrics))
+            axes.legend(frameon=False)
         save_figure(figure, path, title)
 
-    def _metrics(self) -> list[str]:
-        fixed = {"epoch", "step", "loss"}
-        return (
-            [name for name in self.epochs[0] if name not in fixed and not name.startswith("val_")]
-            if self.epochs
-            else []
-        )
+    def _columns(self) -> list[str]:
+        return list(self.epochs[0]) if self.epochs else []
 
     # as arrays, for checkpoints -----------------------------------------------------------------------------
 
     def to_arrays(self) -> dict[str, Array]:
         """Everything but wall times, as arrays by name."""
         found = {"loss": np.array(self.loss, float)}
-        for name in self.epochs[0] if self.epochs else ():
-            found[f"epochs.{name}"] = np.array(self[name], float)
+        found.update({f"epochs.{name}": np.array(self[name], float) for name in self._columns()})
         if self.best is not None:
             found["best"] = np.array(self.best["epoch"], float)
             found.update({f"best_state.{name}": array for name, array in (self.best_state or {}).items()})
@@ -129,14 +120,11 @@ class History(Shown):
 
 def new_figure(size: tuple[float, float]) -> Any:
     """An empty matplotlib figure that needs no display and leaves global state alone."""
-    figure = needs("matplotlib.figure", "a plot").Figure(figsize=size, layout="constrained")
-    return figure
+    return needs("matplotlib.figure", "a plot").Figure(figsize=size, layout="constrained")
 
 
 def save_figure(figure: Any, path: PathLike, title: str | None = None) -> None:
     """Axes tidied, then written whole or not at all, in the format that the name of the file says."""
-    from pathlib import Path
-
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")

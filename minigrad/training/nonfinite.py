@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..anomalies import Lines, Watch
-from ..core.context import observing
+from ..core.context import using
 from ..core.nodes import Node, Primitive
 from ..core.tensor import Tensor
 
@@ -28,32 +28,26 @@ class NonFiniteStep(FloatingPointError):
 
 
 class _Placed(Watch):
-    """Watches every result and every gradient, and keeps the node at which the first strange one appeared."""
+    """Watches every result and every gradient; `node` is the one that was looked at last."""
 
     node: Node | None = None
 
     def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
-        try:
-            super().made(node, op, inputs, params)
-        except FloatingPointError:
-            self.node = node
-            raise
+        self.node = node
+        super().made(node, op, inputs, params)
 
     def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
-        try:
-            super().pulled(node, g, gradients)
-        except FloatingPointError:
-            self.node = node
-            raise
+        self.node = node
+        super().pulled(node, g, gradients)
 
 
 def first_nonfinite(forward: Callable[[], Tensor]) -> tuple[Any, str]:
     """Run `forward` and its backward pass with source lines: the first node that is not finite, and why."""
     watch = _Placed()
     try:
-        with observing(Lines(), watch):
+        with using(Lines(), watch):
             forward().backward()
     except FloatingPointError as error:
-        scope = watch.node.context.scope if watch.node is not None else None
-        return watch.node, (f"in {'/'.join(scope.path)}, " if scope is not None else "") + str(error)
+        scope = "/".join(watch.node.scope) if watch.node is not None else ""
+        return watch.node, (f"in {scope}, " if scope else "") + str(error)
     return None, "running the step again gave finite numbers only"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from types import TracebackType
 from typing import Any
 
 
 class Progress:
-    """`advance` by units of work, `say` what is new. Silent if not `shown`."""
+    """Call `advance` after each unit of work. Silent if not `shown`."""
 
     def __init__(self, total: int, what: str, *, shown: bool, done: int = 0, lines: int = 20) -> None:
         self._bar: Any = None
@@ -39,9 +38,7 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

@@ -31,7 +31,7 @@ def sweep(
     run       a function that returns a dict of numbers, texts and lists of them
     folder    made if it is not there; each finished run is written to a file of its own in it at once, named by a
               hash of the setting. A setting whose file is there is not run again: delete the folder to start anew
-    given     arguments that are the same for all, such as data; no part of what a result is known by
+    given     arguments that are the same for all, such as data; results are not named after them
     jobs      worker processes, -1 for one a core; 1 runs here. Every run gets one BLAS thread, so that its result
               does not depend on `jobs`
 
@@ -43,20 +43,16 @@ def sweep(
     paths = [root / f"{_key(setting)}.json" for setting in settings]
     if len(set(paths)) < len(paths):
         raise ValueError("sweep: two settings are equal; each result is known by its setting")
-    found: dict[Path, dict[str, Any]] = {}
-    for path, setting in zip(paths, settings, strict=True):
-        stored = _stored(path, setting)
-        if stored is not None:
-            found[path] = stored
+    stored = {path: _stored(path, setting) for path, setting in zip(paths, settings, strict=True)}
+    found = {path: result for path, result in stored.items() if result is not None}
     todo = [(path, setting) for path, setting in zip(paths, settings, strict=True) if path not in found]
-    varied = (
-        [name for name in settings[0] if any(s.get(name) != settings[0][name] for s in settings)] if settings else []
-    )
+    first = settings[0] if settings else {}
+    varied = [name for name in first if any(setting.get(name) != first[name] for setting in settings)]
     with Progress(len(settings), "run", shown=progress, done=len(found), lines=len(settings)) as bar:
         for path, text in _results(run, todo, dict(given or {}), jobs):
-            found[path] = json.loads(text)["result"]
-            setting = json.loads(text)["setting"]
-            bar.advance(", ".join(f"{name}={setting.get(name)}" for name in varied))
+            done = json.loads(text)
+            found[path] = done["result"]
+            bar.advance(", ".join(f"{name}={done['setting'].get(name)}" for name in varied))
     return [found[path] for path in paths]
 
 
@@ -74,32 +70,30 @@ def _results(run: Any, todo: list[tuple[Path, Setting]], given: dict[str, Any], 
 
 def _one(run: Any, path: Path, setting: Setting, given: dict[str, Any]) -> tuple[Path, str]:
     """In a worker: the run on one BLAS thread, and its result on the disk before it is reported."""
-    limits = needs("threadpoolctl", "a sweep", package="scikit-learn (which brings threadpoolctl)").threadpool_limits
+    limits = needs("threadpoolctl", "a sweep").threadpool_limits
     with limits(1):
         result = dict(run(**setting, **given))
-    text = json.dumps({"setting": dict(setting), "result": result}, default=_plain, indent=1)
+    text = json.dumps({"setting": dict(setting), "result": result}, default=_as_data, indent=1)
     with written_aside(path) as file:
         file.write(text.encode())
     return path, text
 
 
-def _plain(x: Any) -> Any:
+def _as_data(x: Any) -> Any:
     if isinstance(x, (np.ndarray, np.generic)):
         return x.tolist()
     raise TypeError(f"sweep: settings and results are numbers, texts and lists of them, got {type(x).__name__}")
 
 
 def _key(setting: Setting) -> str:
-    text = json.dumps(dict(setting), default=_plain, sort_keys=True)
+    text = json.dumps(dict(setting), default=_as_data, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _stored(path: Path, setting: Setting) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text())
-        if content["setting"] == json.loads(json.dumps(dict(setting), default=_plain)):
-            result: dict[str, Any] = content["result"]
-            return result
+        ours = content["setting"] == json.loads(json.dumps(dict(setting), default=_as_data))
+        return dict(content["result"]) if ours else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass  # not there, or not ours: it is run, and the file replaced
-    return None
+        return None  # not there, or not ours: it is run, and the file replaced

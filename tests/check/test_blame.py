@@ -9,7 +9,7 @@ import minigrad as mg
 from minigrad.check import blame, explain_zeros
 from minigrad.core.nodes import raw
 
-from ..helpers import leaves, registry
+from ..helpers import leaf, leaves, registry
 from ..mutation import OPS, SLOPED, Plant, frozen, on_result, planted
 
 
@@ -102,6 +102,22 @@ def test_a_rule_that_raises_is_guilty(graph):
             assert "ZeroDivisionError: oops" in report.guilty[0].reason
 
 
+def test_a_rule_that_raises_is_found_behind_ops_that_no_gradient_reaches():
+    @mg.primitive
+    def first(x, y):
+        return x + 0.0 * y
+
+    first.defvjp(lambda g, out, x, y: g, None)
+
+    def broken(g, out, x):
+        raise ZeroDivisionError("oops")
+
+    x = leaf([0.3, 0.4], "x")
+    with planted(Plant("", "sin", 0, lambda rule: broken)):
+        report = blame(first(mg.sin(x), mg.exp(x)).sum())
+    assert [v.op for v in report.guilty] == ["sin"]
+
+
 def test_kinks_and_nonfinite_inputs_are_not_judged():
     report = blame(mg.relu(mg.tensor([0.0, 1.0], requires_grad=True)))
     assert report
@@ -164,10 +180,6 @@ def test_rules_in_the_wrong_order():
 
 def explained(y, *args):
     return {e.name: e.reason for e in explain_zeros(y, *args).found}
-
-
-def leaf(a, name):
-    return mg.tensor(a, requires_grad=True, name=name)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.cli import main
+from minigrad import cli
+from minigrad.cli import main, parser
 
 
 @pytest.fixture
@@ -148,6 +150,7 @@ def test_damaged_files(tmp_path, name, capsys):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
+        (["--gamma", "1,,2"], "--gamma '1,,2'"),
         (["--gamma", "1,2"], "--gamma has 2 numbers, but the data has 3 columns"),
         (["--beta", "x"], "--beta 'x'"),
         (["--gamma", "nan"], "finite"),
@@ -232,6 +235,9 @@ def test_compare(tmp_path, capsys):
         (["missing.py:f", "minigrad:square", "--shape", "3"], "no such file"),
         (["minigrad:square", "minigrad:square"], "no inputs"),
         (["minigrad:square", "minigrad:square", "--shape", "a"], "--shape 'a'"),
+        (["minigrad:square", "minigrad:square", "--shape", "3,,4"], "--shape '3,,4'"),
+        (["minigrad:square", "minigrad:square", "--shape", "3", "--tol", "-1"], "--tol -1.0"),
+        (["minigrad:layernorm", "minigrad:square", "--shape", "3"], "layer_norm"),
     ],
 )
 def test_compare_misused(argv, text, capsys):
@@ -241,12 +247,62 @@ def test_compare_misused(argv, text, capsys):
     assert err.count("\n") == 1
 
 
-def test_help_shows_an_example_of_each(capsys):
-    for argv in (["--help"], ["batchnorm", "--help"], ["compare", "--help"]):
-        with pytest.raises(SystemExit) as stop:
-            main(argv)
-        assert stop.value.code == 0
-        assert "example: minigrad " in capsys.readouterr().out
+COMMANDS = ["", "batchnorm", "draw", "compare", "train", "exercise"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "exercise list", "exercise start", "exercise check"])
+def test_help_fits_a_terminal_and_its_example_is_taken(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    words = shlex.split(out.partition("example: ")[2].replace("\\\n", ""))
+    assert words[0] == "minigrad"
+    assert callable(parser().parse_args(words[1:]).run)
+
+
+def test_the_commands_are_these():
+    assert [module.__name__.rpartition(".")[2] for module in cli.COMMANDS] == COMMANDS[1:]
+
+
+def test_what_is_printed_fits_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shapes = ["--shape", "7,3", "--shape", "3"]
+    assert run("batchnorm", "--format", "dot") == 0
+    assert run("compare", "minigrad:layer_norm_composed", "minigrad:layer_norm", *shapes) == 0
+    assert run("draw", "minigrad:batch_norm_composed", *shapes, "--shape", "3", "--out", "bn.md") == 0
+    assert run("exercise", "list") == 0
+    assert run("exercise", "start", "sqrt") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if len(line) > 80]
+    assert any(line.split() == ["cost", "layer_norm_composed", "layer_norm"] for line in lines)
+
+
+@pytest.mark.parametrize("option", ["--help", "batchnorm --help", "train --help"])
+def test_help_into_a_pipe_that_is_closed(option):
+    command = f"{sys.executable} -m minigrad {option} | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_a_primitive_is_drawn_with_the_names_of_its_arguments(tmp_path, capsys):
+    assert run("draw", "minigrad:multiply", "--shape", "3", "--out", tmp_path / "x.md") == 2
+    assert "; minigrad has the functions" in capsys.readouterr().err
+    assert run("draw", "minigrad:mul", "--shape", "3", "--shape", "3", "--out", tmp_path / "x.md") == 0
+    assert "= x * y" in capsys.readouterr().out
+
+
+def test_a_decorated_function_names_its_own_variables(tmp_path, capsys):
+    (tmp_path / "d.py").write_text(
+        "import functools\n\ndef twice(f):\n    @functools.wraps(f)\n    def both(*xs):\n        wrong = f(*xs)\n"
+        "        return wrong + wrong\n    return both\n\n@twice\ndef g(x):\n    squares = x * x\n    return squares\n"
+    )
+    assert run("draw", f"{tmp_path / 'd.py'}:g", "--shape", "3", "--out", tmp_path / "x.md") == 0
+    out = capsys.readouterr().out
+    assert "squares = x * x" in out
+    assert "wrong" not in out
 
 
 def test_as_a_program(tmp_path):

@@ -1,10 +1,8 @@
-"""The command line for programs: --json, completion in shells, NO_COLOR."""
+"""The command line for programs: --json, NO_COLOR."""
 
 import io
 import json
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 import minigrad as mg
 from minigrad.check import compare
 from minigrad.check.as_data import plain
-from minigrad.cli import SUBCOMMANDS, completion, main, parser
+from minigrad.cli import main
 from minigrad.training.progress import Progress
 
 
@@ -67,54 +65,6 @@ def test_what_is_not_finite_becomes_null():
     strict(json.dumps(found))
     undifferentiable = compare(lambda x: x.detach(), lambda x: x * 1.0, [np.ones(2)], order=1)
     strict(json.dumps(plain(undifferentiable)))
-
-
-# Completion -----------------------------------------------------------------------------------------------------
-
-
-def completed(*words):
-    """What bash offers after these words."""
-    script = completion.WRITERS["bash"](completion.described(parser()))
-    line = " ".join(f"'{word}'" for word in words)
-    ask = f'\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _minigrad; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    done = subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True, check=True)
-    assert not done.stderr
-    return done.stdout.split()
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes():
-    assert completed("minigrad", "batch") == ["batchnorm"]
-    names = {module.__name__.rpartition(".")[2] for module in SUBCOMMANDS}
-    assert names | {"--help", "--version"} == set(completed("minigrad", ""))
-    assert completed("minigrad", "train", "di") == ["digits"]
-    assert completed("minigrad", "train", "--norm", "") == ["none", "batch", "layer"]
-    assert completed("minigrad", "compare", "a:f", "--dt") == ["--dtype"]
-    assert completed("minigrad", "batchnorm", "--format", "p") == ["png", "pdf"]
-    assert "--json" in completed("minigrad", "batchnorm", "data.csv", "--")
-    assert completed("minigrad", "completion", "f") == ["fish"]
-
-
-@pytest.mark.parametrize("shell", completion.SHELLS)
-def test_every_command_and_option_is_in_every_script(shell, capsys):
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for name, command in completion.described(parser()).items():
-        assert name in script
-        for option in command.options:
-            assert option.removeprefix("--") in script
-    program = shutil.which(shell)
-    if program:
-        done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_help_says_how(capsys):
-    with pytest.raises(SystemExit):
-        main(["completion", "--help"])
-    out = " ".join(capsys.readouterr().out.split())
-    for hint in (completion.HINTS["bash"], completion.HINTS["fish"]):
-        assert hint in out
 
 
 # Colour -----------------------------------------------------------------------------------------------------------

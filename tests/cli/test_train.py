@@ -64,7 +64,7 @@ def test_cifar10_from_arrays(tmp_path: Path, capsys: Any):
         (["cifar10"], "needs --data; it comes from https://www.cs.toronto.edu"),
         (["cifar10", "--data", "nowhere"], "has no data_batch_1"),
         (["digits", "--data", "x"], "--data is for cifar10"),
-        (["digits", "--hidden", "3,x"], "--hidden 3,x must be numbers"),
+        (["digits", "--hidden", "3,x"], "--hidden '3,x': expected numbers"),
         (["digits", "--norm", "layer", "--convention", "keras"], "are batch norm's"),
         (["digits", "--convention", "paper", "--bias-correction"], "needs no correction"),
         (["digits", "--batch-size", "1"], "batch norm cannot train on one sample"),
@@ -72,7 +72,7 @@ def test_cifar10_from_arrays(tmp_path: Path, capsys: Any):
         (["digits", "--lr", "-1"], "lr=-1.0"),
         (["digits", "--seed", "-1"], "a seed is an integer"),
         (["digits", "--save", "no/such/w.npz"], "its folder does not exist"),
-        (["digits", "--plot", "history.txt"], "must end in .png, .svg or .pdf"),
+        (["digits", "--plot", "history.txt"], "the ending must be one of .png, .svg, .pdf"),
     ],
 )
 def test_wrong_input_ends_with_one_line_and_status_2(options: list[str], text: str, capsys: Any):

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -9,10 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad.core.nodes import raw, write
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
-
+from ..helpers import leaf
 
 # Gradients are their own ----------------------------------------------------------------------------------------
 
@@ -41,7 +39,7 @@ def test_gradients_share_memory_with_nothing(name, create_graph, way):
     cotangent = mg.tensor(c) if way == "backward, Tensor" else c
     tensors = list({id(x): x for x in (a, b, y)}.values())
     if way == "grad":
-        ds = mg.grad(y, tensors, gradient=cotangent, create_graph=create_graph)
+        ds = list(mg.grad(y, tensors, gradient=cotangent, create_graph=create_graph))
     else:
         y.retain_grad()
         y.backward(cotangent, create_graph=create_graph)
@@ -305,6 +303,8 @@ def test_memory_that_the_collector_frees_during_a_walk_is_no_trouble():
     w = leaf([1.0, 2.0])
     thresholds = gc.get_threshold()
     gc.disable()
+    freed = 0
+    gc.freeze()  # the collector looks at what is made from here on, not at all modules of the suite 80 times
     try:
         for later in range(80):
             gc.collect()
@@ -313,12 +313,17 @@ def test_memory_that_the_collector_frees_during_a_walk_is_no_trouble():
             for tensor in ring:
                 write(tensor, 1.0)  # type: ignore[arg-type]
             ring.append(ring)
+            held = weakref.ref(tensor)
             del ring, tensor
             gc.set_threshold(gc.get_count()[0] + later)  # so many allocations from here
             gc.enable()
+            alive = held() is not None
             y.backward()
             gc.disable()
+            freed += alive and held() is None
     finally:
         gc.set_threshold(*thresholds)
+        gc.unfreeze()
         gc.enable()
     np.testing.assert_array_equal(w.grad.data, 80 * 2 * w.data)
+    assert freed > 3, "the collector ran during the walk"

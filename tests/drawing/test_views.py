@@ -1,6 +1,6 @@
 """Smaller views: modules collapsed by depth, repeated blocks folded, one module alone; and what is refused."""
 
-import time
+import sys
 from typing import Any
 
 import numpy as np
@@ -108,15 +108,41 @@ def test_a_long_loop_folds_instead_of_being_refused():
         mg.draw(y, fold=False)
 
 
-def test_a_long_program_that_hardly_repeats_is_refused_in_time():
+def calls(f, most):
+    """How many calls and returns f makes; a run that makes more than `most` is stopped."""
+    made = 0
+
+    def count(frame, event, argument):
+        nonlocal made
+        made += 1
+        assert made <= most, f"more than {most} calls and returns"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        f()
+    finally:
+        sys.setprofile(before)
+    return made
+
+
+def test_calls_are_counted_and_stopped():
+    assert calls(lambda: [abs(k) for k in range(100)], 1000) >= 200
+    with pytest.raises(AssertionError, match="more than 150 calls"):
+        calls(lambda: [abs(k) for k in range(100)], 150)
+
+
+def test_a_long_program_that_hardly_repeats_is_refused_after_bounded_work():
     y = mg.tensor(np.ones(2), requires_grad=True)
     ops = [mg.tanh, mg.sin, mg.cos, mg.sigmoid]
     for k in np.random.default_rng(0).integers(0, 4, 6000):
         y = ops[k](y)
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match="max_nodes=1000"):
-        mg.draw(y)
-    assert time.perf_counter() - start < 30  # 2 s on an idle machine; it was minutes before the work was bounded
+
+    def refused():
+        with pytest.raises(ValueError, match="max_nodes=1000"):
+            mg.draw(y)
+
+    calls(refused, 30_000_000)  # 12 million today; 69 million for half as many ops before the work was bounded
 
 
 def test_one_module_alone():

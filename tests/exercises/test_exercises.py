@@ -334,8 +334,8 @@ def test_errors_in_the_file_are_one_line_with_its_number(here, capsys, text, sai
         (["check", "right.py", "--draw", "a.py"], "ending must be one of"),
         (["check", "right.py", "--draw", "nowhere/a.svg"], "no folder nowhere"),
         (["start", "cbrt"], "there is no exercise 'cbrt'; there are sqrt"),
-        (["start", "sqrt", "--out", "a.txt"], "ends in .py"),
-        (["start", "sqrt", "--out", "nowhere/a.py"], "cannot be written"),
+        (["start", "sqrt", "--out", "a.txt"], "ending must be one of .py"),
+        (["start", "sqrt", "--out", "nowhere/a.py"], "no folder nowhere"),
     ],
 )
 def test_misuse_is_one_line(here, capsys, arguments, said):

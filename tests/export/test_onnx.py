@@ -325,6 +325,11 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "no tensor": (lambda x: x.data, TypeError, "must return a Tensor, or several; it returned ndarray"),
     "no graph": (lambda x: mg.tensor(x.data), ValueError, "has no graph, so there is nothing to export"),
+    "an index array apart from an integer": (
+        lambda x: x.reshape(3, 2, 2)[:, [0, 1], None, 0],
+        NotImplementedError,
+        "index in two steps",
+    ),
     "a bare truth as an index": (lambda x: x[True], NotImplementedError, "True or False as an index is not exported"),
 }
 
@@ -346,7 +351,7 @@ def test_misuse_is_named(tmp_path):
     path = tmp_path / "f.onnx"
     for call, kind, message in (
         (
-            lambda: mg.export.onnx("net", path),
+            lambda: mg.export.onnx("net", path),  # type: ignore[arg-type]
             TypeError,
             "expected a Module, a function or Tensors with a graph, got str",
         ),

@@ -31,8 +31,9 @@ def gradients(row, arrays, c, create_graph=False):
     return mg.grad(y, [tensors[k] for k in floats(arrays)], gradient=c, create_graph=create_graph)
 
 
-def test_the_table_names_every_primitive():
+def test_the_table_names_every_primitive(request):
     assert {row.op for row in ROWS} == set(registry)
+    assert request.node.get_closest_marker("core"), "the table is what -m core is for"
 
 
 @rows

@@ -1,0 +1,67 @@
+"""fit(replay=True): the same history and weights as fit, also resumed; and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.replaying import NotReplayable
+
+from .steps import same
+
+DATA = np.random.default_rng(3).normal(size=(61, 4))
+TARGETS = (DATA[:, 0] + DATA[:, 1] > 0).astype(int) + (DATA[:, 2] > 0)
+
+
+def fitted(replay: bool, targets: Any = TARGETS, lr: float = 0.05, **more: Any) -> tuple[Any, Any]:
+    net = mg.nn.MLP((4, 8, 3), norm="batch", dropout=0.2, rng=0)
+    adam = mg.optim.Adam(net.parameters(), lr=lr)
+    schedule = mg.optim.StepLR(adam, 2, 0.5)
+    settings: dict[str, Any] = {"epochs": 5, "batch_size": 16, "progress": False, "clip_norm": 0.5} | more
+    data = (DATA, targets)
+    return net, mg.training.fit(net, mg.cross_entropy, adam, data, schedule=schedule, replay=replay, **settings)
+
+
+def test_fit_replayed_is_fit():
+    val = (DATA[:20] + 0.1, TARGETS[:20])
+    (a, history), (b, other) = (fitted(replay, val=val, metrics=[mg.training.accuracy]) for replay in (False, True))
+    assert history.loss == other.loss
+    assert history.epochs == other.epochs
+    for name, array in a.state_dict().items():
+        same(array, b.state_dict()[name])
+
+
+def test_fit_replayed_resumes_with_the_same_bytes(tmp_path):
+    whole, _ = fitted(True)
+    fitted(True, checkpoint=tmp_path / "run.npz", epochs=2)
+    resumed, history = fitted(True, checkpoint=tmp_path / "run.npz")
+    assert len(history.epochs) == 5
+    for name, array in whole.state_dict().items():
+        same(array, resumed.state_dict()[name])
+
+
+def test_fit_replayed_names_what_is_not_finite():
+    for replay in (False, True):
+        net = mg.nn.Linear(4, 1, rng=0)
+        sgd = mg.optim.SGD(net.parameters(), lr=1e80)
+        with pytest.raises(mg.training.NonFiniteStep, match=r"step \d+: the loss is not finite") as caught:
+            mg.training.fit(
+                net, mg.mse_loss, sgd, (DATA, DATA[:, :1] * 1e3), epochs=9, batch_size=16, replay=replay, progress=False
+            )
+        assert np.isfinite(net.weight.data).all()
+        assert caught.value.step > 2, "by then the step is replayed"
+
+
+def test_a_loss_that_looks_at_values_cannot_be_fitted_by_replay():
+    net = mg.nn.Linear(4, 1, rng=0)
+    sgd = mg.optim.SGD(net.parameters(), lr=0.1)
+
+    def loss(outputs, targets):
+        error = mg.mse_loss(outputs, targets)
+        return error * 2.0 if error.item() > 1.0 else error
+
+    with pytest.raises(NotReplayable, match=r"the number of .* was read at line"):
+        mg.training.fit(net, loss, sgd, (DATA, DATA[:, :1]), epochs=1, replay=True, progress=False)

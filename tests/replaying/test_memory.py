@@ -1,0 +1,179 @@
+"""Whose memory a replay reads, writes and hands out."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+
+from .steps import batch, same, training
+
+
+def test_results_are_owned_and_inputs_untouched():
+    w = mg.tensor(np.arange(3.0), requires_grad=True)
+    x = np.ones(3)
+
+    def step(x):
+        y = w * x
+        w.grad = None
+        y.sum().backward()
+        return {"y": y, "both": (y, w), "text": "as it is", "number": 3}
+
+    replayed = mg.replay(step)
+    found = [replayed(x * k) for k in (1.0, 2.0, 3.0, 4.0)]
+    assert [f["y"].data[1] for f in found] == [1.0, 2.0, 3.0, 4.0]
+    assert found[3]["text"] == "as it is"
+    assert not np.shares_memory(found[3]["both"][1]._array, w._array)
+    assert not found[3]["y"].requires_grad
+    gradient = w.grad
+    replayed(x * 9.0)
+    assert gradient is not None
+    assert gradient.data[0] == 4.0, "a gradient that was looked at is kept"
+    assert w.grad is not None
+    assert w.grad.data[0] == 9.0
+    lent = mg.replay(step, copy=False)
+    outs = [lent(x * k) for k in (1.0, 2.0, 3.0, 4.0)]
+    assert np.shares_memory(outs[2]["y"]._array, outs[3]["y"]._array)
+    same(x, np.ones(3))
+
+
+def test_large_arguments_stay_as_they_are_and_are_let_go():
+    w = mg.tensor(np.full((300, 3), 0.5), requires_grad=True)
+
+    def step(x, scale):
+        y = (x.T.reshape(300, -1) * scale).T @ w
+        return y, mg.grad(y.sum(), w), x
+
+    replayed = mg.replay(step)
+    for k in range(5):
+        x = np.random.default_rng(k).normal(size=(200, 300))
+        seen = x.copy()
+        scale = np.array(float(k))
+        found = replayed(x, scale)
+        for ours, eager in zip(found, step(mg.tensor(x), mg.tensor(scale)), strict=True):
+            same(ours.data, eager.data)
+        same(x, seen)
+        assert not np.shares_memory(found[2]._array, x)
+    gone = weakref.ref(x)
+    del x
+    gc.collect()
+    assert gone() is None
+    assert replayed.replays == 3
+
+
+@pytest.mark.skipif(mg.kernels()["batch_norm"] == "reference", reason="the readable code makes new arrays")
+def test_a_replay_allocates_almost_nothing():
+    _, _, step = training((64, 128, 128, 10), norm="batch")
+    replayed = mg.replay(step)
+    x, y = batch((64, 10), 256, 0)
+
+    def peak(run):
+        run()
+        gc.collect()
+        tracemalloc.start()
+        run()
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    for _ in range(3):
+        replayed(x, y)
+    values = 256 * 128 * 8  # bytes of one layer's values, of which the step makes dozens
+    assert peak(lambda: replayed(x, y)) < 0.5 * values
+
+
+def test_replays_in_threads_have_memory_of_their_own():
+    w = mg.tensor(np.ones(1000), requires_grad=True)
+    replayed = mg.replay(lambda x: (mg.tanh(w * x) * x, mg.exp(x * w)))
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            x = rng.normal(size=1000)
+            a, b = replayed(x)
+            if not (np.array_equal(a.data, np.tanh(x) * x) and np.array_equal(b.data, np.exp(x))):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_gradients_of_a_step_that_failed_while_it_was_recorded_share_no_memory():
+    a, b = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, 4.0], requires_grad=True)
+
+    def step():
+        (a + b).sum().backward()
+        raise KeyError("on purpose")
+
+    with pytest.raises(KeyError):
+        mg.replay(step)()
+    assert not np.shares_memory(a.grad._array, b.grad._array)  # type: ignore[union-attr]
+
+
+def test_a_view_is_read_anew_after_a_write():
+    def made():
+        w = mg.tensor([[1.0, 2.0]], requires_grad=True)
+        sgd = mg.optim.SGD([w], lr=0.1)
+
+        def step(x):
+            v = w[0]
+            before = mg.sum(v * 2.0)
+            loss = mg.sum((w - x) ** 2)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            return before, mg.sum(v * 2.0)
+
+        return step
+
+    step, replayed = made(), mg.replay(made())
+    for _ in range(5):
+        for ours, eager in zip(replayed(np.zeros(2)), step(mg.tensor(np.zeros(2))), strict=True):
+            same(ours.data, eager.data)
+
+
+def test_a_gradient_that_is_an_argument():
+    w = mg.tensor(np.zeros((300, 200)), requires_grad=True)
+
+    @mg.replay
+    def step(x):
+        y = w.T + 1.0
+        w.grad = None
+        y.backward(x)
+
+    for k in range(5):
+        x = np.full((200, 300), float(k))
+        step(x)
+        assert w.grad is not None
+        assert w.grad.data[0, 0] == k
+        assert not np.shares_memory(w.grad._array, x)
+
+
+def test_memory_is_used_again_only_when_nobody_needs_it():
+    """Overlapping memory of two values means that their lives do not overlap."""
+    _, _, step = training((6, 8, 8, 3), norm="batch")
+    replayed = mg.replay(step)
+    for k in range(3):
+        replayed(*batch((6, 3), 9, k))
+    bound = replayed._latest[1].bound
+    values = list(bound.lives)
+    for k, a in enumerate(values):
+        for b in values[:k]:
+            if np.shares_memory(bound.array_of(a), bound.array_of(b)):
+                (_, last), (start, _) = sorted([bound.lives[a], bound.lives[b]])
+                assert start > last or (start == last and start in _in_place(bound)), (a, b)
+
+
+def _in_place(bound):
+    return {k for k, i in enumerate(bound.program.instructions) if i in bound.in_place}
