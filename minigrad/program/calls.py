@@ -1,7 +1,7 @@
 """Functions of arrays that are no primitives, because they have no gradient, and that a program may contain.
 
-Each has a name for JSON, and what it is in NumPy's words. Everything else that a callback runs (a random draw, a check of
-the user's own) stays a Python object in the program: it runs, but cannot be written down.
+Each has a name for JSON. Everything else that a callback runs (a random draw, a check of the user's own) stays a Python
+object in the program: it runs, but cannot be written down.
 """
 
 from __future__ import annotations

@@ -351,9 +351,13 @@ JAX: dict[str, str | Write] = {name: _jax(entry) for name, entry in NUMPY.items(
     "logsumexp": _reduction("jax.scipy.special.logsumexp"),
     "put": "jnp.zeros({shape}, {0}.dtype).at[{index}].add({0})",
 }
-JAX_CALLED: dict[str, Write] = {
-    name: (lambda entry: lambda i, x, p: entry(i, x, p).replace("np.", "jnp."))(entry) for name, entry in CALLED.items()
-} | {
+
+
+def _in_jax(write: Write) -> Write:
+    return lambda i, x, p: write(i, x, p).replace("np.", "jnp.")
+
+
+JAX_CALLED: dict[str, Write] = {name: _in_jax(write) for name, write in CALLED.items()} | {
     "largest": lambda i, x, p: f"jax.lax.stop_gradient(jnp.max({x[0]}, axis={x[1]}, keepdims=True))",
     "class_numbers": lambda i, x, p: f"jnp.asarray({x[1]})",
     "first_row": lambda i, x, p: f"jax.lax.stop_gradient({CALLED['first_row'](i, x, p)})",

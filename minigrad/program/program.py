@@ -41,12 +41,14 @@ class Value:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array."""
-        return self.array.shape
+        shape: tuple[int, ...] = self.array.shape
+        return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Its dtype."""
-        return self.array.dtype
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
 
     @property
     def label(self) -> str:

@@ -149,8 +149,8 @@ class Recorder(Observer):
         """Say that Python looks at a value, which a program cannot repeat."""
         file, line = source_line()
         raise NotRecordable(
-            f"{what} at line {line} of {file} during {self.whoever}. The program would not see what Python makes of it, "
-            f"and would give the same for any input: {self.instead}"
+            f"{what} at line {line} of {file} during {self.whoever}. The program would not see what Python makes of "
+            f"it, and would give the same for any input: {self.instead}"
         )
 
     def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
@@ -174,9 +174,9 @@ class Recorder(Observer):
             if value.kind == "made" and of.name:
                 value.name = f"d_{of.name}"
         for value, node in self._cotangents.items():
-            of = self._values.get(id(node._array))
-            if value.kind == "made" and not value.name and of is not None and of.name:
-                value.name = f"d_{of.name}"
+            origin = self._values.get(id(node._array))
+            if value.kind == "made" and not value.name and origin is not None and origin.name:
+                value.name = f"d_{origin.name}"
 
     def template_of(self, x: Any) -> Any:
         """What the function returned, with a value for each tensor and array in it."""
@@ -217,20 +217,29 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
               arrays are inputs without one; everything else is fixed
     gradient  dL/df to start backward with; None: 1 for a single number, else ones that the program's run must be given
 
-    The gradients of all inputs and of all tensors around it that require one are part of the program, if the
-    result depends on them. Modules keep their running statistics. NotRecordable for what a program cannot repeat: Python
-    that looks at values (`.item()`, `.data`, `if x < 1`).
+    The gradients of all inputs and of all tensors around it that require one are part of the program, if the result
+    depends on them. Modules keep their running statistics. NotRecordable for what a program cannot repeat: Python that
+    looks at values (`.item()`, `.data`, `if x < 1`).
 
     >>> import minigrad as mg
-    >>> program = record(lambda x, w: mg.sum(x * w), np.array([1.0, 2.0]), np.array(3.0))
+    >>> program = record(lambda x, w: x * w, np.array([1.0, 2.0]), np.array(3.0))
     >>> print(program)
     inputs
-      x     2   float64
-      w     ()  float64
-      d_y   ()  float64
+      x                         2    float64
+      w                         ()   float64
+      d_y                       2    float64
     forward
-      v3 = mul(x, w)            2
-      v4 = sum(v3)              ()
+      y = mul(x, w)             2
+    backward
+      d_x = mul(d_y, w)         2
+      v5 = mul(d_y, x)          2
+      d_w = sum(v5, axis=(0,))  ()
+    results
+      returns                   y
+      gradient of x             d_x
+      gradient of w             d_w
+    >>> program.run(np.array([5.0, 7.0]), np.array(2.0)).value
+    array([10., 14.])
     """
     from .passes import without_dead_code
 
