@@ -19,7 +19,7 @@ from ..core.context import Observer, current, using
 from ..core.gradients import cotangent, fitted, walk
 from ..core.nodes import Node, Primitive, describe, next_number, raw
 from ..core.tensor import Tensor
-from .program import Array, Instruction, Program, Value, values_in
+from .program import Array, Instruction, Program, Value, values_in, without_dead_code
 
 
 class NotRecordable(TypeError):
@@ -241,8 +241,6 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     >>> program.run(np.array([5.0, 7.0]), np.array(2.0)).value
     array([10., 14.])
     """
-    from .passes import without_dead_code
-
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)
     with using(Lines(), recorder, recording=True, frozen=True, cause=None):
