@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support.arrays import misfits
 from .._support.signatures import Array
 from ..core.nodes import raw
 from ..core.tensor import Tensor
@@ -74,20 +75,12 @@ def from_torch_state(model: Module, state: Mapping[str, Any]) -> None:
 
     Tensors of PyTorch (on any device) or arrays; they take the model's dtype.
     """
-    entries = list(_entries(model))
     given = {name: _array(value) for name, value in state.items()}
-    wanted = {e.theirs: e for e in entries}
-    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
-    wrong = [f"{name} is missing" for name in wanted if name not in given and name not in optional]
-    wrong += [f"{name} is not known" for name in given if name not in wanted]
-    new: dict[str, Array] = {}
-    for name, e in wanted.items():
-        if name in given:
-            array = given[name].T if e.transposed else given[name]
-            if array.shape != e.tensor.shape:
-                expected = e.tensor.shape[::-1] if e.transposed else e.tensor.shape
-                wrong.append(f"{name} has shape {given[name].shape}, expected {expected}")
-            new[e.name] = array
+    # PyTorch's older files have no num_batches_tracked
+    wanted = {e.theirs: e for e in _entries(model) if e.theirs in given or not e.theirs.endswith("num_batches_tracked")}
+    like = {name: e.tensor._array.T if e.transposed else e.tensor._array for name, e in wanted.items()}
+    wrong = misfits(given, like, cast=True)
+    new = {e.name: given[name].T if e.transposed else given[name] for name, e in wanted.items() if name in given}
     _load("from_torch_state", model, new, wrong)
 
 
@@ -137,7 +130,8 @@ def from_keras_weights(model: Module, weights: Iterable[Any]) -> None:
     if [a.shape for a in given] != [tensor.shape for _, tensor in order]:
         expected = ", ".join(f"{name} {tensor.shape}" for name, tensor in order)
         wrong.append(f"expected {expected}; got shapes {', '.join(str(a.shape) for a in given) or 'of nothing'}")
-    _load("from_keras_weights", model, {name: a for (name, _), a in zip(order, given, strict=False)}, wrong)
+    new = {name: a for (name, _), a in zip(order, given, strict=False)}
+    _load("from_keras_weights", model, new, wrong or misfits(new, dict(order), cast=True))
 
 
 def _array(value: Any) -> Array:
@@ -149,15 +143,12 @@ def _array(value: Any) -> Array:
 
 def _load(who: str, model: Module, new: dict[str, Array], wrong: list[str]) -> None:
     """Put arrays in by name, in the model's dtypes; statistics that come from elsewhere need no correction."""
-    dtypes = {name: tensor.dtype for name, tensor in model.named_tensors()}
-    for name, array in new.items():
-        if array.dtype.kind not in "fiu" or (dtypes[name].kind != "f" and array.dtype.kind == "f"):
-            wrong.append(f"{name} is {array.dtype}, which does not become {dtypes[name]}")
     if wrong:
         raise ValueError(
             f"{who}: these weights do not fit {type(model).__name__}, nothing was changed: {'; '.join(wrong)}"
         )
-    state = model.state_dict() | {name: array.astype(dtypes[name]) for name, array in new.items()}
+    state = model.state_dict()
+    state |= {name: array.astype(state[name].dtype) for name, array in new.items()}
     for path, module in model.named_modules():
         if isinstance(module, BatchNorm1d):
             name = f"{path}.start_share" if path else "start_share"

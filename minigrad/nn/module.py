@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .._support.arrays import misfits
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
@@ -147,13 +148,7 @@ class Module(Shown):
         """
         tensors = dict(self.named_tensors())
         given = {name: np.asarray(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in tensors if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in tensors]
-        for name in (name for name in tensors if name in given):
-            array, tensor = given[name], tensors[name]
-            if array.shape != tensor.shape or array.dtype != tensor.dtype:
-                wrong.append(f"{name} is {array.shape} {array.dtype}, expected {tensor.shape} {tensor.dtype}")
-        if wrong:
+        if wrong := misfits(given, tensors):
             raise ValueError(f"this state does not fit {type(self).__name__}, nothing was changed: " + "; ".join(wrong))
         put({tensor: given[name] for name, tensor in tensors.items()})
 

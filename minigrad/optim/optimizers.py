@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.arrays import misfits
 from ..core.context import current
 from ..core.gradients import rules_are_seen
 from ..core.nodes import callback, describe, kernel
@@ -140,14 +141,8 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
-        expected = {name: array.shape for name, array in self.state_dict().items()}
         given = {name: np.array(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in expected if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in expected]
-        for name, array in given.items():
-            if name in expected and (array.shape != expected[name] or array.dtype.kind not in "fiub"):
-                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {expected[name]}")
-        if wrong:
+        if wrong := misfits(given, self.state_dict(), cast=True):
             who = type(self).__name__
             raise ValueError(f"this state does not fit {who}, nothing was changed: {'; '.join(sorted(wrong))}")
         callback(self._take, given)
