@@ -14,7 +14,7 @@ BatchNormalization, the cs231n notebook (seed 002), Ioffe and Szegedy 2015, algo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +209,15 @@ class BatchNorm1d(Module):
         """Running statistics as at the start."""
         start_var = CONVENTIONS[self.convention].start_var
         put({self.running_mean: 0, self.running_var: start_var, self.updates: 0, self.start_share: 1})
+
+    def _impossible(self, given: Mapping[str, Array], prefix: str) -> list[str]:
+        names = {name: f"{prefix}{name}" for name in ("running_var", "updates", "start_share")}
+        exchanged = "; are mean and variance exchanged?"
+        return [
+            f"{path} has negative values or NaN{exchanged if name == 'running_var' else ''}"
+            for name, path in names.items()
+            if not (given[path] >= 0).all()
+        ]
 
     # weights as Keras lists them ----------------------------------------------------------------------------
 
