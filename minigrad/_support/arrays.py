@@ -84,11 +84,13 @@ def _prefixed(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
     """What to do where the names on one side are those on the other behind a prefix."""
     for longer, shorter in ((given, expected), (expected, given)):
         first = next(iter(shorter), "")
-        for name in longer:
-            prefix = name.removesuffix(first)
-            if first and prefix not in ("", name) and all(prefix + other in longer for other in shorter):
-                said = visible(repr(prefix))
-                cut = f"its names begin with {said}: pass {{k.removeprefix({said}): v for k, v in state.items()}}"
-                here = f"the model's names begin with {said}; PyTorch's go to minigrad.export.from_torch_state"
-                return [cut if longer is given else here]
+        prefixes = [
+            name.removesuffix(first) for name in longer if first and first not in longer and name.endswith(first)
+        ]
+        said = [visible(repr(prefix)) for prefix in prefixes if all(prefix + name in longer for name in shorter)]
+        if said and longer is given:
+            return [f"its names begin with {said[0]}: pass {{k.removeprefix({said[0]}): v for k, v in state.items()}}"]
+        if prefixes and longer is expected:
+            named = visible(repr(prefixes[0]))
+            return [f"the model's names begin with {named}; PyTorch's go to minigrad.export.from_torch_state"]
     return []

@@ -29,7 +29,7 @@ from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module, in_mode, put
+from .module import Module, in_mode, put, special, without
 
 
 def frozen_statistics() -> using:
@@ -69,6 +69,7 @@ class BatchNorm1d(Module):
     x: (N, C) or (N, C, L), statistics over N (and L). `implementation`: "fused" (one node) or "composed" (a graph of
     primitives), same results. `momentum` and `eps` default to the convention's. `bias_correction=True` divides a
     running average in eval() by 1 - keep^updates, which removes what a short training leaves of its start value.
+    scale=False is without gamma and center=False without beta, as in Keras; affine=False without either.
     Training with one value a channel, an empty or a non-finite batch raises ValueError, and nothing changes.
 
     A bias before batch norm is absorbed by the mean: its gradient is exactly zero. The layer warns about one that
@@ -92,6 +93,8 @@ class BatchNorm1d(Module):
         momentum: float | None = None,
         eps: float | None = None,
         affine: bool = True,
+        scale: bool = True,
+        center: bool = True,
         bias_correction: bool = False,
         allow_bias: bool = False,
         dtype: npt.DTypeLike = float,
@@ -115,8 +118,8 @@ class BatchNorm1d(Module):
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
         self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
-        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine else None
-        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine else None
+        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine and scale else None
+        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine and center else None
         self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
         self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
         self.updates = zeros((), dtype=np.int64, name="updates")
@@ -255,10 +258,11 @@ class BatchNorm1d(Module):
                     )
 
     def _about(self) -> str:
-        corrected = ", bias_correction=True" if self.bias_correction else ""
         return (
             f"{self.num_features}, convention={self.convention!r}, implementation={self.implementation!r}, "
-            f"momentum={self.momentum}, eps={self.eps}{corrected}"
+            f"momentum={self.momentum}, eps={self.eps}{', bias_correction=True' * self.bias_correction}"
+            + without(self.gamma, self.beta)
+            + special(self.running_mean)
         )
 
 

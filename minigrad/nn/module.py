@@ -37,6 +37,19 @@ def put(values: Mapping[Tensor, Any]) -> None:
         callback(write, tensor, value, writes=(tensor,))
 
 
+def without(gamma: Tensor | None, beta: Tensor | None) -> str:
+    """For repr: what a normalization was made without."""
+    if gamma is None and beta is None:
+        return ", affine=False"
+    return ", scale=False" if gamma is None else ", center=False" if beta is None else ""
+
+
+def special(*tensors: Tensor | None) -> str:
+    """For repr: the dtype of the first tensor that there is, unless it is float64."""
+    dtype = next((tensor.dtype for tensor in tensors if tensor is not None), np.dtype(float))
+    return "" if dtype == np.dtype(float) else f", dtype={dtype}"
+
+
 @contextlib.contextmanager
 def in_mode(model: Module, training: bool) -> Iterator[None]:
     """A model in training or in eval mode inside; afterwards each of its parts is in its own mode again."""
