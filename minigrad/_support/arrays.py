@@ -84,9 +84,9 @@ def _prefixed(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
     """What to do where the names on one side are those on the other behind a prefix."""
     for longer, shorter in ((given, expected), (expected, given)):
         first = next(iter(shorter), "")
-        prefixes = [
-            name.removesuffix(first) for name in longer if first and first not in longer and name.endswith(first)
-        ]
+        if not first or first in longer:
+            continue
+        prefixes = [name.removesuffix(first) for name in longer if name.endswith(first)]
         said = [visible(repr(prefix)) for prefix in prefixes if all(prefix + name in longer for name in shorter)]
         if said and longer is given:
             return [f"its names begin with {said[0]}: pass {{k.removeprefix({said[0]}): v for k, v in state.items()}}"]
