@@ -15,8 +15,12 @@ def visible(text: object, most: int = 300) -> str:
     if len(said) > most:
         half = (most - 3) // 2
         said = f"{said[: most - 3 - half]}...{said[-half:]}"
-    said = " ".join(said.split())
-    return said if said.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in said)
+    return printable(" ".join(said.split()))
+
+
+def printable(text: object) -> str:
+    """The same of several lines, as they are but for what no terminal should run."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in str(text))
 
 
 def listed(items: Sequence[object], most: int = 10, between: str = "; ") -> str:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from .. import ops
 from .._support.signatures import Array, Data, Value
+from .._support.text import visible
 from ..core.context import current, no_grad, using
 from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
@@ -252,8 +253,9 @@ class BatchNorm1d(Module):
             for bias in x.inputs:
                 if isinstance(bias, Tensor) and bias.op is None and bias.requires_grad and bias.ndim == 1:
                     warnings.warn(
-                        f"the bias {bias.name or ''} of shape {bias.shape} feeds a batch norm, which subtracts it "
-                        "again: its gradient is exactly zero. Use Linear(bias=False), or BatchNorm1d(allow_bias=True)",
+                        f"the bias {visible(bias.name or '')} of shape {bias.shape} feeds a batch norm, which "
+                        "subtracts it again: its gradient is exactly zero. Use Linear(bias=False), or "
+                        "BatchNorm1d(allow_bias=True)",
                         stacklevel=5,
                     )
 
