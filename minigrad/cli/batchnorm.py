@@ -17,7 +17,7 @@ from ..core.tensor import Tensor
 from ..normalization import batch_norm, batch_norm_composed
 from .matrix import Matrix, read_matrix
 from .options import add_command, add_shared, generator, numbers, save, why_no_renderer
-from .problems import Problem
+from .problems import Problem, say
 
 if TYPE_CHECKING:
     from ..check import Comparison
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
         reports = {"agree": bool(report and also), "report": report.as_data(), "staged": also.as_data()}
         said = [json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1)]
-    print("\n".join(said))
+    say("\n".join(said))
     return 0 if report and also else 1
 
 

@@ -15,7 +15,7 @@ from ..anomalies import record_lines
 from ..core.tensor import Tensor
 from .loading import load_function
 from .options import PICTURES, add_command, add_shared, file_to_write, generator, input_arrays, save, why_no_renderer
-from .problems import Problem
+from .problems import Problem, say
 
 
 def add_to(commands: Any) -> None:
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, RuntimeError) as error:
         raise Problem(str(error)) from error
     save(drawing, out)  # before anything is printed: a reader that goes away early does not lose it
-    print(drawing)
-    print(f"wrote {out}")
+    say(drawing)
+    say(f"wrote {out}")
     return 0
 
 
@@ -79,7 +79,7 @@ def _target(args: argparse.Namespace) -> Path:
     reason = why_no_renderer(out.suffix.lower().removeprefix("."), asked=args.out is not None)
     if reason is None:
         return out
-    print(f"no renderer found, so the picture is DOT text: {reason}")
+    say(f"no renderer found, so the picture is DOT text: {reason}")
     return out.with_suffix(".dot")
 
 
