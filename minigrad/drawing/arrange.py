@@ -38,10 +38,11 @@ class Row(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The heads of the columns, (px from the left, text, colour role), and the rows."""
+    """The heads of the columns, (px from the left, text, colour role), the rows, and what their numbers [1] mean."""
 
     heads: list[tuple[float, str, str]]
     rows: list[Row]
+    key: list[str]
 
     @property
     def height(self) -> float:
@@ -67,9 +68,11 @@ class Arranger:
         if not self.backward:
             names = max((self.teller.name(rung, room).width for rung in self.rungs), default=0)
             name = min(max(NAME, names), room - besides)
+            self.teller.taken()
             return self.in_columns(name, 0) if name >= NAME else self.stacked()
         found = []
-        name = max(NAME, 0.2 * room)
+        longest = max((self.teller.head(rung, 190.0).width for rung in self.rungs), default=0)
+        name = max(NAME, 0.2 * room, min(longest, 0.3 * room))
         rest = room - name - besides - GAP
         if rest >= self.wide:
             plan = self.in_columns(name, rest)
@@ -90,14 +93,13 @@ class Arranger:
         rows = []
         for rung in self.rungs:
             value, keeps = self.teller.value(rung.node, self.wide), self.teller.keeps(rung, KEPT)
-            sent = self.sent(rung, rest)
-            told = [self.teller.name(rung, name), value, keeps, above(*sent, gap=4)]
-            block = _level(told, [0.0, at, middle, back])
+            both, meet, end = _paired(value, self.sent(rung, rest), back - at)
+            block = _level([self.teller.name(rung, name), both, keeps], [0.0, at, middle])
             if keeps.height and self.backward:
                 block = self.crossing(block, at + value.width + 4, back - 4)
-            first = (block.height - told[-1].height) / 2 + (sent[0].height if sent else 0) - LETTER
-            rows.append(Row(rung, block, block.height / 2, first, back + (sent[0].width if sent else 0)))
-        return Plan(heads, rows)
+            meet += (block.height - both.height) / 2
+            rows.append(Row(rung, block, block.height / 2, meet, at + end))
+        return Plan(heads, rows, self.teller.taken())
 
     def crossing(self, block: Block, start: float, end: float) -> Block:
         """The row with a band behind what is kept, from its value to its gradient."""
@@ -114,15 +116,12 @@ class Arranger:
         back = self.wide + GAP
         rows = []
         for rung in self.rungs:
-            head, sent = self.head(rung), self.sent(rung, self.room - back)
-            told = _level([self.teller.value(rung.node, self.wide), above(*sent, gap=4)], [0.0, back])
-            up = sum(block.height + 4 for block in sent[1:])
-            first = head.height + told.height - up - LETTER
-            first -= (told.height - up - (sent[0].height if sent else 0)) / 2
-            rows.append(Row(rung, above(head, told), 9, first, back + (sent[0].width if sent else 0)))
-        return Plan(
-            [(0.0, "value, down", "forward"), (back, UP if self.room - back > 210 else UP[:12], "gradient")], rows
-        )
+            head = self.head(rung)
+            value = self.teller.value(rung.node, self.wide)
+            both, meet, end = _paired(value, self.sent(rung, self.room - back), back)
+            rows.append(Row(rung, above(head, both), 9, head.height + meet, end))
+        up = UP if self.room - back > 210 else UP[:12]
+        return Plan([(0.0, "value, down", "forward"), (back, up, "gradient")], rows, self.teller.taken())
 
     def stacked(self) -> Plan:
         """Name and kept, value, gradient, one below the other."""
@@ -133,7 +132,8 @@ class Arranger:
             first = before.height + 2 + (sent[0].height if sent else 0) - LETTER
             rows.append(Row(rung, above(before, *sent, gap=3), 9, first, sent[0].width if sent else 0))
         heads = [(0.0, "value, down", "forward")]
-        return Plan(heads + ([(100.0, "gradient, up", "gradient")] if self.backward else []), rows)
+        heads += [(100.0, "gradient, up", "gradient")] if self.backward else []
+        return Plan(heads, rows, self.teller.taken())
 
     def head(self, rung: Rung) -> Block:
         """Name left, what is kept at the right end."""
@@ -144,6 +144,24 @@ class Arranger:
 
     def sent(self, rung: Rung, width: float) -> list[Block]:
         return self.teller.sent(rung.node, width) if self.backward and rung.kept is None else []
+
+
+def _paired(value: Block, sent: Sequence[Block], back: float) -> tuple[Block, float, float]:
+    """A value and, `back` px right of it, what is sent: the numbers of the first line stand beside the value's.
+
+    Also where edges meet it: px below its top, px from its left.
+    """
+    if not sent:
+        return value, 0, 0
+    first, returned = sent[0], above(*sent, gap=4)
+    top = max(0.0, first.height - value.height)
+    low = max(0.0, value.height - first.height) if first.height > 2 * LETTER else 0.0  # no numbers: as a caption
+
+    def draw(x: float, y: float) -> str:
+        return value.draw(x, y + top) + returned.draw(x + back, y + low)
+
+    height = max(top + value.height, low + returned.height)
+    return Block(back + returned.width, height, draw), low + first.height - LETTER, back + first.width
 
 
 def _level(blocks: Sequence[Block], places: Sequence[float], *, top: bool = False) -> Block:

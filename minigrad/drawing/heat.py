@@ -101,7 +101,7 @@ def extremes(plane: Array) -> Array:
     """A matrix of at most 12 x 24: of each block the element that is farthest from zero, NaN where one is not finite.
 
     >>> extremes(np.arange(50.0).reshape(1, 50))[0, :3]
-    array([2., 4., 6.])
+    array([1., 3., 5.])
     """
     low = high = plane
     bad = ~np.isfinite(plane)
@@ -146,7 +146,7 @@ def _numbers(plane: Array, slab: int, peak: float, c: Palette) -> Block:
         return "\n".join([*said, "</g>\n"])
 
     grid = Block(squares.width, squares.height, draw)
-    return above(grid, text(f"x 1e{power}", c["muted"]), gap=1) if power else grid
+    return above(text(f"x 1e{power}", c["muted"]), grid) if power else grid
 
 
 def _squares(plane: Array, cell: tuple[int, int], slab: int, peak: float, c: Palette) -> Block:

@@ -69,8 +69,8 @@ class Teller:
         self.order = {node.id: k for k, node in enumerate(graph.nodes)}
         self.key: list[str] = []  # texts too long for their place, which is given their number
 
-    def name(self, rung: Rung, width: float, *, inline: bool = False) -> Block:
-        """The tensor's name, how it was made (inline: on the same line, if it fits), what is to be seen at once."""
+    def head(self, rung: Rung, width: float) -> Block:
+        """The tensor's name, and what it is."""
         node, c = rung.node, self.c
         leaf = not node.op and rung.kept is None
         kind = node.kind if leaf and node.kind != node.name else ""  # a constant without a name is called constant
@@ -80,12 +80,17 @@ class Teller:
         after = f"{times} {tag}".strip()
         room = width - (width_of(after) + 6 if after else 0)
         short = room < min(60, width_of(clean(node.name), 12))  # the word goes below
-        said = fitted(node.name, width if short else room, 12)
-        head = beside(text(said, ink, 12, bold=True), text("" if short else after, c["muted"]), gap=6)
-        below = [after] if short else []
+        name = text(fitted(node.name, width if short else room, 12), ink, 12, bold=True)
+        word = text(after, c["muted"])
+        return above(name, word) if short else beside(name, word, gap=6)
+
+    def name(self, rung: Rung, width: float, *, inline: bool = False) -> Block:
+        """The name, how it was made (inline: on the same line, if it fits), and what is to be seen at once."""
+        node, c = rung.node, self.c
+        head = self.head(rung, width)
+        parts = [head]
         if rung.kept is not None:
-            below.append(fitted(f"inside {rung.kept.name}", width))
-        parts = [head, lines(below, c["muted"])]
+            parts.append(text(fitted(f"inside {rung.kept.name}", width), c["muted"]))
         if node.op and node.short.replace(" ", "") != node.name.replace(" ", ""):
             made = text(f"= {node.short}", c["forward"])
             if inline and head.width + 6 + made.width <= width:
@@ -108,6 +113,11 @@ class Teller:
         if said not in self.key:
             self.key.append(said)
         return f"[{self.key.index(said) + 1}]"
+
+    def taken(self) -> list[str]:
+        """The key as it is, and a new one."""
+        key, self.key = self.key, []
+        return key
 
     def value(self, node: Node, width: float) -> Block:
         """Shape and numbers."""

@@ -21,7 +21,7 @@ from .words import attribute, clean, escaped
 
 MARGIN = 8  # px around all
 RULES = 4  # of fused ops, below the rows
-NARROW = 500  # px of width, below which lanes are closer and fewer
+NARROW = 500  # px of width, below which lanes are closer
 
 
 class Sheet:
@@ -36,7 +36,7 @@ class Sheet:
         values = [(s.node, at[s.node], at[n.id]) for n in graph.nodes for s in n.inputs if s.node in at and n.id in at]
         values += [(r.id, at[r.id], at[r.kept.id]) for r in self.rungs if r.kept is not None]
         sent = [(n.id, at[n.id], at[p.consumer]) for n in graph.nodes if n.id in at for p in n.contributions]
-        lane, most = (5, 4) if width < NARROW else (7, 16 if width > 700 else 8)
+        lane, most = 5 if width < NARROW else 7, min(16, 5 + (width - 300) // 30)  # px apart, and how many
         self.down = gutters.Gutter(values, most, lane)
         self.up = gutters.Gutter(sent if self.backward else [], most, lane)
         self.x = MARGIN + self.down.width
@@ -72,7 +72,7 @@ class Sheet:
         said.append(self.up.up(self.end, right, starts, self.c["gradient"], prefix))
         said.append(f'<path d="M{MARGIN} {number(y)}H{self.width - MARGIN}" stroke="{self.c["cluster_line"]}"/>\n')
         y += 4
-        for block in self.bottom():
+        for block in self.bottom(plan.key):
             said.append(block.draw(MARGIN, y))
             y += block.height + 2
         return self.sheet("".join(said), round(y + MARGIN), prefix)
@@ -113,7 +113,7 @@ class Sheet:
             found.insert(0, text(title, c["ink"], 16, bold=True, face=SANS_STACK))
         return found
 
-    def bottom(self) -> list[Block]:
+    def bottom(self, key: list[str]) -> list[Block]:
         """What it costs, what colours and letters mean, and what was too long for its place."""
         c, width = self.c, self.width - 2 * MARGIN
         samples = [_sample(said, v, c) for said, v in (("-", -1.0), ("0", 0.0), ("+", 1.0))]
@@ -133,9 +133,9 @@ class Sheet:
             if any(in_blocks(node.value) for node in self.graph.nodes)
             else []
         )
-        said += [f"{left_out} long edges are left out; the names say where they lead"] if left_out else []
+        said += [f"long edges left out: {left_out}; the names say where they lead"] if left_out else []
         found.append(lines(wrapped("; ".join(said), width), c["muted"]))
-        for k, entry in enumerate(self.teller.key, 1):
+        for k, entry in enumerate(key, 1):
             found.append(lines(wrapped(f"[{k}] {cut(entry, 600)}", width), c["ink"]))
         rules = {f"backward of {node.op}:\n{node.rule}" for node in self.graph.nodes if node.kind == "fused" and sent}
         for rule in sorted(rules)[:RULES]:
