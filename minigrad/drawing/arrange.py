@@ -72,12 +72,13 @@ class Arranger:
             return self.in_columns(name, 0) if name >= NAME else self.stacked()
         found = []
         longest = max((self.teller.head(rung, 190.0).width for rung in self.rungs), default=0)
-        name = max(NAME, 0.2 * room, min(longest, 0.3 * room))
-        rest = room - name - besides - GAP
-        if rest >= self.wide:
-            plan = self.in_columns(name, rest)
-            spare = max(0.0, room - plan.width - 1)  # for names, so that fewer of them are broken
-            found.append(self.in_columns(name + min(80.0, spare), rest - spare) if spare else plan)
+        name = max(NAME, min(longest, 0.3 * room))
+        for tried in dict.fromkeys([max(name, 0.2 * room), name]):
+            rest = room - tried - besides - GAP
+            if rest >= self.wide:
+                plan = self.in_columns(tried, rest)
+                spare = max(0.0, room - plan.width - 1)  # for names, so that fewer of them are broken
+                found.append(self.in_columns(tried + min(80.0, spare), rest - spare) if spare else plan)
         if room - self.wide - GAP >= self.wide + SIGN * any(len(rung.node.contributions) > 1 for rung in self.rungs):
             found.append(self.headed())
         return min(found, key=lambda plan: plan.height, default=None) or self.stacked()

@@ -15,6 +15,8 @@ from .words import clean, escaped
 
 LETTER = 11  # px of nearly all text
 LINE = 14  # px from one line of it to the next
+# up to a space, a comma, an operator or a dot, but not inside a number: 2.5, 1e-05
+WORD = re.compile(r"(?:[^\s,*/+(\-@.]|\.(?![A-Za-z_])|(?<=\de)-(?=\d))*[\s,*/+(\-@.]?")
 
 
 class Block(NamedTuple):
@@ -67,7 +69,7 @@ def wrapped(said: object, width: float, size: float = LETTER) -> list[str]:
     ['-sum0(g*', 'x_hat/std)']
     """
     lines = [""]
-    for part in re.findall(r"[^\s,*/+(\-]*[\s,*/+(\-]?", clean(said)):
+    for part in WORD.findall(clean(said)):
         while part:
             if width_of((lines[-1] + part).rstrip(), size) <= width:
                 lines[-1] += part

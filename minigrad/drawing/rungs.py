@@ -79,7 +79,7 @@ class Teller:
         ink = c.get(f"{node.kind}_ink", c["ink"]) if leaf else c["ink"]
         after = f"{times} {tag}".strip()
         room = width - (width_of(after) + 6 if after else 0)
-        short = room < min(60, width_of(clean(node.name), 12))  # the word goes below
+        short = bool(after) and room < width_of(clean(node.name), 12)  # the word goes below
         name = text(fitted(node.name, width if short else room, 12), ink, 12, bold=True)
         word = text(after, c["muted"])
         return above(name, word) if short else beside(name, word, gap=6)

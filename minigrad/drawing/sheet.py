@@ -146,14 +146,21 @@ class Sheet:
     # Rows
 
     def strips(self) -> list[str]:
-        """For each row the title of the scopes that it stands in; a leaf stands where the op after it does."""
+        """For each row the title of the scopes that it stands in.
+
+        A leaf stands where the op after it does; data that enters a scope, before it.
+        """
         found: list[str] = []
         after = ""
         for rung in reversed(self.rungs):
             if rung.node.op or rung.kept is not None:
                 after = title_of(self.graph, rung.node.scope)
-            found.append("" if rung.node.kind == "input" and not rung.node.op else after)
-        return found[::-1]
+            found.append(after)
+        found.reverse()
+        for k, rung in enumerate(self.rungs):
+            if rung.node.kind == "input" and not rung.node.op and (k == 0 or found[k - 1] != found[k]):
+                found[k] = ""
+        return found
 
     def strip(self, said: str, y: float) -> str:
         patch = f'x="{number(self.x)}" y="{number(y)}" width="{number(self.end - self.x)}" height="{LINE + 3}"'
