@@ -43,7 +43,7 @@ def power_of(peak: float) -> int:
     >>> power_of(2.5), power_of(0.0021), power_of(51200.0)
     (0, -3, 4)
     """
-    return 0 if peak == 0 or 0.1 <= peak < 9999.5 else math.floor(math.log10(peak))
+    return 0 if peak == 0 or 0.1 <= peak < 9999.5 else max(-300, math.floor(math.log10(peak)))
 
 
 def entry(v: float, whole: bool = False) -> str:
@@ -130,7 +130,7 @@ def _slab(shape: tuple[int, ...]) -> int:
 
 def _numbers(plane: Array, slab: int, peak: float, c: Palette) -> Block:
     power = power_of(peak)
-    shown = plane / 10.0**power if 10.0**power else plane
+    shown = plane / 10.0**power
     finite = shown[np.isfinite(shown)]
     whole = bool((finite == np.round(finite)).all()) and not power
     (width, height), squares = CELL, _squares(plane, CELL, slab, peak, c)
