@@ -108,7 +108,7 @@ def ladder(
     gradient: Values = None,
     backward: bool = True,
     names: Any = None,
-    width: int = 830,
+    width: int | str = 830,
     theme: str = "light",
     title: str = "",
     depth: int | None = None,
@@ -124,7 +124,8 @@ def ladder(
     sum that it is: what each consumer sends, by which rule, on one colour scale; zero is the colour of the page. NaN
     and infinity are marked. Without gradients, or with backward=False, there is one column.
 
-    width: of the picture in px, 300 to 860; its letters are 11 px or more at every width. No renderer is needed. More
+    width: of the picture in px, 300 to 860, or "readme", "notebook", "column" (of print, where it is shown smaller);
+    its letters are 11 px or more at every width. No renderer is needed. More
     than max_ops ops are folded or collapsed, or refused with what to do (ValueError). The rest as in `mg.draw`.
 
     >>> import minigrad as mg

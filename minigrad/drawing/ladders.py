@@ -21,15 +21,20 @@ from .views import collapsed, part
 
 MOST = 60  # ops
 WIDTHS = (300, 860)  # px
+PLACES = {"readme": 830, "notebook": 860, "column": 320}  # of print, shown smaller
 _shown = itertools.count(1)
 
 
 class Ladder:
     """One drawn ladder: `.graph` the plain data, `.svg()`, `.save(path)`, `str()` a table."""
 
-    def __init__(self, data: Graph, options: Options, *, width: int = 830, most: int = MOST) -> None:
+    def __init__(self, data: Graph, options: Options, *, width: int | str = 830, most: int = MOST) -> None:
+        width = PLACES.get(width, width) if isinstance(width, str) else width
         if isinstance(width, bool) or not isinstance(width, int) or not WIDTHS[0] <= width <= WIDTHS[1]:
-            raise ValueError(f"width={width!r} must be a whole number of px from {WIDTHS[0]} to {WIDTHS[1]}")
+            raise ValueError(
+                f"width={width!r} must be a whole number of px from {WIDTHS[0]} to {WIDTHS[1]}, or one of "
+                f"{', '.join(map(repr, PLACES))}"
+            )
         self.graph = shortened(data, options, most)
         self.options, self.width = options, width
 

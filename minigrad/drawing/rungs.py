@@ -146,7 +146,7 @@ class Teller:
         """What each consumer sends back, and the sum, on one colour scale; as many lines as it takes."""
         c = self.c
         if node.gradient is None:
-            return [text("no gradient" if node.op or node.needs else "none: data", c["muted"])]
+            return [text("no gradient" if node.op or node.needs else f"none: {node.kind}", c["muted"])]
         terms = self.terms(node)
         alone = len(terms) == 1
         peak = peak_of([*(numbers for _, numbers in terms if numbers is not None), node.gradient])

@@ -20,6 +20,7 @@ from .theme import MONO_STACK, SANS_STACK, Palette
 from .words import attribute, clean, escaped
 
 MARGIN = 8  # px around all
+OUTSIDE = ("input", "data")  # kinds of leaves
 RULES = 4  # of fused ops, below the rows
 NARROW = 500  # px of width, below which lanes are closer
 
@@ -148,7 +149,7 @@ class Sheet:
     def strips(self) -> list[str]:
         """For each row the title of the scopes that it stands in.
 
-        A leaf stands where the op after it does; data that enters a scope, before it.
+        A leaf stands where the op after it does; data that enters a scope, and leaves before the first op, before it.
         """
         found: list[str] = []
         after = ""
@@ -157,8 +158,10 @@ class Sheet:
                 after = title_of(self.graph, rung.node.scope)
             found.append(after)
         found.reverse()
+        first = next((k for k, rung in enumerate(self.rungs) if rung.node.op), 0)
         for k, rung in enumerate(self.rungs):
-            if rung.node.kind == "input" and not rung.node.op and (k == 0 or found[k - 1] != found[k]):
+            enters = k == 0 or found[k - 1] != found[k]
+            if not rung.node.op and enters and (rung.node.kind in OUTSIDE or (rung.node.kind == "leaf" and k < first)):
                 found[k] = ""
         return found
 

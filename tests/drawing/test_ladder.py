@@ -81,7 +81,7 @@ def test_the_gradient_of_x_is_the_sum_of_what_is_sent():
     ladder = bn()
     said = row(ladder.svg(), ladder.graph, "x")
     assert [text for text in said if not re.match(r"-?\d", text)] == [
-        "x", "input", "(4, 3)", "centred: g", "+", "mu: g/N", "=", "sum",
+        "x", ladder.graph["x"].kind, "(4, 3)", "centred: g", "+", "mu: g/N", "=", "sum",
     ]  # fmt: skip
     node = ladder.graph["x"]
     value, centred, mu, total = np.array([float(text) for text in said if re.match(r"-?\d", text)]).reshape(4, 4, 3)
@@ -242,10 +242,14 @@ def test_parts_and_depth():
 # Options and files --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [299, 861, 830.0, True, "wide", None])
+@pytest.mark.parametrize("width", [299, 861, 830.0, True, "wide", None, []])
 def test_widths_that_are_none(width):
     with pytest.raises(ValueError, match=r"width=.* must be a whole number of px from 300 to 860"):
         bn(width=width)
+
+
+def test_widths_by_place():
+    assert [bn(width=place).width for place in ("readme", "notebook", "column")] == [830, 860, 320]
 
 
 @pytest.mark.parametrize(
