@@ -68,8 +68,13 @@ def wrapped(said: object, width: float, size: float = LETTER) -> list[str]:
     >>> wrapped("-sum0(g*x_hat/std)", 80)
     ['-sum0(g*', 'x_hat/std)']
     """
+    return joined(WORD.findall(clean(said)), width, size)
+
+
+def joined(parts: Sequence[str], width: float, size: float = LETTER) -> list[str]:
+    """Parts of a text as lines; only what is alone too wide is broken."""
     lines = [""]
-    for part in WORD.findall(clean(said)):
+    for part in parts:
         while part:
             if width_of((lines[-1] + part).rstrip(), size) <= width:
                 lines[-1] += part

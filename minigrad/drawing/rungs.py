@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..program.words import cut, shape
-from .blocks import NOTHING, Block, above, beside, fitted, flowing, framed, lines, text, width_of, wrapped
+from .blocks import NOTHING, Block, above, beside, fitted, flowing, framed, joined, lines, text, width_of, wrapped
 from .data import Graph, Node, Numbers, Slot
 from .heat import array_of, heat, peak_of
 from .layout import ancestors
@@ -135,11 +135,12 @@ class Teller:
         if not node.kept_by:
             return NOTHING
         ops = [self.graph[k].op for k in node.kept_by if k in self.graph]
-        named = [op + (f" x {ops.count(op)}" if ops.count(op) > 1 else "") for op in dict.fromkeys(ops)]
-        told = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
-        said = [f"kept for {told}, {size(node.nbytes)}"]
+        named = [clean(op) + (f" x {ops.count(op)}" if ops.count(op) > 1 else "") for op in dict.fromkeys(ops)]
+        told = [*named[:4], f"{len(named) - 4} more"] if len(named) > 5 else named
+        parts = ["kept for ", *(f"{op}, " for op in told[:-1]), told[-1] if told else "backward"]
+        said = ["".join(parts) + f", {size(node.nbytes)}"]
         if not inline or width_of(said[0]) > width - 8:
-            said = [*wrapped(f"kept for {told}", width - 8)[:4], size(node.nbytes)]
+            said = [*joined(parts, width - 8)[:6], size(node.nbytes)]
         return framed(lines(said, self.c["saved_ink"]), self.c["saved_fill"])
 
     def sent(self, node: Node, width: float) -> list[Block]:

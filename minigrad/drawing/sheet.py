@@ -48,6 +48,9 @@ class Sheet:
         """The file; ids in it begin with the prefix."""
         plan = Arranger(self.rungs, self.teller, self.room).plan()
         self.end = self.x + max(plan.width, min(self.room, 300))  # of rows; the gutter of gradients stands there
+        if not self.backward:  # one column: no wider than it has to be
+            self.width = min(self.width, max(300, round(self.x + plan.width) + MARGIN))
+            self.end = self.width - MARGIN
         said: list[str] = []
         y: float = MARGIN
         for block in self.top():
@@ -118,7 +121,10 @@ class Sheet:
         """What it costs, what colours and letters mean, and what was too long for its place."""
         c, width = self.c, self.width - 2 * MARGIN
         samples = [_sample(said, v, c) for said, v in (("-", -1.0), ("0", 0.0), ("+", 1.0))]
-        shown = lines(wrapped("each value and each sum on a scale of its own", width - 3 * 22), c["muted"])
+        shown = lines(
+            wrapped(f"each value{' and each sum' if self.backward else ''} on a scale of its own", width - 3 * 22),
+            c["muted"],
+        )
         found = [lines(wrapped(self.graph.cost, width), c["ink"]), beside(*samples, shown, gap=4)]
         sent = [slot.local for node in self.graph.nodes for slot in node.inputs] if self.backward else []
         words = {word for local in sent for word in re.findall(r"\w+", local)}
