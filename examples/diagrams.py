@@ -28,7 +28,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 from minigrad.drawing import RendererNotFound
-from minigrad.drawing.sheet import contact_sheet
+
+from .contact_sheet import contact_sheet
 
 EPS = 1e-5
 Options = dict[str, Any]
@@ -45,7 +46,7 @@ def parameter(name: str, *shape: int, value: float | None = None) -> Any:
     return mg.tensor(numbers, requires_grad=True, name=name)
 
 
-def arriving(y: Any) -> np.ndarray[Any, Any]:
+def arriving(y: mg.Tensor) -> np.ndarray[Any, Any]:
     """A gradient that arrives at y: not ones, whose path through a batch norm is zero."""
     return np.random.default_rng(11).normal(size=y.shape).round(2)
 

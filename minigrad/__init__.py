@@ -5,6 +5,7 @@
 Importing it needs NumPy alone; checking, drawing and the command line are loaded when first used.
 """
 
+# fmt: off
 from __future__ import annotations
 
 import importlib
@@ -18,29 +19,18 @@ from . import numpy_protocol, ops
 from .anomalies import detect_anomalies, record_lines
 from .core import nodes
 from .core.context import no_grad, scope
-from .core.gradients import grad
 from .core.tensor import Tensor
 from .creation import arange, eye, full, ones, tensor, zeros
-from .derivatives import hvp, jacobian
+from .derivatives import grad, hvp, jacobian
 from .extend import primitive
 from .fast import kernels
 from .functional import dropout, linear, log_softmax, softmax
 from .losses import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    cross_entropy_composed,
-    huber_loss,
-    l1_loss,
-    mse_loss,
-    nll_loss,
+    binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, cross_entropy_composed, huber_loss, l1_loss,
+    mse_loss, nll_loss,
 )
 from .normalization import (
-    batch_norm,
-    batch_norm_composed,
-    batch_norm_inference,
-    batch_norm_inference_composed,
-    layer_norm,
+    batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed, layer_norm,
     layer_norm_composed,
 )
 from .ops import *  # noqa: F403
@@ -53,78 +43,29 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
-    "Tensor",
-    "arange",
-    "batch_norm",
-    "batch_norm_composed",
-    "batch_norm_inference",
-    "batch_norm_inference_composed",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "check",
-    "cross_entropy",
-    "cross_entropy_composed",
-    "data",
-    "detect_anomalies",
-    "draw",
-    "draw_pair",
-    "dropout",
-    "export",
-    "eye",
-    "full",
-    "fuse",
-    "grad",
-    "graph",
-    "huber_loss",
-    "hvp",
-    "jacobian",
-    "kernels",
-    "l1_loss",
-    "layer_norm",
-    "layer_norm_composed",
-    "linear",
-    "log_softmax",
-    "mse_loss",
-    "nll_loss",
-    "nn",
-    "no_grad",
-    "ones",
-    "optim",
-    "page",
-    "primitive",
-    "record_lines",
-    "replay",
-    "scope",
-    "softmax",
-    "tensor",
-    "training",
-    "zeros",
+    "Tensor", "arange", "batch_norm", "batch_norm_composed", "batch_norm_inference", "batch_norm_inference_composed",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "check", "cross_entropy", "cross_entropy_composed",
+    "data", "detect_anomalies", "draw", "draw_pair", "dropout", "export", "eye", "full", "fuse", "grad", "graph",
+    "huber_loss", "hvp", "jacobian", "kernels", "l1_loss", "layer_norm", "layer_norm_composed", "linear", "log_softmax",
+    "mse_loss", "nll_loss", "nn", "no_grad", "ones", "optim", "page", "primitive", "record_lines", "replay", "scope",
+    "softmax", "tensor", "training", "zeros",
 ]
 __all__ += ops.__all__
 
-_LATER = {  # name: the module that brings it
-    "check": "check",
-    "data": "data",
-    "draw": "drawing",
-    "draw_pair": "drawing",
-    "export": "export",
-    "fuse": "replaying",
-    "graph": "drawing",
-    "nn": "nn",
-    "optim": "optim",
-    "page": "drawing",
-    "replay": "replaying",
-    "training": "training",
+_LATER = {  # loaded when first used: modules by their own name, functions by the module that brings them
+    "check": "", "data": "", "export": "", "nn": "", "optim": "", "training": "",
+    "draw": "drawing", "draw_pair": "drawing", "graph": "drawing", "page": "drawing",
+    "fuse": "replaying", "replay": "replaying",
 }
 
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    found = module if name == _LATER[name] else getattr(module, name)
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_LATER[name] or name}")
+        globals()[name] = found = getattr(module, name) if _LATER[name] else module
+        return found
 
 
 def __dir__() -> list[str]:
@@ -133,4 +74,4 @@ def __dir__() -> list[str]:
 
 install.after_ops()  # after the primitives are made
 numpy_protocol.install(Tensor)
-nodes.kernels["check_registration"] = lambda: __getattr__("check").check_registration
+nodes.kernels["check_registration"] = lambda: importlib.import_module(f"{__name__}.check").check_registration

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._support.source_lines import source_line
-from .core.context import Observer, observing
+from .core.context import Observer, using
 from .core.nodes import Node, Primitive, describe, raw
 
 
@@ -23,12 +23,12 @@ class Lines(Observer):
         node._line = source_line()
 
 
-def record_lines() -> observing:
+def record_lines() -> using:
     """Keep with each op recorded inside the file and line of the user's code that called it (slower)."""
-    return observing(Lines())
+    return using(Lines())
 
 
-def detect_anomalies() -> observing:
+def detect_anomalies() -> using:
     """Raise FloatingPointError at the first op whose result, or whose rule's gradient, holds NaN or infinity.
 
     The message names the op, where its result lives, how many elements and which first, statistics of what it was
@@ -45,7 +45,7 @@ def detect_anomalies() -> observing:
     ...         print(str(error).split(";")[0])
     the rule of sqrt made infinity in 1 of 2 elements (first at [1]) of the gradient of its input x: (2,) float64
     """
-    return observing(Lines(), Watch())
+    return using(Lines(), Watch())
 
 
 class Watch(Observer):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ._support.signatures import Data
+from ._support.signatures import Data, DType, Shape
 from .core.tensor import Tensor
 
 
-def tensor(
-    data: Data, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
+def tensor(data: Data, *, dtype: DType | None = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A leaf tensor with a copy of `data` (a number, a nested list, an array, a Tensor).
 
     >>> tensor([[1, 2], [3, 4]], dtype=float, requires_grad=True).shape
@@ -23,34 +19,24 @@ def tensor(
     return Tensor(data, dtype=dtype, requires_grad=requires_grad, name=name)
 
 
-Shape: TypeAlias = "int | Sequence[int]"
-
-
-def zeros(
-    shape: Shape, *, dtype: npt.DTypeLike = float, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
+def zeros(shape: Shape, *, dtype: DType = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A leaf of zeros."""
     return Tensor(np.zeros(shape, dtype), requires_grad=requires_grad, name=name)
 
 
-def ones(shape: Shape, *, dtype: npt.DTypeLike = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def ones(shape: Shape, *, dtype: DType = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A leaf of ones."""
     return Tensor(np.ones(shape, dtype), requires_grad=requires_grad, name=name)
 
 
 def full(
-    shape: Shape,
-    value: float,
-    *,
-    dtype: npt.DTypeLike | None = None,
-    requires_grad: bool = False,
-    name: str | None = None,
+    shape: Shape, value: float, *, dtype: DType | None = None, requires_grad: bool = False, name: str | None = None
 ) -> Tensor:
     """A leaf filled with `value`."""
     return Tensor(np.full(shape, value, dtype), requires_grad=requires_grad, name=name)
 
 
-def eye(n: int, *, dtype: npt.DTypeLike = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def eye(n: int, *, dtype: DType = float, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """The n x n identity matrix."""
     return Tensor(np.eye(n, dtype=dtype), requires_grad=requires_grad, name=name)
 
@@ -60,7 +46,7 @@ def arange(
     stop: float | None = None,
     step: float = 1,
     *,
-    dtype: npt.DTypeLike | None = None,
+    dtype: DType | None = None,
     requires_grad: bool = False,
     name: str | None = None,
 ) -> Tensor:

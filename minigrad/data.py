@@ -16,8 +16,7 @@ import numpy as np
 from ._support.extras import needs
 from ._support.files import PathLike
 from ._support.randomness import Generator, Source, generator
-
-Array = np.ndarray[Any, Any]
+from ._support.signatures import Array, ArrayLike
 
 # --------------------------------------------------------------------------------------------------------------
 # Mini-batches
@@ -210,11 +209,7 @@ def load_digits() -> tuple[Array, Array]:
 
 
 def make_blobs(
-    samples: int = 1000,
-    centers: Any = ((0.0, 0.0), (0.5, 0.1)),
-    std: float = 0.25,
-    *,
-    seed: Source,
+    samples: int = 1000, centers: ArrayLike = ((0.0, 0.0), (0.5, 0.1)), std: float = 0.25, *, seed: Source
 ) -> tuple[Array, Array]:
     """Gaussian clouds, as many as there are centers: points (samples, features) and the number of their cloud.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from ._support.signatures import Data
-from .core.gradients import grad
+from ._support.signatures import Data, Gradient
+from .core import gradients
 from .core.tensor import Tensor
+
+grad: Gradient = gradients.grad  # as type checkers know it
 
 
 def _leaf(x: Data) -> Tensor:
@@ -54,7 +55,7 @@ def hvp(f: Callable[[Tensor], Tensor], x: Data, v: Data) -> Tensor:
         raise ValueError(f"hvp needs a function with one number as its value, got shape {y.shape}")
     if not y.requires_grad:
         return Tensor(np.zeros(leaf.shape, leaf.dtype))
-    slope: Any = grad(y, leaf, create_graph=True)
+    slope = grad(y, leaf, create_graph=True)
     if not slope.requires_grad:  # f is linear
         return Tensor(np.zeros(leaf.shape, leaf.dtype))
     direction = Tensor(v)

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ._support.signatures import Array, One, Rule
+from ._support.signatures import Array, Rule, UserPrimitive
 from .core.nodes import Primitive, function_of
 from .core.nodes import kernel as kernel_for
 
@@ -85,7 +85,7 @@ class Extension(Primitive):
 
 
 @overload
-def primitive(kernel: Callable[..., Any], /) -> One[...]: ...
+def primitive(kernel: Callable[..., Any], /) -> UserPrimitive: ...
 @overload
 def primitive(
     *,
@@ -96,7 +96,7 @@ def primitive(
     differentiable: bool = True,
     check_against: Callable[..., Any] | None = None,
     example: Sequence[Any] | Array = (),
-) -> Callable[[Callable[..., Any]], One[...]]: ...
+) -> Callable[[Callable[..., Any]], UserPrimitive]: ...
 def primitive(kernel: Any = None, /, **about: Any) -> Any:
     """Turn a NumPy function into a differentiable one: arrays in, array out; any Tensor in, Tensor out.
 

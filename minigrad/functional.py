@@ -5,18 +5,21 @@ All are transparent: arrays in, array out; any Tensor in, Tensor out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ._support.randomness import Source, generator
 from ._support.shapes import axes_of
+from ._support.signatures import Array, ArrayLike, Data, Value, Values, unary
 from .core.nodes import Node, callback, raw
+from .core.tensor import Tensor
 from .ops import add, exp, log, matmul, mul, sub
 from .ops import sum as sum_
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
+@unary
+def log_softmax(x: Value, axis: int = -1) -> Value:
     """log(exp(x) / sum(exp(x))) along `axis`, as a graph.
 
     The largest element is subtracted first: nothing overflows, and digits survive far from zero. It enters as a
@@ -35,13 +38,14 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
         return sub(shifted, log(sum_(exp(shifted), axis=axis, keepdims=True)))
 
 
-def _largest(values: Any, axis: int) -> Any:
-    top = np.maximum.reduce(values, axis=axis, keepdims=True)
+def _largest(values: Array, axis: int) -> Array:
+    top: Array = np.maximum.reduce(values, axis=axis, keepdims=True)
     finite = np.isfinite(top)
     return top if finite.all() else np.where(finite, top, values.dtype.type(0))
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
+@unary
+def softmax(x: Value, axis: int = -1) -> Value:
     """exp(x) / sum(exp(x)) along `axis`, as a graph; sums to 1, also for logits that would overflow.
 
     >>> softmax(np.array([1000.0, 1000.0]))
@@ -50,7 +54,15 @@ def softmax(x: Any, axis: int = -1) -> Any:
     return exp(log_softmax(x, axis))
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+@overload
+def linear(x: Node, weight: Data, bias: Values = None) -> Tensor: ...
+@overload
+def linear(x: ArrayLike, weight: Node, bias: Values = None) -> Tensor: ...
+@overload
+def linear(x: ArrayLike, weight: ArrayLike, bias: Node) -> Tensor: ...
+@overload
+def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array: ...
+def linear(x: Data, weight: Data, bias: Values = None) -> Tensor | Array:
     """x @ weight + bias. x: (..., inputs), weight: (inputs, outputs), bias: (outputs,) or None.
 
     `weight` is laid out as in the formula, as Keras and cs231n have it; PyTorch keeps its transpose.
@@ -72,11 +84,12 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return add(z, bias)
 
 
-def _shape(x: Any) -> tuple[int, ...]:
+def _shape(x: Data) -> tuple[int, ...]:
     return x._array.shape if isinstance(x, Node) else np.shape(x)
 
 
-def dropout(x: Any, p: float, rng: Source) -> Any:
+@unary
+def dropout(x: Value, p: float, rng: Source) -> Value:
     """x with each element set to 0 with probability p, the others divided by 1 - p so that the mean stays.
 
     For training; at test time dropout is no operation. 0 <= p < 1. Srivastava et al. 2014.
@@ -93,19 +106,20 @@ def dropout(x: Any, p: float, rng: Source) -> Any:
     return mul(x, callback(_kept, source, x.shape, p, raw(x).dtype))
 
 
-def _kept(source: Any, shape: tuple[int, ...], p: float, dtype: Any) -> Any:
+def _kept(source: Any, shape: tuple[int, ...], p: float, dtype: Any) -> Array:
     """A mask of 0 and 1 / (1 - p)."""
-    return (source.random(shape) >= p).astype(dtype) * (1.0 / (1.0 - p))
+    kept: Array = source.random(shape) >= p
+    return kept.astype(dtype) * (1.0 / (1.0 - p))
 
 
-def named(x: Any, name: str) -> Any:
+def named(x: Value, name: str) -> Value:
     """`x.named(name)` where x is a Tensor; bare arrays have no names."""
     if isinstance(x, Node):
         x._name = name
     return x
 
 
-def floats(who: str, x: Any) -> Any:
+def floats(who: str, x: Value) -> Value:
     """x as a Tensor or an array of floating-point numbers; integers are converted, anything else refused."""
     x = x if isinstance(x, Node) else np.asarray(x)
     kind = raw(x).dtype.kind

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ._support.signatures import Value
+from ._support.shapes import Ints
+from ._support.signatures import Array, Data, Value, several, unary
 from .core.context import scope
 from .core.nodes import callback, fused_primitive, raw
 from .functional import floats, log_softmax, named
@@ -18,20 +19,25 @@ from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, soft
 from .ops import sum as sum_
 
 
-def _reduced(values: Any, reduction: str) -> Any:
+def _reduced(each: Value, reduction: str, shape: Ints | None = None) -> Value:
+    """What all losses end in; `shape` is that of the labels, where those of rows were flattened."""
     if reduction == "mean":
-        return mean(values)
+        return mean(each)
     if reduction == "sum":
-        return sum_(values)
+        return sum_(each)
     if reduction == "none":
-        return values
+        return each if shape is None else reshape(each, shape)
     raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'")
 
 
-def _labels(who: str, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
-    """Labels as integers, one for every row of scores (..., classes), checked."""
-    given = np.asarray(raw(labels))
-    shape = np.shape(raw(scores))
+# --------------------------------------------------------------------------------------------------------------
+# Many classes: softmax cross-entropy, composed and fused
+
+
+def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, Ints]:
+    """Scores as floats (rows, classes), a label for each row as an integer, and the shape of the labels; checked."""
+    scores, given = floats(who, scores), np.asarray(raw(labels))
+    shape = scores.shape
     if not shape:
         raise ValueError(f"{who}: expected scores of shape (..., classes), got a single number")
     if given.dtype.kind not in "iu":
@@ -43,27 +49,34 @@ def _labels(who: str, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
         )
     if not given.size:
         raise ValueError(f"{who}: no rows: scores have shape {shape}")
-    checked: np.ndarray[Any, Any] = callback(_class_numbers, who, given, shape[-1])
-    return checked
+    flat = callback(_class_numbers, who, given, shape[-1])
+    return scores if len(shape) == 2 else reshape(scores, (-1, shape[-1])), flat, given.shape
 
 
-def _class_numbers(who: str, labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
-    numbers = labels.astype(np.intp)
+def _class_numbers(who: str, labels: Array, classes: int) -> Array:
+    numbers = labels.astype(np.intp).ravel()
     if np.maximum.reduce(numbers.view(np.uintp), axis=None) >= classes:  # without a sign, a negative one is very large
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
         raise ValueError(f"{who}: label {wrong} is not one of the {classes} classes 0 to {classes - 1}")
     return numbers
 
 
-def _flat(scores: Any, labels: np.ndarray[Any, Any]) -> tuple[Any, np.ndarray[Any, Any]]:
-    """Scores as (rows, classes) and labels as (rows,)."""
-    return (
-        (scores, labels) if scores.ndim == 2 else (reshape(scores, (-1, scores.shape[-1])), callback(np.ravel, labels))
-    )
+@unary
+def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean") -> Value:
+    """Mean of -log_probabilities[label]: what is left of cross-entropy after log_softmax.
+
+    log_probabilities: (..., classes); labels: integers of shape (...).
+    """
+    rows, flat, shape = _rows("nll_loss", log_probabilities, labels)
+    return _reduced(-getitem(rows, (np.arange(len(flat)), flat)), reduction, shape)
 
 
-# --------------------------------------------------------------------------------------------------------------
-# Softmax cross-entropy, fused
+@scope("cross_entropy_composed")
+@unary
+def cross_entropy_composed(logits: Value, labels: Data, *, reduction: str = "mean") -> Value:
+    """The same as `cross_entropy`, as a graph of primitives: log_softmax, then the entries at the labels."""
+    rows, flat, shape = _rows("cross_entropy_composed", logits, labels)
+    return _reduced(-getitem(log_softmax(rows), (np.arange(len(flat)), flat)), reduction, shape)
 
 
 def _save(logits: Value, *, labels: Any) -> tuple[Value]:
@@ -87,7 +100,7 @@ def _softmax_cross_entropy_rule(g: Value, out: Value, saved: Any, logits: Value,
     return (reshape(g, (-1, 1)) * (exp(log_p) - callback(_one_hot, labels, log_p.shape[1], log_p.dtype)),)
 
 
-def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
+def _one_hot(labels: Array, classes: int, dtype: Any) -> Array:
     hit = np.zeros((len(labels), classes), dtype)
     hit[np.arange(len(labels)), labels] = 1.0
     return hit
@@ -96,7 +109,8 @@ def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
 softmax_cross_entropy.defvjp_joint(_softmax_cross_entropy_rule)
 
 
-def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
+@unary
+def cross_entropy(logits: Value, labels: Data, *, reduction: str = "mean") -> Value:
     """Mean of -log softmax(logits)[label]: softmax cross-entropy of unnormalized scores, fused into one node.
 
     logits: (..., classes), any real numbers; labels: integers of shape (...). In nats; ln(classes) for equal
@@ -105,31 +119,8 @@ def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
     >>> float(cross_entropy(np.zeros((2, 10)), [3, 7]).round(6))
     2.302585
     """
-    logits = floats("cross_entropy", logits)
-    checked = _labels("cross_entropy", logits, labels)
-    rows, flat = _flat(logits, checked)
-    each = softmax_cross_entropy(rows, labels=flat)
-    return _reduced(each if reduction != "none" else reshape(each, checked.shape), reduction)
-
-
-@scope("cross_entropy_composed")
-def cross_entropy_composed(logits: Any, labels: Any, *, reduction: str = "mean") -> Any:
-    """The same as `cross_entropy`, as a graph of primitives: log_softmax, then the entries at the labels."""
-    logits = floats("cross_entropy_composed", logits)
-    checked = _labels("cross_entropy_composed", logits, labels)
-    return nll_loss(log_softmax(logits), checked, reduction=reduction)
-
-
-def nll_loss(log_probabilities: Any, labels: Any, *, reduction: str = "mean") -> Any:
-    """Mean of -log_probabilities[label]: what is left of cross-entropy after log_softmax.
-
-    log_probabilities: (..., classes); labels: integers of shape (...).
-    """
-    log_probabilities = floats("nll_loss", log_probabilities)
-    checked = _labels("nll_loss", log_probabilities, labels)
-    rows, flat = _flat(log_probabilities, checked)
-    picked = getitem(rows, (np.arange(len(flat)), flat))
-    return _reduced(-(picked if reduction != "none" else reshape(picked, checked.shape)), reduction)
+    rows, flat, shape = _rows("cross_entropy", logits, labels)
+    return _reduced(softmax_cross_entropy(rows, labels=flat), reduction, shape)
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -165,7 +156,8 @@ def _sigmoid_cross_entropy_rule(g: Value, out: Value, saved: Any, z: Value, t: V
 sigmoid_cross_entropy.defvjp_joint(_sigmoid_cross_entropy_rule)
 
 
-def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:
+@several
+def binary_cross_entropy_with_logits(logits: Value, targets: Data, *, reduction: str = "mean") -> Value:
     """Mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), fused into one node.
 
     targets: probabilities 0 .. 1 of the shape of logits. Smooth and finite for every finite logit.
@@ -173,25 +165,25 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: st
     >>> float(binary_cross_entropy_with_logits(np.zeros(4), np.array([0.0, 1.0, 1.0, 0.0])).round(6))
     0.693147
     """
-    z, t = _pair("binary_cross_entropy_with_logits", logits, targets)
-    _probabilities("binary_cross_entropy_with_logits", "targets", t)
+    z, t = _with_targets("binary_cross_entropy_with_logits", logits, targets)
     return _reduced(sigmoid_cross_entropy(z, t), reduction)
 
 
 @scope("binary_cross_entropy_with_logits_composed")
-def binary_cross_entropy_with_logits_composed(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:
+@several
+def binary_cross_entropy_with_logits_composed(logits: Value, targets: Data, *, reduction: str = "mean") -> Value:
     """The same as `binary_cross_entropy_with_logits`, as a graph: t softplus(-z) + (1 - t) softplus(z).
 
     (The usual max(z, 0) - z t + log(1 + exp(-|z|)) has two kinks at z = 0 that cancel in the value but not in the
     slopes that a graph of primitives gives them.)
     """
-    z, t = _pair("binary_cross_entropy_with_logits_composed", logits, targets)
-    _probabilities("binary_cross_entropy_with_logits_composed", "targets", t)
+    z, t = _with_targets("binary_cross_entropy_with_logits_composed", logits, targets)
     return _reduced(mul(t, softplus(-z)) + mul(sub(1.0, t), softplus(z)), reduction)
 
 
 @scope("binary_cross_entropy")
-def binary_cross_entropy(probabilities: Any, targets: Any, *, eps: float = 1e-7, reduction: str = "mean") -> Any:
+@several
+def binary_cross_entropy(probabilities: Value, targets: Data, *, eps: float = 1e-7, reduction: str = "mean") -> Value:
     """Mean of -t log p - (1 - t) log(1 - p), p limited to eps .. 1 - eps, as Keras has it.
 
     Where p is at its limit the gradient ends: prefer `binary_cross_entropy_with_logits`, which has no limit.
@@ -199,18 +191,20 @@ def binary_cross_entropy(probabilities: Any, targets: Any, *, eps: float = 1e-7,
     >>> float(binary_cross_entropy(np.array([0.5]), np.array([1.0])).round(6))
     0.693147
     """
-    p, t = _pair("binary_cross_entropy", probabilities, targets)
-    _probabilities("binary_cross_entropy", "targets", t)
-    _probabilities("binary_cross_entropy", "probabilities", p)
+    p, t = _with_targets("binary_cross_entropy", probabilities, targets)
+    callback(_in_range, "binary_cross_entropy", "probabilities", raw(p))
     p = clip(p, low=eps, high=1.0 - eps)
     return _reduced(-(mul(t, log(p)) + mul(sub(1.0, t), log(sub(1.0, p)))), reduction)
 
 
-def _probabilities(who: str, what: str, x: Any) -> None:
-    callback(_in_range, who, what, raw(x))
+def _with_targets(who: str, x: Value, targets: Value) -> tuple[Value, Value]:
+    """Both as floats of one shape, the targets in 0 .. 1."""
+    x, t = _pair(who, x, targets)
+    callback(_in_range, who, "targets", raw(t))
+    return x, t
 
 
-def _in_range(who: str, what: str, values: Any) -> None:
+def _in_range(who: str, what: str, values: Array) -> None:
     if np.minimum.reduce(values, axis=None) >= 0 and np.maximum.reduce(values, axis=None) <= 1:
         return
     if ((values < 0) | (values > 1)).any():  # NaN alone is no reason
@@ -221,7 +215,8 @@ def _in_range(who: str, what: str, values: Any) -> None:
 # Distances
 
 
-def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+@several
+def mse_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Value:
     """Mean of (prediction - target)**2.
 
     >>> float(mse_loss(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
@@ -230,13 +225,15 @@ def mse_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _reduced(square(sub(*_pair("mse_loss", prediction, target))), reduction)
 
 
-def l1_loss(prediction: Any, target: Any, *, reduction: str = "mean") -> Any:
+@several
+def l1_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Value:
     """Mean of |prediction - target|; slope 0 where they are equal."""
     return _reduced(abs(sub(*_pair("l1_loss", prediction, target))), reduction)
 
 
 @scope("huber_loss")
-def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+@several
+def huber_loss(prediction: Value, target: Data, *, delta: float = 1.0, reduction: str = "mean") -> Value:
     """Mean of d**2 / 2 where |d| <= delta, delta * (|d| - delta / 2) beyond, with d = prediction - target.
 
     >>> huber_loss(np.array([0.5, 3.0]), np.zeros(2), reduction="none")
@@ -250,7 +247,7 @@ def huber_loss(prediction: Any, target: Any, *, delta: float = 1.0, reduction: s
     return _reduced(where(near, 0.5 * square(d), delta * (size - 0.5 * delta)), reduction)
 
 
-def _pair(who: str, prediction: Any, target: Any) -> tuple[Any, Any]:
+def _pair(who: str, prediction: Value, target: Value) -> tuple[Value, Value]:
     """Both as floats of one shape."""
     a, b = floats(who, prediction), floats(who, target)
     if a.shape != b.shape:

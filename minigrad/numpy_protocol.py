@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,74 +20,46 @@ from .core.nodes import Node, raw
 
 Function = Callable[..., Any]
 
-# --------------------------------------------------------------------------------------------------------------
-# Elementwise functions: NumPy's ufuncs, and what its operators call when an array stands on the left
 
-
-def _and(x: Any, y: Any) -> Any:
-    return x & y if isinstance(x, Node) else y & x  # Tensor's own operator: for masks alone
-
-
-def _or(x: Any, y: Any) -> Any:
-    return x | y if isinstance(x, Node) else y | x
-
-
-UFUNCS: dict[Any, Function] = {
-    np.add: ops.add,
-    np.subtract: ops.sub,
-    np.multiply: ops.mul,
-    np.divide: ops.div,
-    np.power: ops.pow,
-    np.matmul: ops.matmul,
-    np.negative: ops.neg,
-    np.positive: lambda x: x,
-    np.exp: ops.exp,
-    np.expm1: ops.expm1,
-    np.log: ops.log,
-    np.log1p: ops.log1p,
-    np.sqrt: ops.sqrt,
-    np.square: ops.square,
-    np.absolute: ops.abs,
-    np.fabs: ops.abs,
-    np.sin: ops.sin,
-    np.cos: ops.cos,
-    np.tanh: ops.tanh,
-    np.maximum: ops.maximum,
-    np.minimum: ops.minimum,
-    np.sign: ops.sign,
-    np.isnan: ops.isnan,
-    np.equal: ops.equal,
-    np.not_equal: ops.not_equal,
-    np.less: ops.less,
-    np.less_equal: ops.less_equal,
-    np.greater: ops.greater,
-    np.greater_equal: ops.greater_equal,
-    np.logical_and: ops.logical_and,
-    np.logical_or: ops.logical_or,
-    np.logical_not: ops.logical_not,
-    np.bitwise_and: _and,
-    np.bitwise_or: _or,
-    np.invert: lambda x: ~x,
-}
-
-
-def _along(primitive: Function) -> Function:
-    def reduce(array: Any, axis: Any = 0, *, keepdims: bool = False) -> Any:
-        return primitive(array, axis=axis, keepdims=keepdims)
+def _reduction(primitive: Function, default: int | None = None) -> Function:
+    def reduce(a: Any, axis: Any = default, *, keepdims: bool = False) -> Any:
+        return primitive(a, axis=axis, keepdims=keepdims)
 
     return reduce
 
 
-def _accumulate(array: Any, axis: int = 0) -> Any:
-    return ops.cumsum(array, axis=axis)
+# --------------------------------------------------------------------------------------------------------------
+# Elementwise functions: NumPy's ufuncs, and what its operators call when an array stands on the left
 
 
+def _of_masks(operation: Function) -> Function:
+    """By Tensor's own operator, which takes nothing but masks."""
+    return lambda x, y: operation(x, y) if isinstance(x, Node) else operation(y, x)
+
+
+_SAME_NAME = """
+    add matmul exp expm1 log log1p sqrt square sin cos tanh maximum minimum sign isnan
+    equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not
+"""
+UFUNCS: dict[Any, Function] = {getattr(np, name): getattr(ops, name) for name in _SAME_NAME.split()} | {
+    np.subtract: ops.sub,
+    np.multiply: ops.mul,
+    np.divide: ops.div,
+    np.power: ops.pow,
+    np.negative: ops.neg,
+    np.positive: lambda x: x,
+    np.absolute: ops.abs,
+    np.fabs: ops.abs,
+    np.bitwise_and: _of_masks(operator.and_),
+    np.bitwise_or: _of_masks(operator.or_),
+    np.invert: operator.invert,
+}
 METHODS: dict[tuple[Any, str], Function] = {
-    (np.add, "reduce"): _along(ops.sum),
-    (np.multiply, "reduce"): _along(ops.prod),
-    (np.maximum, "reduce"): _along(ops.max),
-    (np.minimum, "reduce"): _along(ops.min),
-    (np.add, "accumulate"): _accumulate,
+    (np.add, "reduce"): _reduction(ops.sum, 0),
+    (np.multiply, "reduce"): _reduction(ops.prod, 0),
+    (np.maximum, "reduce"): _reduction(ops.max, 0),
+    (np.minimum, "reduce"): _reduction(ops.min, 0),
+    (np.add, "accumulate"): lambda array, axis=0: ops.cumsum(array, axis=axis),
 }
 
 
@@ -112,13 +85,6 @@ def install(tensor: Any) -> None:
     tensor.__array_ufunc__, tensor.__array_function__ = ufunc, function
 
 
-def _reduction(primitive: Function) -> Function:
-    def reduce(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return primitive(a, axis=axis, keepdims=keepdims)
-
-    return reduce
-
-
 def _spread(primitive: Function) -> Function:
     def reduce(a: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
         return primitive(a, axis=axis, ddof=ddof, keepdims=keepdims)
@@ -137,18 +103,13 @@ def _like(function: Function) -> Function:
     return like
 
 
+_REDUCTIONS = ("sum", "mean", "max", "min", "prod", "argmax", "argmin")
 FUNCTIONS: dict[Any, Function] = {
-    np.sum: _reduction(ops.sum),
-    np.mean: _reduction(ops.mean),
+    **{getattr(np, name): _reduction(getattr(ops, name)) for name in _REDUCTIONS},
+    np.amax: _reduction(ops.max),
+    np.amin: _reduction(ops.min),
     np.var: _spread(ops.var),
     np.std: _spread(ops.std),
-    np.max: _reduction(ops.max),
-    np.amax: _reduction(ops.max),
-    np.min: _reduction(ops.min),
-    np.amin: _reduction(ops.min),
-    np.prod: _reduction(ops.prod),
-    np.argmax: _reduction(ops.argmax),
-    np.argmin: _reduction(ops.argmin),
     np.cumsum: lambda a, axis=None: ops.cumsum(a, axis=axis),
     np.clip: _clip,
     np.where: lambda condition, x, y: ops.where(condition, x, y),

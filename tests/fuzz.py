@@ -139,7 +139,8 @@ def drawing(rng: np.random.Generator, folder: Path) -> set[str]:
     dot.encode("utf-8", "replace")
     svg = picture.svg()
     tree = xml.fromstring(svg)
-    assert len(tree.findall(".//*[@class='node']")) >= 0
+    cards = [element for element in tree.iter() if element.get("class", "").startswith("node")]
+    assert len(cards) == len(picture.graph), "a card for each node"
     for element in tree.iter():
         tag = str(element.tag).rpartition("}")[2]
         assert tag != "script", "a script in the SVG"

@@ -16,6 +16,12 @@ registry: dict[str, Any] = {
 }
 
 
+def leaf(data, name=None, dtype=None):
+    """A Tensor that requires a gradient; integers become float64."""
+    data = np.asarray(data)
+    return mg.tensor(data if data.dtype.kind == "f" else data.astype(float), requires_grad=True, name=name, dtype=dtype)
+
+
 def leaves(arrays, needs=None):
     """Tensors of arrays; those of floats require a gradient (or those that `needs` says)."""
     made = []

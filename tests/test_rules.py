@@ -10,11 +10,7 @@ import minigrad as mg
 from minigrad.core.nodes import raw
 from minigrad.program.rules import kept_for_backward, reads
 
-from .helpers import assert_right
-
-
-def leaf(data):
-    return mg.tensor(np.asarray(data, dtype=float), requires_grad=True)
+from .helpers import assert_right, leaf
 
 
 def primitive(*rules, joint=None, **about):

@@ -15,7 +15,7 @@ def build(case: Case, variant: str) -> Callable[[], Results] | None:
     """A function that does the case once; None where the variant is nothing of its own."""
     if variant == "fused adam" and case.kind != "mlp":
         return None
-    make: Any = {"chain": _chain, "fused": _norm, "composed": _norm, "mlp": _net}[case.kind]
+    make = {"chain": _chain, "fused": _norm, "composed": _norm, "mlp": _net}[case.kind]
     return make(case, variant)
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-Axis: TypeAlias = int | tuple[int, ...] | None
+Ints: TypeAlias = tuple[int, ...]  # a shape, or axes
+Axis: TypeAlias = int | Ints | None
 
 
 @functools.lru_cache(maxsize=512)

@@ -11,11 +11,17 @@ from typing import Any, Protocol, TypeVar, overload
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Switched(AbstractContextManager[None], Protocol):
+    """A context manager that decorates functions, too."""
+
+    def __call__(self, function: F) -> F: ...
+
+
 class Switch(Protocol):
     """What `no_grad` is: called with nothing it is a context manager, with a function it decorates that."""
 
     @overload
-    def __call__(self) -> AbstractContextManager[None]: ...
+    def __call__(self) -> Switched: ...
     @overload
     def __call__(self, function: F) -> F: ...
 

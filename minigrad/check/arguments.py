@@ -15,7 +15,7 @@ from ..core.tensor import Tensor
 from ..program.rules import kept_for_backward
 
 Function: TypeAlias = Callable[..., Any]
-SENSITIVITY = 16.0  # how many times what one bit of the inputs moves, two correct results may be apart
+SENSITIVITY = 16.0  # two right results may differ by so many times what one bit of the inputs changes
 
 
 def as_sequence(inputs: Any) -> list[Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import Observer, observing
+from .._support.signatures import Values
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
@@ -79,7 +80,7 @@ class Blame(Report):
         return [v.report for v in self.guilty if v.report is not None]
 
 
-def blame(y: Tensor, gradient: Any = None, *, order: int = 1, seed: int = 0) -> Blame:
+def blame(y: Tensor, gradient: Values = None, *, order: int = 1, seed: int = 0) -> Blame:
     """Check the rule of every op that `y` depends on against differences of that op alone.
 
     Each op is called again with copies of its recorded inputs, in float64, and gradchecked (order 1 or 2): so a
@@ -109,7 +110,7 @@ def _raised_in(y: Tensor, gradient: Any) -> dict[Node, str]:
         return {}
     start, reached = raw(cotangent(y, gradient)), _Reached(y)
     try:
-        with observing(reached):
+        with using(reached):
             walk(y, start)
     except Exception as error:
         return {next(node for node in consumers_first(y) if node in reached.waiting): _raises(error)}

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .._support.signatures import Values
 from ..core.context import using
 from ..core.tensor import Tensor
 from ..extend import Extension
@@ -32,7 +33,7 @@ Shapes: TypeAlias = Sequence[tuple[int, ...]]
 Draw: TypeAlias = Callable[[np.random.Generator, Shapes, str], Sequence[Any]]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
-JUMP = 1e-6  # share of an array's size that one bit moves an element by only where the function has a kink
+JUMP = 1e-6  # an element lies at a kink where one bit of the inputs moves it by more than this share of the largest
 NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
 
 
@@ -121,10 +122,10 @@ class Comparison(Report):
 def compare(
     f: Function,
     g: Function,
-    inputs: Any = None,
+    inputs: Values = None,
     *,
     order: int = 2,
-    gradient: Any = None,
+    gradient: Values = None,
     labels: tuple[str, str] | None = None,
     tol: float | None = None,
     eps: float = 1e-5,
@@ -227,7 +228,7 @@ def _trials(count: int, sets: Sequence[Shapes], dtypes: Sequence[str], seed: int
 def _data(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> Array:
     x = rng.normal(size=shape)
     if kind == "far from zero":
-        return x + 10.0 ** rng.uniform(0, 3) * rng.choice([-1, 1])
+        x += 10.0 ** rng.uniform(0, 3) * rng.choice([-1, 1])
     if kind == "partly constant" and x.size and x.ndim:
         x[..., 0] = rng.normal()
     return np.round(3 * x) if kind == "small whole" else x
@@ -299,7 +300,8 @@ def _jumps(moved: Array, size: float) -> npt.NDArray[np.bool_]:
     """Elements that one bit of the inputs moves far while it leaves most others alone: they lie at a kink."""
     if not moved.size:
         return np.zeros(moved.shape, bool)
-    return (moved > JUMP * size) & (moved > 1e4 * np.median(moved)) | ~np.isfinite(moved)
+    jumps: npt.NDArray[np.bool_] = (moved > JUMP * size) & (moved > 1e4 * np.median(moved)) | ~np.isfinite(moved)
+    return jumps
 
 
 def _held(name: str, x: Array, y: Array, x_moves: Array, y_moves: Array, bound: float, strict: bool) -> Quantity:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._support.signatures import Data
 from ..core.context import using
 from ..core.tensor import Tensor
 from .arguments import Function, array_of, as_sequence, gradients_of, leaves_of, name_of, names_of, value_of
@@ -73,7 +74,7 @@ def _place(index: tuple[int, ...] | None) -> str:
 @using(frozen=True)  # looking changes nothing: running statistics stay
 def gradcheck(
     f: Function,
-    inputs: Any,
+    inputs: Data,
     *,
     order: int = 1,
     mode: str | None = None,

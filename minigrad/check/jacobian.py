@@ -112,18 +112,16 @@ class Case:
     @cached_property
     def jacobians(self) -> list[tuple[FloatArray, FloatArray]]:
         """For each argument dy_i/dx_j, of shape (*x.shape, *y.shape), and how far one bit of the inputs moves each."""
-        found = [[np.zeros((self.y.size, *x.shape)) for x in self.arrays] for _ in self.values]
-        for i, unit in enumerate(np.eye(self.y.size)):
-            for point, rows in zip(found, self.gradients(unit.reshape(self.y.shape)), strict=True):
-                for jacobian, row in zip(point, rows, strict=True):
-                    jacobian[i] = row
-        exact, *moved = found
-        moves = [np.max([np.abs(exact[k] - other[k]) for other in moved], axis=0) for k in range(len(exact))]
-        moves = [np.where(np.isfinite(m), m, 0.0) for m in moves]  # a NaN is wrong, and allows nothing
-        return [(self._by_element(k, exact[k]), self._by_element(k, moves[k])) for k in range(len(exact))]
-
-    def _by_element(self, k: int, rows: FloatArray) -> FloatArray:
-        return np.moveaxis(rows, 0, -1).reshape(self.arrays[k].shape + self.y.shape)
+        rows = [
+            self.gradients(unit.reshape(self.y.shape)) for unit in np.eye(self.y.size)
+        ]  # by output, point, argument
+        found = []
+        for k, x in enumerate(self.arrays):
+            points = [np.stack([row[point][k] for row in rows], axis=-1) for point in range(len(self.values))]
+            exact, *others = [point.reshape(x.shape + self.y.shape) for point in points]
+            moves = np.max([np.abs(exact - other) for other in others], axis=0)
+            found.append((exact, np.where(np.isfinite(moves), moves, 0.0)))  # a NaN is wrong, and allows nothing
+        return found
 
     def usable(self) -> list[int]:
         """Arguments with anything to differentiate."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .._support.signatures import Array, Data, Values
 from ..core.context import no_grad, using
 from ..core.tensor import Tensor
 from .arguments import Function, array_of
@@ -14,7 +15,7 @@ from .arguments import Function, array_of
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
-def rel_error(a: Any, b: Any) -> float:
+def rel_error(a: Data, b: Data) -> float:
     """max(|a - b| / max(1e-8, |a| + |b|)), the measure of the cs231n notebooks.
 
     Where both are nearly zero the floor of 1e-8 lets rounding look like a large error: look at |a - b| there.
@@ -31,7 +32,7 @@ def rel_error(a: Any, b: Any) -> float:
 
 
 @using(frozen=True)  # looking changes nothing: running statistics stay
-def numerical_grad(f: Function, x: Any, gradient: Any = None, h: float = 1e-5) -> Any:
+def numerical_grad(f: Function, x: Data, gradient: Values = None, h: float = 1e-5) -> Array:
     """d sum(gradient * f(x)) / dx by central differences: (f(x + h) - f(x - h)) / 2h, one element at a time.
 
     x: an array or a Tensor, of floating-point numbers; f is called with the same kind. The result has x's shape, as

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._support.shapes import axes_of
-from ..core.context import Observer, observing
+from .._support.shapes import axes_of, count
+from .._support.signatures import Values
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
@@ -70,7 +71,7 @@ class _Flow(Observer):
             for position, x in enumerate(node.inputs):
                 if x is not None:
                     self.consumers.setdefault(x, []).append((node, position))
-        with observing(self):
+        with using(self):
             self.total = walk(y, start)
         self.scale = max((float(np.max(np.abs(g), initial=0.0)) for g in self.arrived.values()), default=0.0)
 
@@ -88,7 +89,7 @@ class _Flow(Observer):
         return largest
 
 
-def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Any = None) -> ZeroReport:
+def explain_zeros(y: Tensor, xs: Sequence[Tensor] | None = None, gradient: Values = None) -> ZeroReport:
     """Say why gradients of `y` are zero (to rounding) or tiny: for the tensors `xs`, or all leaves of the graph.
 
     `gradient` is the cotangent, as for `y.backward()`. Looks at whole tensors and at columns (the last axis).
@@ -124,11 +125,12 @@ def _explained(flow: _Flow, y: Tensor, x: Node) -> Explained | None:
     if not columns.any():
         return None
     word = "zero" if level == ZERO else "tiny"
-    extent = word + (" everywhere" if columns.all() else f" in columns {_listed(np.flatnonzero(columns))}")
+    extent = word + (" everywhere" if columns.all() else f" in columns {_listed(columns)}")
     return Explained(name, x._array.shape, float(np.max(np.abs(d))), extent, _reason(flow, x, columns, level))
 
 
-def _listed(numbers: npt.NDArray[np.intp]) -> str:
+def _listed(columns: npt.NDArray[np.bool_]) -> str:
+    numbers = np.flatnonzero(columns)
     return ", ".join(map(str, numbers[:6])) + (" ..." if len(numbers) > 6 else "")
 
 
@@ -143,7 +145,10 @@ def _reason(flow: _Flow, x: Node, columns: npt.NDArray[np.bool_], level: float) 
         seen.add(value)
         consumers = [(n, k) for n, k in flow.consumers.get(value, []) if n in flow.arrived]
         if any(not _small(flow.sent.get((n, k)), columns, limit) for n, k in consumers):
-            return _cancelled([n for n, _ in consumers])
+            ops = sorted({n.op.name for n, _ in consumers if n.op is not None})
+            if {"mean", "sub"} <= set(ops):
+                return "the mean that is subtracted takes it away again: adding a constant to every row changes nothing"
+            return f"what comes back from {' and '.join(ops)} cancels"
         for node, position in consumers:
             g = flow.arrived[node]
             if not _small(g, columns, limit):
@@ -161,50 +166,36 @@ def _in(d: FloatArray, columns: npt.NDArray[np.bool_]) -> FloatArray:
     return d[..., columns] if d.ndim and d.shape[-1] == len(columns) else d
 
 
-def _cancelled(consumers: Sequence[Node]) -> str:
-    ops = sorted({n.op.name for n in consumers if n.op is not None})
-    if {"mean", "sub"} <= set(ops):
-        return "the mean that is subtracted takes it away again: adding a constant to every row changes nothing"
-    return f"what comes back from {' and '.join(ops)} cancels"
-
-
 def _ended(flow: _Flow, node: Node, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
     """Why the rule of this op sends zero although something arrives."""
     op: Any = node.op
     if op.name in ("add", "sub") and node.arrays[position].shape != g.shape:
-        return _summed_away(flow, node)
+        # a broadcast summand whose gradient sums to zero over the rows: what becomes of the sum?
+        names = {n.op.name for n, _ in flow.consumers.get(node, []) if n.op is not None}
+        fused = next((name for name in ("batch_norm", "layer_norm") if name in names), None)
+        if fused or {"mean", "sub"} <= names:
+            return f"a bias before {fused or 'a normalization'}: the mean takes it away again (leave the bias out)"
+        return "the gradients that arrive sum to zero over the rows that it was added to"
     if op.name in ("batch_norm", "layer_norm"):
         return _normalized(node, position, g, columns)
     if op.name in ("relu", "clip", "maximum", "minimum", "max", "min", "where"):
-        where = f" in columns {_listed(np.flatnonzero(columns))}" if columns.size > 1 and not columns.all() else ""
+        where = f" in columns {_listed(columns)}" if columns.size > 1 and not columns.all() else ""
         text = "every input is negative: a dead relu" if op.name == "relu" else f"{op.name} never chooses it"
         return f"{text}{where}"
-    if op.name in ("mul", "matmul", "div"):
-        other = 1 - position
-        if not np.any(node.arrays[other]):
-            return f"{op.name} with {getattr(node.inputs[other], '_name', None) or 'a factor'} that is zero"
+    if op.name in ("mul", "matmul", "div") and not np.any(node.arrays[1 - position]):
+        return f"{op.name} with {getattr(node.inputs[1 - position], '_name', None) or 'a factor'} that is zero"
     return f"the derivative of {op.name} is zero here"
-
-
-def _summed_away(flow: _Flow, node: Node) -> str:
-    """A broadcast summand whose gradient sums to zero over the rows: what becomes of the sum?"""
-    names = {n.op.name for n, _ in flow.consumers.get(node, []) if n.op is not None}
-    fused = next((name for name in ("batch_norm", "layer_norm") if name in names), None)
-    if fused or {"mean", "sub"} <= names:
-        return f"a bias before {fused or 'a normalization'}: the mean takes it away again (leave the bias out)"
-    return "the gradients that arrive sum to zero over the rows that it was added to"
 
 
 def _normalized(node: Node, position: int, g: FloatArray, columns: npt.NDArray[np.bool_]) -> str:
     op: Any = node.op
     axis = axes_of(node.params["axis"], g.ndim)
-    count = int(np.prod([g.shape[k] for k in axis]))
-    x_hat = (node.saved or (np.zeros(()),))[0]
+    x_hat = node.saved[0] if node.saved else np.zeros(())
     per = "row" if op.name == "batch_norm" else "feature"
-    if count == 1:
+    if count(g.shape, axis) == 1:
         return f"{op.name} over a single {per}: its result is beta whatever x is"
     if position == 1 and not np.any(_in(x_hat, columns)):
-        return f"x is constant there, so x_hat is 0 (columns {_listed(np.flatnonzero(columns))})"
+        return f"x is constant there, so x_hat is 0 (columns {_listed(columns)})"
     gamma = node.arrays[1]
     if gamma is not None and position == 0 and not np.any(_in(gamma, columns)):
         return "gamma is 0, so x does not reach the result"

@@ -24,7 +24,7 @@ def load_function(name: str) -> Callable[..., Any]:
         raise
     except (Exception, SystemExit) as error:
         raise Problem(f"{place}: importing it failed with {type(error).__name__}: {error}") from error
-    function: Any = module
+    function: object = module
     for part in attribute.split("."):
         function = getattr(function, part, None)
     if not callable(function):

@@ -150,6 +150,3 @@ class scope(using):
 
     def _changed(self, context: Context) -> Context:
         return context.inside(self._name)
-
-
-observing = using

@@ -1,17 +1,19 @@
 """Pictures of recorded graphs: plain data, DOT, SVG and PNG, the offline page, tables.
 
-    Tensor -> collect.graph -> plain.Graph -> dot.document -> renderer.render -> picture.Drawing
+    Tensors -> collect.py, naming.py -> data.py -> views.py, fold.py -> cards.py, dot.py -> renderer.py, svg.py
+    options.py says how; picture.py, pair.py, stepping.py are what comes out; entry.py is where calls come in
 
-The package is called drawing because `mg.draw` is a function. Only this package imports graphviz.
+Each file imports only what stands before it in this chain; a test holds it. The package is called drawing because
+`mg.draw` is a function. Only this package imports graphviz.
 """
 
 from __future__ import annotations
 
 from .collect import graph
 from .data import Graph, Node
-from .pair import Pair, draw_pair
-from .picture import Drawing, draw
+from .entry import draw, draw_pair, page
+from .pair import Pair
+from .picture import Drawing
 from .renderer import RendererNotFound
-from .stepping import page
 
 __all__ = ["Drawing", "Graph", "Node", "Pair", "RendererNotFound", "draw", "draw_pair", "graph", "page"]

@@ -1,23 +1,26 @@
-"""A recorded graph as plain data: what every picture, page and table is made from, and JSON in and out.
+"""A recorded graph as plain data, its JSON and its table: what every picture and page is made from.
 
-Nothing here knows Tensors or the engine; `collect.py` fills these records, `dot.py`, `text.py` and `stepping.py` read
-them.
+Knows neither Tensors nor pictures: `collect.py` fills these records, the views make smaller ones, the rest reads them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..program.words import cut, number, shape
+from .words import clean, columns, plural, size
+
 WHOLE = 500  # arrays with more elements are cut to a corner in JSON
 CORNER = (8, 6)  # rows and columns of that corner
+ROWS = 200  # of a table
 
 
 class Range(NamedTuple):
@@ -50,6 +53,20 @@ class Numbers:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def brief(self) -> str:
+        """One short line: a scalar, up to three numbers, else the range; what is not finite is said first."""
+        if self.size == 0:
+            return "empty"
+        if self.range.bad:
+            return f"{self.range.bad}/{self.size} NAN/INF"
+        if not self.shape:
+            return number(self.sample[0])
+        if self.size <= 3:
+            return "[" + " ".join(number(v, 2) for v in self.sample) + "]"
+        low, high = self.range.low, self.range.high
+        return f"all {number(low)}" if low == high else f"{number(low)} .. {number(high)}"
 
     @cached_property
     def range(self) -> Range:
@@ -91,11 +108,6 @@ class Numbers:
         self.__dict__["range"] = Range(int(bad), *(float(v) for v in rest))
         self.__dict__["sample"] = tuple(float(v) for v in plain["sample"])
         return self
-
-
-def _plain_float(v: float) -> float | int | str:
-    """JSON has no NaN and no infinity: they travel as the words "nan", "inf" and "-inf"."""
-    return v if isinstance(v, int) or math.isfinite(v) else str(v)
 
 
 @dataclass(frozen=True)
@@ -140,7 +152,7 @@ class Node:
     expression: str = ""  # the whole call in the user's names
     short: str = ""  # the same for a card
     formula: str = ""
-    rule: str = ""  # the source of a fused op's backward rule
+    rule: str = ""  # a fused op's backward rule, line by line
     inputs: tuple[Slot, ...] = ()
     gradient: Numbers | None = None
     contributions: tuple[Contribution, ...] = ()
@@ -178,6 +190,21 @@ class Node:
         """What this one keeps, without those that it stands for."""
         return self.saves[: len(self.saves) // self.times]
 
+    @property
+    def buffers(self) -> tuple[Saved, ...]:
+        """What it keeps that no other node shows."""
+        return tuple([saved for saved in self.own_saves if saved.node is None])
+
+    def renamed(self, ids: Mapping[str, str]) -> Node:
+        """The same node where others have got other ids."""
+        return replace(
+            self,
+            inputs=tuple([replace(s, node=ids.get(s.node or "", s.node)) for s in self.inputs]),
+            kept_by=tuple(dict.fromkeys([ids.get(k, k) for k in self.kept_by])),
+            contributions=tuple([replace(c, consumer=ids.get(c.consumer, c.consumer)) for c in self.contributions]),
+            cause=ids.get(self.cause, self.cause) if self.cause is not None else None,
+        )
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -205,10 +232,7 @@ class Graph:
     roots: tuple[str, ...]
     scopes: tuple[Scope, ...] = ()
     notes: tuple[str, ...] = ()
-    _by: dict[str, Node] = field(default_factory=dict, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._by.update((node.id, node) for node in self.nodes)
+    to_dot: ClassVar[Callable[..., str]]  # DOT text, with the options of `mg.draw`; picture.py gives it
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -218,15 +242,28 @@ class Graph:
 
     def __getitem__(self, key: str) -> Node:
         """A node by its id, or by its name (the last one of that name)."""
-        if key in self._by:
-            return self._by[key]
-        for node in reversed(self.nodes):
-            if node.name == key:
-                return node
-        raise KeyError(f"no node has the id or name {key!r}; names: {', '.join(n.name for n in self.nodes[:20])}")
+        found = self._by_id.get(key) or next((node for node in reversed(self.nodes) if node.name == key), None)
+        if found is None:
+            names = ", ".join(n.name for n in self.nodes[:20])
+            raise KeyError(f"no node has the id or name {key!r}; names: {names}")
+        return found
 
     def __contains__(self, key: object) -> bool:
-        return key in self._by or any(node.name == key for node in self.nodes)
+        return key in self._by_id or any(node.name == key for node in self.nodes)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Node]:
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def users(self) -> dict[str, list[Node]]:
+        """For each id the nodes that take it as an input, once for each time."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for slot in node.inputs:
+                if slot.node is not None:
+                    found.setdefault(slot.node, []).append(node)
+        return found
 
     @property
     def ops(self) -> int:
@@ -248,6 +285,11 @@ class Graph:
         """Bytes of all results but the roots: what a recorded graph keeps so that it can be studied."""
         return sum(n.value.nbytes for n in self.nodes if n.op and n.id not in self.roots)
 
+    @property
+    def cost(self) -> str:
+        """How many ops stand on the tape and what they keep, in words."""
+        return f"{plural(self.ops, 'op')} on the tape, {size(self.saved_bytes)} saved for backward"
+
     def to_json(self, indent: int | None = None) -> str:
         """All of it as JSON; arrays of more than 500 elements are cut to 8 rows of 6."""
         plain = {
@@ -255,7 +297,7 @@ class Graph:
             "roots": self.roots,
             "scopes": [asdict(scope) for scope in self.scopes],
             "notes": self.notes,
-            "nodes": [_node_to_plain(node) for node in self.nodes],
+            "nodes": [{f.name: _to_plain(getattr(node, f.name)) for f in fields(node)} for node in self.nodes],
         }
         return json.dumps(plain, indent=indent, allow_nan=False)
 
@@ -266,67 +308,68 @@ class Graph:
         if not isinstance(plain, dict) or plain.get("format") != "minigrad graph 1":
             raise ValueError("from_json expects the text that Graph.to_json() wrote ('format': 'minigrad graph 1')")
         return cls(
-            nodes=tuple(_node_from_plain(node) for node in plain["nodes"]),
+            nodes=tuple(_node(node) for node in plain["nodes"]),
             roots=tuple(plain["roots"]),
             scopes=tuple(Scope(**scope) for scope in plain["scopes"]),
             notes=tuple(plain["notes"]),
         )
 
-    def to_dot(self, **options: Any) -> str:
-        """DOT text; the options are those of `mg.draw`."""
-        from .picture import Drawing
-
-        return Drawing(self, **options).dot
-
     def __str__(self) -> str:
-        from .text import table
+        """One line a node: id, op, result, shape, mean, norm of the gradient, bytes it keeps for backward."""
+        hidden = max(0, len(self.nodes) - ROWS)
+        first, last = (self.nodes[: ROWS // 2], self.nodes[-ROWS // 2 :]) if hidden else (self.nodes, ())
+        rows: list[tuple[str, ...]] = [("id", "op", "result", "shape", "mean", "|grad|", "saves"), *map(_row, first)]
+        rows += [(f"... {hidden} more",), *map(_row, last)] if hidden else []
+        return "\n".join([*columns(rows, text=4), self.cost, *self.notes])
 
-        return table(self)
 
-
-def saved_bytes(nodes: Any) -> int:
+def saved_bytes(nodes: Iterable[Node]) -> int:
     """Bytes kept for backward by these nodes, each memory counted once."""
     return sum({saved.storage: saved.nbytes for node in nodes for saved in node.saves}.values())
 
 
-_SIMPLE: tuple[str, ...] = (
-    "id",
-    "kind",
-    "name",
-    "op",
-    "expression",
-    "short",
-    "formula",
-    "rule",
-    "kept_by",
-    "scope",
-    "forward",
-    "backward",
-)
-_SIMPLE += ("needs", "named", "line", "cause", "made_by", "mark", "times", "holds")
+def _row(node: Node) -> tuple[str, ...]:
+    said = cut(clean(node.name), 24)
+    if node.op:
+        said += f" = {cut(clean(node.expression), 40)}"
+    if node.mark:
+        said += f"  <- {cut(node.mark, 60)}"
+    mean = number(node.value.range.mean) if node.value.size else "-"
+    if node.value.range.bad:
+        mean = f"{node.value.range.bad} NAN/INF"
+    gradient = "none" if node.gradient is None else number(node.gradient.range.norm) if node.gradient.size else "-"
+    saves = size(saved_bytes([node])) if node.saves else "-"
+    times = f" x {node.times}" if node.times > 1 else ""
+    return node.id, (clean(node.op) or node.kind) + times, said, shape(node.value.shape), mean, gradient, saves
 
 
-def _node_to_plain(node: Node) -> dict[str, Any]:
-    plain = {name: getattr(node, name) for name in _SIMPLE}
-    plain["value"] = node.value.to_plain()
-    plain["gradient"] = node.gradient and node.gradient.to_plain()
-    plain["inputs"] = [[s.text, s.node, s.role, s.local] for s in node.inputs]
-    plain["contributions"] = [[c.consumer, c.position, c.numbers.to_plain()] for c in node.contributions]
-    plain["saves"] = [[s.name, s.node, s.storage, s.nbytes, s.numbers and s.numbers.to_plain()] for s in node.saves]
-    return plain
+# --------------------------------------------------------------------------------------------------------------
+# JSON
 
 
-def _node_from_plain(plain: dict[str, Any]) -> Node:
-    numbers = Numbers.from_plain
-    kept: dict[str, Any] = {name: plain[name] for name in _SIMPLE}
-    for name in ("kept_by", "holds"):
-        kept[name] = tuple(kept[name])
-    kept["line"] = kept["line"] and tuple(kept["line"])
-    return Node(
-        **kept,
-        value=numbers(plain["value"]),
-        gradient=plain["gradient"] and numbers(plain["gradient"]),
-        inputs=tuple(Slot(*slot) for slot in plain["inputs"]),
-        contributions=tuple(Contribution(c, k, numbers(n)) for c, k, n in plain["contributions"]),
-        saves=tuple(Saved(a, b, c, d, n and numbers(n)) for a, b, c, d, n in plain["saves"]),
-    )
+def _plain_float(v: float) -> float | int | str:
+    """JSON has no NaN and no infinity: they travel as the words "nan", "inf" and "-inf"."""
+    return v if isinstance(v, int) or math.isfinite(v) else str(v)
+
+
+def _to_plain(x: Any) -> Any:
+    """A field of a node: records inside it become lists of their fields."""
+    if isinstance(x, Numbers):
+        return x.to_plain()
+    if isinstance(x, (Slot, Contribution, Saved)):
+        return [_to_plain(getattr(x, f.name)) for f in fields(x)]
+    return [_to_plain(part) for part in x] if isinstance(x, tuple) else x
+
+
+def _from_plain(x: Any) -> Any:
+    """The same back: lists become tuples, dicts numbers."""
+    if isinstance(x, dict):
+        return Numbers.from_plain(x)
+    return tuple([_from_plain(part) for part in x]) if isinstance(x, list) else x
+
+
+def _node(plain: dict[str, Any]) -> Node:
+    made = {name: _from_plain(x) for name, x in plain.items()}
+    for name, kind in (("inputs", Slot), ("contributions", Contribution), ("saves", Saved)):
+        made[name] = tuple([kind(*x) for x in made[name]])
+    return Node(**made)

@@ -79,39 +79,27 @@ def _runs(outline: list[tuple[object, ...]]) -> list[Run]:
 def _items(graph: Graph, parent: int | None) -> list[Item]:
     """The scopes and single ops that lie directly in `parent`, in the order of execution."""
     depth = len(ancestors(graph, parent))
-    found: list[Item] = []
-    where: dict[int, int] = {}
+    found: dict[object, Item] = {}
     for node in graph.nodes:
-        if not node.op:
-            continue
         around = ancestors(graph, node.scope)[::-1]
-        if parent is not None and (len(around) < depth or around[depth - 1] != parent):
-            continue
-        inner = around[depth] if len(around) > depth else None
-        if inner is None:
-            found.append((None, [node]))
-        elif inner in where:
-            found[where[inner]][1].append(node)
-        else:
-            where[inner] = len(found)
-            found.append((inner, [node]))
-    return found
+        if node.op and (parent is None or around[depth - 1 : depth] == [parent]):
+            inner = around[depth] if len(around) > depth else None
+            found.setdefault(node.id if inner is None else inner, (inner, []))[1].append(node)
+    return list(found.values())
 
 
 def _outlines(graph: Graph, items: list[Item]) -> list[tuple[object, ...]]:
     """What must be equal at first sight; the wiring is compared afterwards."""
+
+    def about(node: Node) -> tuple[object, ...]:
+        # a collapsed module's words tell its parameters; an op's kind is enough
+        kind = node.short if node.kind == "module" else node.kind
+        return node.op, kind, node.value.shape, node.value.dtype, node.times, len(node.inputs)
+
     return [
-        (
-            graph.scopes[scope].name if scope is not None else None,
-            tuple((n.op, _about(n), n.value.shape, n.value.dtype, n.times, len(n.inputs)) for n in nodes),
-        )
+        (graph.scopes[scope].name if scope is not None else None, *(about(node) for node in nodes))
         for scope, nodes in items
     ]
-
-
-def _about(node: Node) -> str:
-    """A collapsed module's words tell its parameters; an op's kind is enough."""
-    return node.short if node.kind == "module" else node.kind
 
 
 Wire = tuple[object, ...]
@@ -124,18 +112,13 @@ class _Row:
         self.graph, self.blocks = graph, blocks
         self.nodes = [[node for _, nodes in block for node in nodes] for block in blocks]
         self.place = {node.id: (k, j) for k, nodes in enumerate(self.nodes) for j, node in enumerate(nodes)}
-        self.users: dict[str, set[str]] = {}
-        for node in graph.nodes:
-            for slot in node.inputs:
-                if slot.node is not None:
-                    self.users.setdefault(slot.node, set()).add(node.id)
 
     def block_of(self, name: str) -> int | None:
         return self.place[name][0] if name in self.place else None
 
     def owner(self, name: str) -> int | None:
         """The one block that uses a leaf, or None: it is no leaf, or others use it too."""
-        blocks = {self.block_of(user) for user in self.users.get(name, ())}
+        blocks = {self.block_of(user.id) for user in self.graph.users.get(name, ())}
         return blocks.pop() if len(blocks) == 1 and not self.graph[name].op else None
 
     def wires(self, k: int) -> list[Wire]:
@@ -162,13 +145,13 @@ class _Row:
             return False
         # the first block is fed from outside where the others are fed by the one before
         fed = all(a == b or (b[0] == "before" and a[0] != "inside") for a, b in zip(first, second, strict=True))
-        last = len(self.blocks) - 1
-        looked_into = any(
-            name in self.graph.roots or any(self.block_of(user) not in (k, k + 1) for user in self.users.get(name, ()))
-            for name, (k, _) in self.place.items()
-            if k != last
-        )
-        return fed and not looked_into
+        return fed and not any(self._looked_into(name, k) for name, (k, _) in self.place.items())
+
+    def _looked_into(self, name: str, k: int) -> bool:
+        """Whether an op of block k is used elsewhere than in it and the next one; of the last block all may be."""
+        users = self.graph.users.get(name, ())
+        inner = name not in self.graph.roots and all(self.block_of(user.id) in (k, k + 1) for user in users)
+        return k != len(self.blocks) - 1 and not inner
 
     def merged(self, parent: int | None) -> Graph | None:
         if not self.alike():
@@ -178,27 +161,22 @@ class _Row:
         feeding = {slot.node for slot, wire in zip(slots, self.wires(1), strict=True) if wire[0] == "before"}
         scopes, home = self._scopes(parent)
         same = {name: self.nodes[0][j].id for name, (_, j) in self.place.items()}
-
-        def mapped(ids: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(dict.fromkeys(same.get(name, name) for name in ids))
-
         nodes = []
         for node in graph.nodes:
             block = self.block_of(node.id) if node.op else self.owner(node.id)
             if block:  # a later block, or a leaf of its own
                 continue
-            parts = tuple(replace(c, consumer=same.get(c.consumer, c.consumer)) for c in node.contributions)
-            node = replace(node, kept_by=mapped(node.kept_by), contributions=parts)
+            node = node.renamed(same)
             if block is None:
-                inputs = tuple(replace(s, node=same.get(s.node, s.node)) if s.node else s for s in node.inputs)
-                nodes.append(replace(node, inputs=inputs))
+                nodes.append(node)
             elif node.op:
                 scope = home if node.scope == parent else node.scope
                 saves = tuple(s for copies in self.nodes for s in copies[self.place[node.id][1]].saves)
                 nodes.append(replace(node, times=node.times * times, scope=scope, saves=saves))
             else:
                 nodes.append(node if node.id in feeding else replace(node, times=node.times * times))
-        return Graph(tuple(nodes), mapped(graph.roots), scopes, graph.notes)
+        roots = tuple(dict.fromkeys([same.get(root, root) for root in graph.roots]))
+        return Graph(tuple(nodes), roots, scopes, graph.notes)
 
     def _scopes(self, parent: int | None) -> tuple[tuple[Scope, ...], int | None]:
         """The scopes with "x times" on the block's own, or on a new one around its several items."""
@@ -206,8 +184,8 @@ class _Row:
         times = len(self.blocks)
         own = [scope for scope, _ in self.blocks[0] if scope is not None]
         if len(self.blocks[0]) == 1:
-            if own:
-                scopes[own[0]] = replace(scopes[own[0]], times=scopes[own[0]].times * times)
+            for scope in own:
+                scopes[scope] = replace(scopes[scope], times=scopes[scope].times * times)
             return tuple(scopes), parent
         scopes.append(Scope("block", parent, times))
         for scope in own:

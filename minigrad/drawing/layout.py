@@ -1,4 +1,7 @@
-"""What makes a picture readable before Graphviz places it: the spine, and the order of slots on a card."""
+"""What makes a picture readable before it is laid out: the spine, the order of slots, and where leaves are drawn.
+
+Knows plain data alone; every layout, Graphviz's or our own, may ask.
+"""
 
 from __future__ import annotations
 
@@ -47,17 +50,14 @@ def homes(graph: Graph) -> dict[str, int | None]:
     A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). The input stays
     outside: it comes from elsewhere.
     """
-    users: dict[str, list[int | None]] = {}
-    for node in graph.nodes:
-        for slot in node.inputs:
-            if slot.node is not None:
-                users.setdefault(slot.node, []).append(node.scope)
     found: dict[str, int | None] = {}
     for node in graph.nodes:
         if node.op:
             found[node.id] = node.scope
             continue
-        at = _common(graph, users.get(node.id, [])) if node.kind != "input" else None
+        around = [ancestors(graph, user.scope) for user in graph.users.get(node.id, ())] or [[]]
+        common = (scope for scope in around[0] if all(scope in others for others in around))
+        at = None if node.kind == "input" else next(common, None)
         while at is not None and not is_module(graph.scopes[at]):
             at = graph.scopes[at].parent
         found[node.id] = at
@@ -81,17 +81,6 @@ def entering(graph: Graph, node: Node, home: dict[str, int | None]) -> set[str]:
 def is_module(scope: Scope) -> bool:
     """Whether the scope is a module's (a class name) or a folded block, and not a step inside one."""
     return scope.name[:1].isupper() or scope.times > 1
-
-
-def _common(graph: Graph, scopes: list[int | None]) -> int | None:
-    """The innermost scope that all of these lie in."""
-    paths = [list(reversed(ancestors(graph, scope))) for scope in scopes]
-    common = None
-    for level in zip(*paths, strict=False):
-        if len(set(level)) > 1:
-            break
-        common = level[0]
-    return common
 
 
 def ancestors(graph: Graph, scope: int | None) -> list[int]:

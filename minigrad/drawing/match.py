@@ -1,4 +1,4 @@
-"""Which nodes of two graphs are the same tensor, and by how much they differ."""
+"""Which nodes of two graphs are the same tensor, and by how much they differ. Knows plain data alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..program.words import cut, number
 from .data import Graph, Node, Numbers
-from .words import cut, number
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,11 @@ def matches(left: Graph, right: Graph) -> list[Match]:
     for node in right.nodes:
         if node.named and node.id not in right.roots:
             by_name.setdefault(node.name, []).append(node)
-    buffers = {}
-    for node in right.nodes:
-        own = [saved for saved in node.own_saves if saved.node is None]
-        buffers.update({saved.name: (node, k, saved.numbers) for k, saved in enumerate(own)})
+    buffers = {saved.name: (node, k, saved.numbers) for node in right.nodes for k, saved in enumerate(node.buffers)}
     for node in left.nodes:
-        other: Node | None = None
-        if node.id in roots:
-            other = right[roots[node.id]]
-        elif node.named:
-            other = next(
-                (n for n in by_name.get(node.name, ()) if n.value.size == node.value.size and n.id not in taken), None
-            )
+        alike = by_name.get(node.name, ()) if node.named else ()
+        free = (n for n in alike if n.value.size == node.value.size and n.id not in taken)
+        other = right[roots[node.id]] if node.id in roots else next(free, None)
         if other is not None:
             taken.add(other.id)
             gaps = difference(node.value, other.value), difference(node.gradient, other.gradient)

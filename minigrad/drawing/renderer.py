@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 from functools import lru_cache
@@ -16,9 +15,9 @@ TOGETHER = "\n\tnewrank=true\n"  # a line of its own in every document of dot.py
 
 HINT = """Graphviz's `dot` was not found, so this graph cannot be drawn as {format}.
 Any one of these fixes it:
-  pip install graphviz-pure        (extra "viz": a 6 MB wheel without any system package; SVG and PNG)
+  pip install graphviz-pure==0.2.2   (what the extra "viz" asks for: a 6 MB wheel, no system package; SVG and PNG)
   apt install graphviz | brew install graphviz | winget install Graphviz.Graphviz | conda install graphviz
-  MINIGRAD_DOT=/path/to/dot        (if it is installed but not on PATH)
+  MINIGRAD_DOT=/path/to/dot          (if it is installed but not on PATH)
 Without it: mg.draw(y).dot is the DOT text (paste it into any Graphviz viewer), print(mg.draw(y)) shows a table."""
 
 PDF_HINT = """PDF needs a system Graphviz: graphviz-pure draws SVG and PNG only.
@@ -36,14 +35,11 @@ def find(format: str = "svg") -> str:
     RendererNotFound where there is none. A MINIGRAD_DOT that is not a program is an error, never a silent fallback.
     """
     chosen = os.environ.get("MINIGRAD_DOT")
-    if chosen:
-        program = shutil.which(chosen)
-        if program is None:
-            raise RendererNotFound(f"MINIGRAD_DOT={chosen!r} is not a program that can be run; unset or correct it")
-        return program
-    program = shutil.which("dot")
+    program = shutil.which(chosen or "dot")
     if program is not None:
         return program
+    if chosen:
+        raise RendererNotFound(f"MINIGRAD_DOT={chosen!r} is not a program that can be run; unset or correct it")
     pure = _pure()
     if pure is not None and format in PURE_FORMATS:
         return pure
@@ -65,46 +61,26 @@ def _pure() -> str | None:
 
 def render(dot: str, format: str = "svg", *, timeout: float = 60, options: tuple[str, ...] = ()) -> bytes:
     """The picture of a DOT text. TimeoutError and RuntimeError say what to do."""
-    program = find(format)
-    done = _run(program, dot, format, timeout, options)
+    command = [find(format), f"-T{format}", *options]
+    done = _run(command, dot, timeout)
     if done.returncode and b"init_rank" in done.stderr:
         # older Graphviz cannot rank some nested clusters together; ranked one by one they come out a bit longer
-        done = _run(program, dot.replace(TOGETHER, "\n", 1), format, timeout, options)
+        done = _run(command, dot.replace(TOGETHER, "\n", 1), timeout)
     # widths of non-ASCII letters are guessed, which graphviz-pure says for every single one of them
     said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line and "non-ASCII" not in line]
     if done.returncode or not done.stdout:
         if format == "pdf" and any("ormat" in line for line in said):
             raise RendererNotFound(PDF_HINT)
-        raise RuntimeError(
-            f"{Path(program).name} failed (exit {done.returncode}): {'; '.join(said)[:500] or 'no output'}"
-        )
+        name = Path(command[0]).name
+        raise RuntimeError(f"{name} failed (exit {done.returncode}): {'; '.join(said)[:500] or 'no output'}")
     return done.stdout
 
 
-def _run(
-    program: str, dot: str, format: str, timeout: float, options: tuple[str, ...]
-) -> subprocess.CompletedProcess[bytes]:
+def _run(command: list[str], dot: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(
-            [program, f"-T{format}", *options],
-            input=dot.encode("utf-8", "replace"),
-            capture_output=True,
-            timeout=timeout,
-        )
+        return subprocess.run(command, input=dot.encode("utf-8", "replace"), capture_output=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise TimeoutError(
-            f"{Path(program).name} took more than {timeout:g} s: draw fewer nodes (depth=0, module=, detail=0), "
-            "or pass timeout="
-        ) from None
+        fewer = "draw fewer nodes (depth=0, module=, detail=0), or pass timeout="
+        raise TimeoutError(f"{Path(command[0]).name} took more than {timeout:g} s: {fewer}") from None
     except OSError as error:
-        raise RendererNotFound(f"{program} could not be run ({error}); set MINIGRAD_DOT to a working dot") from error
-
-
-def version(program: str) -> tuple[int, ...] | None:
-    """The Graphviz version that a program says it is, or None."""
-    try:
-        said = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"(\d+(?:\.\d+)+)", said.stdout + said.stderr)
-    return tuple(map(int, found.group(1).split("."))) if found else None
+        raise RendererNotFound(f"{command[0]} could not be run ({error}); set MINIGRAD_DOT to a working dot") from error

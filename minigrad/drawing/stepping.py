@@ -1,7 +1,8 @@
-"""`mg.page`: one offline HTML file that steps through forward and backward, for one graph or several side by side.
+"""The page as text: one offline HTML file that steps through forward and backward, for one graph or several.
 
 The SVG is drawn once in colours that stand for roles, and coloured by CSS variables: light, dark and print are one
 picture. No request leaves the page (a strict Content-Security-Policy sees to it); names reach HTML only escaped.
+Knows plain data; `stepping.html` is the rest of the page.
 """
 
 from __future__ import annotations
@@ -9,88 +10,57 @@ from __future__ import annotations
 import html
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
-from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
+from ..program.words import shape
 from .cards import Style
 from .data import CORNER, WHOLE, Graph, Node, Numbers
 from .dot import Part, document
 from .layout import ancestors
 from .match import matches
-from .picture import MOST, Picture, checked_detail, collected, write
+from .options import Options
 from .renderer import render
-from .theme import DARK, LIGHT, SENTINEL, Palette
-from .views import view
-from .words import clean, escaped, shape, size
+from .svg import bare, points, without_links
+from .theme import BARS, DARK, LEAVES, LIGHT, SENTINEL, Palette
+from .words import attribute, clean, escaped, size
 
 ROLES = {colour: role for role, colour in SENTINEL.items()}
-
-
-def page(
-    graphs: Any,
-    path: str | os.PathLike[str],
-    *,
-    gradient: Any = None,
-    names: Any = None,
-    title: str = "",
-    depth: int | None = None,
-    max_nodes: int = MOST,
-    fold: bool | None = None,
-) -> Path:
-    """Write the interactive page of one graph or of several, and return its path.
-
-    graphs: {"composed": y, "fused": z} (Tensors, sequences of them, Graphs or Drawings), or one of these alone. The
-    page shows each of them and all side by side; a slider and the arrow keys step through forward, then backward; a
-    click on a card shows its formula, rules, values, gradient and the contributions that sum to it. gradient,
-    names, depth, max_nodes, fold: as in `mg.draw`. Needs a renderer (RendererNotFound says how to get one).
-    """
-    named = graphs if isinstance(graphs, Mapping) else {title or "graph": graphs}
-    if not named:
-        raise ValueError("page(graphs, path): there is no graph to show; pass {'name': tensor, ...}")
-    data: dict[str, Graph] = {}
-    for name, y in named.items():
-        if isinstance(y, Picture):  # as it was drawn, with its own depth= and fold=
-            drawn = y.graphs()
-            data |= {str(name): drawn[label] for label in drawn} if len(drawn) == 1 else drawn
-        else:
-            whole = collected(y, gradient, names, max_nodes)
-            data[str(name)] = view(whole, depth=depth, max_nodes=max_nodes, fold=fold, module=None)
-    target = Path(path)
-    return write(target, page_of(data, title=title).encode("utf-8", "replace"))
 
 
 def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
     """The page as text."""
     labels = list(graphs)
-    said = title or " and ".join(labels)
     figures = []
     for k, (label, graph) in enumerate(graphs.items()):
-        caption = f"{graph.ops} op{'s' * (graph.ops != 1)} on the tape, {size(graph.saved_bytes)} saved for backward"
+        notes = "".join(f'<small class="note">{escaped(note)}</small>' for note in graph.notes)
         figures.append(
-            f'<figure data-g="{k}"><figcaption>{escaped(label)} <small>{escaped(caption)}</small></figcaption>'
+            f'<figure data-g="{k}"><figcaption>{escaped(label)} <small>{graph.cost}</small>{notes}</figcaption>'
             f"{_svg(graph, f'p{k}_', label)}</figure>"
         )
+    first, *others = graphs.values()
     data = {
         "graphs": [_graph(label, graph) for label, graph in graphs.items()],
-        "matches": _matches(list(graphs.values())),
+        # [graph, node, graph, node, words] for what the first graph shares with each of the others
+        "matches": [
+            [0, m.left, k, m.right, clean(m)] for k, other in enumerate(others, 1) for m in matches(first, other)
+        ],
     }
     parts = {
-        "TITLE": escaped(said),
+        "TITLE": escaped(title or " and ".join(labels)),
         "LIGHT": _variables(LIGHT),
         "DARK": _variables(DARK),
-        "ROLES": _role_rules(),
+        "ROLES": "".join(f".f-{role}{{fill:var(--{role})}}.s-{role}{{stroke:var(--{role})}}" for role in LIGHT),
         "VIEWS": _buttons(labels),
         "LEGEND": _legend(list(graphs.values())),
         "FIGURES": "\n".join(figures),
         "DATA": _script_safe(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)),
     }
+    template = resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
     # one pass: what a user's name says is never looked at for further marks
-    return re.sub(r"<!--@(\w+)-->|/\*@(\w+)\*/", lambda m: parts[m.group(1) or m.group(2)], _template())
+    return re.sub(r"<!--@(\w+)-->|/\*@(\w+)\*/", lambda m: parts[m.group(1) or m.group(2)], template)
 
 
 class Frame:
@@ -105,11 +75,6 @@ class Frame:
         return f'<iframe srcdoc="{held}" style="width:100%;height:{self.height}px;border:0"></iframe>'
 
 
-@cache
-def _template() -> str:
-    return resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
-
-
 def _script_safe(text: str) -> str:
     """JSON that cannot end the script element or open a comment in it."""
     marks = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -122,26 +87,22 @@ def _script_safe(text: str) -> str:
 
 def _svg(graph: Graph, prefix: str, label: str) -> str:
     """The drawing with classes in place of colours: f-<role> for fill, s-<role> for stroke."""
-    style = Style(SENTINEL, checked_detail(None, len(graph)), True, False, prefix, graph.roots)
-    dot = document([Part(graph, style)], SENTINEL, legend=False)
-    svg = render(dot, "svg").decode("utf-8", "replace")
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?|<a [^>]*>\n?|</a>\n?", "", svg, flags=re.DOTALL)
+    style = Style(SENTINEL, Options().told(len(graph)), prefix=prefix, roots=graph.roots)
+    svg = without_links(bare(render(document([Part(graph, style)], legend=False), "svg")))
     svg = re.sub(r"<(?:polygon|path|text|ellipse|polyline)\b[^>]*>", _classed, svg)
-    found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
-    width, height = found.groups() if found else ("600", "400")
-    head = f'<svg data-w="{width}" data-h="{height}" role="group" aria-label="{escaped(label).replace(chr(34), "")}"'
+    width, height = points(svg)
+    head = f'<svg data-w="{width:.2f}" data-h="{height:.2f}" role="group" aria-label="{attribute(label)}"'
     return re.sub(r'<svg\s+width="[^"]*"\s+height="[^"]*"', lambda m: head, svg, count=1)
 
 
 def _classed(found: re.Match[str]) -> str:
     tag = found.group()
     classes = []
-    for attribute, letter in (("fill", "f"), ("stroke", "s")):
-        colour = re.search(rf' {attribute}="(#fe0b[0-9a-f]{{2}})"', tag)
+    for what in ("fill", "stroke"):
+        colour = re.search(rf' {what}="(#fe0b[0-9a-f]{{2}})"', tag)
         if colour:
             tag = tag.replace(colour.group(), "")
-            classes.append(f"{letter}-{ROLES[colour.group(1)]}")
+            classes.append(f"{what[0]}-{ROLES[colour.group(1)]}")
     tag = re.sub(r' font-family="[^"]*"', "", tag)
     if not classes:
         return tag
@@ -153,10 +114,6 @@ def _variables(colours: Palette) -> str:
     return "".join(f"--{role}:{colour};" for role, colour in colours.items())
 
 
-def _role_rules() -> str:
-    return "".join(f".f-{role}{{fill:var(--{role})}}.s-{role}{{stroke:var(--{role})}}" for role in LIGHT)
-
-
 def _buttons(labels: list[str]) -> str:
     if len(labels) == 1:
         return ""
@@ -166,23 +123,18 @@ def _buttons(labels: list[str]) -> str:
 
 
 def _legend(graphs: list[Graph]) -> str:
-    kinds = {node.kind for graph in graphs for node in graph.nodes}
-    entries = []
-    for kind, word in (("input", "input"), ("parameter", "parameter"), ("constant", "constant")):
-        if kind in kinds:
-            entries.append((f"background:var(--{kind}_fill);border-color:var(--{kind}_line);border-radius:4px", word))
-    for kind, role, word in (("op", "", "op"), ("fused", "fused_", "fused op"), ("module", "module_", "module")):
-        if kind in kinds:
-            entries.append((f"background:var(--{role}bar);border-color:var(--{role}line)", word))
-    if any(node.saves for graph in graphs for node in graph.nodes):
-        entries.append(("background:var(--saved_fill);border-color:var(--saved_ink)", "saved for backward"))
-    said = [f'<span><i style="{look}"></i>{word}</span>' for look, word in entries]
-    said.append('<span><i class="ln" style="border-color:var(--forward)"></i>forward</span>')
-    said.append(
-        '<span><i class="ln" style="border-color:var(--gradient);border-style:dashed"></i>'
-        "backward, g = gradient of the op's output</span>"
-    )
-    return "".join(said)
+    nodes = [node for graph in graphs for node in graph.nodes]
+    kinds = {node.kind for node in nodes}
+    swatches = [(kind, f"{kind}_fill", f"{kind}_line", ";border-radius:4px") for kind in LEAVES if kind in kinds]
+    swatches += [(word, f"{role}bar", f"{role}line", "") for kind, (word, role) in BARS.items() if kind in kinds]
+    swatches += [("saved for backward", "saved_fill", "saved_ink", "")] if any(node.saves for node in nodes) else []
+    entries = [
+        (w, "", f"background:var(--{fill});border-color:var(--{line}){more}") for w, fill, line, more in swatches
+    ]
+    entries.append(("forward", ' class="ln"', "border-color:var(--forward)"))
+    backward = "backward, g = gradient of the op's output"
+    entries.append((backward, ' class="ln"', "border-color:var(--gradient);border-style:dashed"))
+    return "".join(f'<span><i{kind} style="{look}"></i>{word}</span>' for word, kind, look in entries)
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -244,18 +196,11 @@ def _table(numbers: Numbers | None) -> dict[str, Any] | None:
         return None
     columns = numbers.shape[-1] if numbers.shape else 1
     rows = numbers.size // columns if columns else 0
-    wide = min(columns, CORNER[1]) if numbers.size > WHOLE else columns
-    sample = numbers.sample
-    shown = min(columns, CORNER[1])
-    values = [[_short(v) for v in sample[r * wide : r * wide + shown]] for r in range(min(rows, CORNER[0])) if columns]
-    plain: dict[str, Any] = {"v": values}
-    if rows > CORNER[0]:
-        plain["rows"] = rows - CORNER[0]
-    if columns > CORNER[1]:
-        plain["cols"] = columns - CORNER[1]
-    if numbers.shape == ():
-        plain["scalar"] = 1
-    return plain
+    wide = min(columns, CORNER[1]) if numbers.size > WHOLE else columns  # of a row in the sample
+    starts = [r * wide for r in range(min(rows, CORNER[0]))]
+    plain: dict[str, Any] = {"v": [[_short(v) for v in numbers.sample[k : k + min(wide, CORNER[1])]] for k in starts]}
+    more = {"rows": rows - CORNER[0], "cols": columns - CORNER[1], "scalar": int(numbers.shape == ())}
+    return plain | {name: n for name, n in more.items() if n > 0}
 
 
 def _short(v: float) -> float | int | str:
@@ -263,11 +208,3 @@ def _short(v: float) -> float | int | str:
         return str(v)
     short = float(f"{v:.6g}")
     return int(short) if short.is_integer() and abs(short) < 1e6 else short
-
-
-def _matches(graphs: list[Graph]) -> list[list[Any]]:
-    """[graph, node, graph, node, words] for what the first graph shares with each of the others."""
-    found: list[list[Any]] = []
-    for k, other in enumerate(graphs[1:], 1):
-        found += [[0, m.left, k, m.right, clean(m)] for m in matches(graphs[0], other)]
-    return found

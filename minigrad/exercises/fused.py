@@ -94,9 +94,6 @@ _exercise = partial(
 )
 ZERO_GAMMA = "where a gamma is 0 (is something divided by gamma, such as (out - beta) / gamma?)"
 
-# --------------------------------------------------------------------------------------------------------------
-# batch norm
-
 
 def _batch_norm(x: Array, gamma: Array, beta: Array, /, eps: float) -> Array:
     return gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps) + beta
@@ -136,9 +133,6 @@ BATCH_NORM = _exercise(
     cases=_cases(0),
     edges=((ZERO_GAMMA, _zero_gamma(0)),),
 )
-
-# --------------------------------------------------------------------------------------------------------------
-# layer norm
 
 
 def _layer_norm(x: Array, gamma: Array, beta: Array, /, eps: float) -> Array:

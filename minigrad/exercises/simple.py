@@ -9,9 +9,6 @@ import numpy as np
 from .. import functional, ops
 from .kinds import Answers, Array, Case, Exercise, case
 
-# --------------------------------------------------------------------------------------------------------------
-# sqrt
-
 
 def _sqrt(x: Array, /) -> Array:
     return np.sqrt(x)
@@ -53,9 +50,6 @@ Given g = dL/dout, return dL/dx. You may use x, and out, which is there already.
     cases=(_positive(1, (4,)), _positive(2, (2, 3))),
 )
 
-# --------------------------------------------------------------------------------------------------------------
-# var
-
 
 def _var(x: Array, /) -> Array:
     return np.var(x, axis=0)
@@ -95,9 +89,6 @@ path?""",
     },
     cases=(case(3, [(5, 3)], (3,), 5), case(4, [(4, 2)], (2,), 4)),
 )
-
-# --------------------------------------------------------------------------------------------------------------
-# softmax
 
 
 def _softmax(x: Array, /) -> Array:

@@ -12,6 +12,7 @@ from .. import nn
 from .._support.extras import needs
 from .._support.files import PathLike, written_aside
 from .._support.randomness import restore, state_of
+from .._support.signatures import Values
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
 from ..nn.module import in_mode
@@ -23,9 +24,9 @@ ROWS = "batch"
 
 
 def onnx(
-    what: Any,
+    what: Callable[..., Any] | Node | Sequence[Node],
     path: PathLike,
-    inputs: Any = None,
+    inputs: Values = None,
     *,
     names: Sequence[str] | None = None,
     dtype: str = "float32",

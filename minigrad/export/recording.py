@@ -16,7 +16,7 @@ import numpy as np
 
 from .._support.shapes import axes_of, count
 from ..anomalies import Lines
-from ..core.context import Observer, observing, using
+from ..core.context import Observer, using
 from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..nn import frozen_statistics
@@ -59,7 +59,7 @@ def record(function: Callable[..., Any], arrays: Sequence[Any]) -> Recording:
     """The steps of `function` on Tensors of these arrays; modules keep their running statistics."""
     inputs = [Tensor(a, requires_grad=np.asarray(a).dtype.kind == "f") for a in arrays]
     watch = _Watch()
-    with frozen_statistics(), using(recording=True), observing(Lines(), watch):
+    with frozen_statistics(), using(Lines(), watch, recording=True):
         result = function(*inputs)
     outputs = list(result) if isinstance(result, (list, tuple)) else [result]
     for y in outputs:

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support.signatures import Array
+from ..core.nodes import raw
 from ..core.tensor import Tensor
 from ..nn import BatchNorm1d, LayerNorm, Linear, Module, Sequential
 
-Array = np.ndarray[Any, Any]
-
 
 class _Entry(NamedTuple):
-    """One tensor of a model: its name here and in PyTorch, the tensor, and whether PyTorch keeps the transpose."""
+    """One tensor of a model: its name here and in PyTorch, the tensor, and whether PyTorch has the transpose."""
 
-    own: str
+    name: str
     theirs: str
     tensor: Tensor
     transposed: bool
@@ -29,16 +29,16 @@ class _Entry(NamedTuple):
 _LABELS = {"gamma": "weight", "beta": "bias", "updates": "num_batches_tracked"}
 
 
-def _entries(module: Module, own: str = "", theirs: str = "") -> Iterator[_Entry]:
-    """All state that PyTorch keeps, too. (`start_share` is minigrad's: what bias_correction reckons with.)"""
+def _entries(module: Module, here: str = "", there: str = "") -> Iterator[_Entry]:
+    """All state that PyTorch has, too. (`start_share` is minigrad's: what bias_correction reckons with.)"""
     normalizes = isinstance(module, (BatchNorm1d, LayerNorm))
     for name, value in module._attributes():
         if isinstance(value, Module):  # PyTorch numbers the parts of a Sequential, without "layers."
             label = name.removeprefix("layers.") if isinstance(module, Sequential) else name
-            yield from _entries(value, f"{own}{name}.", f"{theirs}{label}.")
+            yield from _entries(value, f"{here}{name}.", f"{there}{label}.")
         elif isinstance(value, Tensor) and not (normalizes and name == "start_share"):
             label = _LABELS.get(name, name) if normalizes else name
-            yield _Entry(own + name, theirs + label, value, isinstance(module, Linear) and name == "weight")
+            yield _Entry(here + name, there + label, value, isinstance(module, Linear) and name == "weight")
 
 
 def _statistics(model: Module) -> dict[Tensor, Array]:
@@ -87,7 +87,7 @@ def from_torch_state(model: Module, state: Mapping[str, Any]) -> None:
             if array.shape != e.tensor.shape:
                 expected = e.tensor.shape[::-1] if e.transposed else e.tensor.shape
                 wrong.append(f"{name} has shape {given[name].shape}, expected {expected}")
-            new[e.own] = array
+            new[e.name] = array
     _load("from_torch_state", model, new, wrong)
 
 
@@ -144,21 +144,20 @@ def _array(value: Any) -> Array:
     """A bare array of whatever holds one: PyTorch's tensors leave their graph and device for it."""
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()
-    return np.asarray(value._array if isinstance(value, Tensor) else value)
+    return np.asarray(raw(value))
 
 
 def _load(who: str, model: Module, new: dict[str, Array], wrong: list[str]) -> None:
     """Put arrays in by name, in the model's dtypes; statistics that come from elsewhere need no correction."""
-    own = dict(model.named_tensors())
+    dtypes = {name: tensor.dtype for name, tensor in model.named_tensors()}
     for name, array in new.items():
-        if array.dtype.kind not in "fiu" or (own[name].dtype.kind != "f" and array.dtype.kind == "f"):
-            wrong.append(f"{name} is {array.dtype}, which does not become {own[name].dtype}")
+        if array.dtype.kind not in "fiu" or (dtypes[name].kind != "f" and array.dtype.kind == "f"):
+            wrong.append(f"{name} is {array.dtype}, which does not become {dtypes[name]}")
     if wrong:
         raise ValueError(
             f"{who}: these weights do not fit {type(model).__name__}, nothing was changed: {'; '.join(wrong)}"
         )
-    state = model.state_dict()
-    state |= {name: array.astype(own[name].dtype) for name, array in new.items()}
+    state = model.state_dict() | {name: array.astype(dtypes[name]) for name, array in new.items()}
     for path, module in model.named_modules():
         if isinstance(module, BatchNorm1d):
             name = f"{path}.start_share" if path else "start_share"

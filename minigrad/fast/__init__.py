@@ -38,7 +38,7 @@ COMPUTATIONS = {  # what has a kernel, and of which kinds
     "batch_norm": ("numpy", "numba"),
     "layer_norm": ("numba",),
     "masked": ("numpy", "numba"),
-    "running_statistics": ("numpy", "numba"),
+    "running_statistics": ("numpy",),
     "sigmoid_cross_entropy": ("numpy", "numba"),
     "softmax_cross_entropy": ("numpy",),
 }
@@ -50,8 +50,8 @@ def kernel(name: str) -> Any:
     who = kernels()[name]
     if who == "reference":
         return None
-    module = f"{__name__}.compiled" if who == "numba" else f"{__name__}.numpy_kernels.{name}"
-    return getattr(importlib.import_module(module), name)
+    family = "compiled" if who == "numba" else "numpy_kernels"
+    return getattr(importlib.import_module(f"{__name__}.{family}"), name)
 
 
 def kernels() -> dict[str, str]:

@@ -2,24 +2,22 @@
 
 forward(arrays, params, into=None)                   (value, saved); `into`: these arrays, to be filled
 backward(g, out, saved, arrays, params, into=None)   a gradient for each input; `into`: these, None where not wanted
+
+A gradient may come from a sum, as one number seen many times: it is put in C order, so that it takes the same way as
+any other.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from . import kernel
-from .numpy_kernels.batch_norm import fits
+from .._support.shapes import count, with_ones
+from . import kernel, pool
+from .numpy_kernels.batch import fits
 
 Array = np.ndarray[Any, Any]
-
-
-def ordered(g: Array) -> Array:
-    """g in C order. A gradient that comes from a sum is one number seen many times: it takes the same way as any."""
-    return g if g.flags.c_contiguous else np.ascontiguousarray(g)
 
 
 class BatchNorm:
@@ -29,7 +27,7 @@ class BatchNorm:
     def forward(arrays: Any, params: Any, into: Any = None) -> Any:
         """y, and x_hat, inv_std, offset, var as `save` has them."""
         fast, (x, gamma, beta) = kernel("batch_norm"), arrays
-        if fast is None or params["axis"] != (0,) or not fast.fits(x, gamma, beta):
+        if fast is None or params["axis"] != (0,) or not fits(x, gamma, beta):
             return None
         y, (x_hat, inv_std), (offset, var) = fast.forward(x, gamma, beta, params["eps"], into and into[:3])
         if into is None:
@@ -41,46 +39,54 @@ class BatchNorm:
     def backward(g: Array, out: Array, saved: Any, arrays: Any, params: Any, into: Any = None) -> Any:
         """dx, d_gamma, d_beta."""
         fast, (_, gamma, beta), (x_hat, inv_std, *_) = kernel("batch_norm"), arrays, saved
-        g = ordered(g)
-        if fast is None or params["axis"] != (0,) or not fast.fits(g, gamma, x_hat, inv_std):
+        g = g if g.flags.c_contiguous else np.ascontiguousarray(g)
+        if fast is None or params["axis"] != (0,) or not fits(g, gamma, x_hat, inv_std):
             return None
         dx, d_gamma, d_beta = fast.backward(g, gamma, x_hat, inv_std, into)
         return into or (dx, None if gamma is None else d_gamma, None if beta is None else d_beta)
 
 
 class LayerNorm:
-    """Of the primitive layer_norm, over the last axes of an array in C order."""
+    """Of the primitive layer_norm, over the last axes of an array in C order: the rows of a matrix."""
 
     @staticmethod
     def forward(arrays: Any, params: Any, into: Any = None) -> Any:
         """y, and x_hat, inv_std."""
         fast, (x, gamma, beta), axis = kernel("layer_norm"), arrays, params["axis"]
-        d = _trailing(x, axis) if fast is not None else 0
-        if not d or not fits(_rows(x, d), gamma, beta):
+        if fast is None or not _trailing(x, axis) or not fits(_rows(x, axis), gamma, beta):
             return None
-        matrices = into and (_rows(into[0], d), _rows(into[1], d), _rows(into[2], 1))
-        y, (x_hat, inv_std) = fast.forward(_rows(x, d), _flat(gamma), _flat(beta), params["eps"], matrices)
-        if into is not None:
-            return into[0], tuple(into[1:])
-        kept = x.shape[: x.ndim - len(axis)] + (1,) * len(axis)
-        return y.reshape(x.shape), (x_hat.reshape(x.shape), inv_std.reshape(kept))
+        room = pool.empty(x.shape, x.dtype), pool.empty(x.shape, x.dtype), np.empty(with_ones(x.shape, axis), x.dtype)
+        y, x_hat, inv_std = into or room
+        places = _rows(y, axis), _rows(x_hat, axis), inv_std.reshape(-1, 1)
+        fast.forward(_rows(x, axis), _flat(gamma), _flat(beta), params["eps"], *places)
+        return y, (x_hat, inv_std)
 
     @staticmethod
     def backward(g: Array, out: Array, saved: Any, arrays: Any, params: Any, into: Any = None) -> Any:
         """dx, d_gamma, d_beta."""
         fast, (_, gamma, beta), (x_hat, inv_std), axis = kernel("layer_norm"), arrays, saved, params["axis"]
-        g = ordered(g)
-        d = _trailing(g, axis) if fast is not None else 0
-        if not d or not fits(_rows(g, d), gamma, x_hat, inv_std):
+        g = g if g.flags.c_contiguous else np.ascontiguousarray(g)
+        if fast is None or not _trailing(g, axis) or not fits(_rows(g, axis), gamma, x_hat, inv_std):
             return None
-        matrices = into and (None if into[0] is None else _rows(into[0], d), _flat(into[1]), _flat(into[2]))
-        dx, d_gamma, d_beta = fast.backward(_rows(g, d), _flat(gamma), _rows(x_hat, d), _rows(inv_std, 1), matrices)
-        own = g.shape[g.ndim - len(axis) :]
-        return into or (
-            dx.reshape(g.shape),
-            None if gamma is None else d_gamma.reshape(own),
-            None if beta is None else d_beta.reshape(own),
-        )
+        shapes = g.shape, *[g.shape[g.ndim - len(axis) :]] * 2
+        places = [pool.empty(n, g.dtype) if a is None else a for a, n in zip(into or [None] * 3, shapes, strict=True)]
+        dx, d_gamma, d_beta = places
+        inputs = _rows(g, axis), _flat(gamma), _rows(x_hat, axis), inv_std.reshape(-1, 1)
+        fast.backward(*inputs, _rows(dx, axis), _flat(d_gamma), _flat(d_beta))
+        return into or (dx, None if gamma is None else d_gamma, None if beta is None else d_beta)
+
+
+def _trailing(x: Array, axis: tuple[int, ...]) -> bool:
+    """Whether `axis` are the last axes of an array in C order that is not empty."""
+    return bool(x.size and x.flags.c_contiguous) and axis == tuple(range(x.ndim - len(axis), x.ndim))
+
+
+def _rows(x: Array, axis: tuple[int, ...]) -> Array:
+    return x.reshape(-1, count(x.shape, axis))
+
+
+def _flat(x: Any) -> Any:
+    return None if x is None else x.reshape(-1)
 
 
 class SoftmaxCrossEntropy:
@@ -98,7 +104,7 @@ class SoftmaxCrossEntropy:
     def backward(g: Array, out: Array, saved: Any, arrays: Any, params: Any, into: Any = None) -> Any:
         """d_logits."""
         fast, (log_p,), labels = kernel("softmax_cross_entropy"), saved, params["labels"]
-        g = ordered(g)
+        g = g if g.flags.c_contiguous else np.ascontiguousarray(g)
         if fast is None or not (fits(log_p, g) and fast.fits(labels, log_p)):
             return None
         return (fast.backward(g, labels, log_p, into and into[0]),)
@@ -134,18 +140,3 @@ KERNELS: dict[str, Any] = {
     "sigmoid_cross_entropy": SigmoidCrossEntropy,
     "softmax_cross_entropy": SoftmaxCrossEntropy,
 }
-
-
-def _trailing(x: Array, axis: tuple[int, ...]) -> int:
-    """How many numbers make a row where `axis` are the last axes of a C-ordered array; 0 where they are not."""
-    if not (x.size and x.flags.c_contiguous) or axis != tuple(range(x.ndim - len(axis), x.ndim)):
-        return 0
-    return math.prod(x.shape[x.ndim - len(axis) :])
-
-
-def _rows(x: Array, d: int) -> Array:
-    return x if x.ndim == 2 and x.shape[1] == d else x.reshape(-1, d)
-
-
-def _flat(x: Any) -> Any:
-    return x if x is None or x.ndim == 1 else x.reshape(-1)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import nodes
-from . import calls, chosen, fused, into, kernel, pool, reductions, select, sums, walk
-from .numpy_kernels import product
+from . import calls, chosen, fused, into, kernel, pool, reductions, select, totals, walk
+from .numpy_kernels import outer
 
 
 def before_ops() -> None:
@@ -28,13 +28,13 @@ def after_ops() -> None:
     table.update(into=given(into))
     if chosen() == "reference":
         return
-    table.update(walk=given(walk.walk), unaliased=given(pool.unaliased), total_into=given(sums.total_into))
+    table.update(walk=given(walk.walk), unaliased=given(pool.unaliased))
     table.update(fused=given(fused.KERNELS))
     ops: dict[str, Any] = {name: call.op for name, call in nodes.registry.items()}
     for name, kernels in fused.KERNELS.items():
         accelerate(ops[name], kernels.backward, kernels.forward)
-    quick_kernels = {"sum": sums.total, "mean": sums.average, "var": reductions.var_of}
-    for name, function in {**quick_kernels, "where": select.where, "matmul": product.multiplied}.items():
+    quick_kernels = {"sum": totals.total, "mean": totals.average, "var": reductions.var_of}
+    for name, function in {**quick_kernels, "where": select.where, "matmul": outer.multiplied}.items():
         replace_kernel(ops[name], function)
     accelerate(ops["sum"], reductions.sum_backward)
     accelerate(ops["mean"], reductions.mean_backward)

@@ -1,7 +1,8 @@
 """Primitives that write their result into an array that is there already, for steps that run again and again.
 
 `into(name, inputs, params, out)` gives a function of no arguments that computes a primitive of fixed arrays into
-`out`, with the same bits as the primitive; None where there is no such way. Scratch arrays are made once, here.
+`out`, with the same bits as the primitive, or, of inputs (g, out, x), its rule ("mean backward"); None where there is
+no such way. Scratch arrays are made once, here.
 """
 
 from __future__ import annotations
@@ -12,42 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from . import select
-from .numpy_kernels.product import product
+from .._support.shapes import count, with_ones
+from . import chosen, select
+from .numpy_kernels.outer import product
+from .totals import total_into
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[], Any]
 
+# fmt: off
 UFUNCS: dict[str, Any] = {
-    "abs": np.abs,
-    "add": np.add,
-    "cos": np.cos,
-    "div": np.divide,
-    "equal": np.equal,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "greater": np.greater,
-    "greater_equal": np.greater_equal,
-    "isnan": np.isnan,
-    "less": np.less,
-    "less_equal": np.less_equal,
-    "log": np.log,
-    "log1p": np.log1p,
-    "logical_and": np.logical_and,
-    "logical_not": np.logical_not,
-    "logical_or": np.logical_or,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "mul": np.multiply,
-    "neg": np.negative,
-    "not_equal": np.not_equal,
-    "sign": np.sign,
-    "sin": np.sin,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "sub": np.subtract,
-    "tanh": np.tanh,
+    "abs": np.abs, "add": np.add, "cos": np.cos, "div": np.divide, "equal": np.equal, "exp": np.exp,
+    "expm1": np.expm1, "greater": np.greater, "greater_equal": np.greater_equal, "isnan": np.isnan, "less": np.less,
+    "less_equal": np.less_equal, "log": np.log, "log1p": np.log1p, "logical_and": np.logical_and,
+    "logical_not": np.logical_not, "logical_or": np.logical_or, "maximum": np.maximum, "minimum": np.minimum,
+    "mul": np.multiply, "neg": np.negative, "not_equal": np.not_equal, "sign": np.sign, "sin": np.sin,
+    "sqrt": np.sqrt, "square": np.square, "sub": np.subtract, "tanh": np.tanh,
 }
+# fmt: on
 
 
 def into(name: str, inputs: tuple[Any, ...], params: dict[str, Any], out: Array) -> Run | None:
@@ -72,9 +55,45 @@ def _matmul(x: Array, y: Array, out: Array) -> Run | None:
 
 
 def _where(condition: Any, x: Any, y: Any, out: Array) -> Run | None:
-    if y.__class__ is float and y == 0.0 and str(y) == "0.0" and select.fits(condition, x) and out.flags.c_contiguous:
-        return partial(select.masked, condition, x, out)
-    return None
+    fits = select.fits(condition, x, y) and out.flags.c_contiguous
+    return partial(select.masked, condition, x, out) if fits else None
 
 
-_OTHERS: dict[str, Callable[..., Run | None]] = {"matmul": _matmul, "relu": _relu, "where": _where}
+def _sum(x: Array, axis: Any, keepdims: bool, out: Array, divide: bool = False) -> Run | None:
+    """Sum or mean over `axis`; the readable code sums narrow floats in wider ones."""
+    n = count(x.shape, axis)
+    if x.dtype.kind != "f" or not n or chosen() == "reference":
+        return None
+    add = total_into(x, axis, out if keepdims else out.reshape(with_ones(x.shape, axis)))
+    if add is None or not divide:
+        return add
+    return _both(add, partial(np.divide, out, np.array(n, out.dtype), out))
+
+
+def _both(first: Run, then: Run) -> Run:
+    def run() -> None:
+        first()
+        then()
+
+    return run
+
+
+def _sum_backward(g: Array, _: Array, x: Array, axis: Any, keepdims: bool, out: Array) -> Run:
+    """Every element gets its result's g; `out` may be its elements once, where it repeats them."""
+    return partial(np.copyto, out, g.reshape(with_ones(x.shape, axis)))
+
+
+def _mean_backward(g: Array, _: Array, x: Array, axis: Any, keepdims: bool, out: Array) -> Run:
+    """Every element gets its result's g over the count."""
+    return partial(np.divide, g.reshape(with_ones(x.shape, axis)), np.array(count(x.shape, axis), g.dtype), out)
+
+
+_OTHERS: dict[str, Callable[..., Run | None]] = {
+    "matmul": _matmul,
+    "mean": partial(_sum, divide=True),
+    "mean backward": _mean_backward,
+    "relu": _relu,
+    "sum": _sum,
+    "sum backward": _sum_backward,
+    "where": _where,
+}

@@ -1,7 +1,7 @@
 """Reductions and what stretches back: few calls for small arrays, few passes over large ones; the same digits.
 
-Sums of narrow floats are taken in their own precision over few rows, and in float64 beyond (sums.py). That costs speed
-where a plain sum would do, and is here for the digits alone.
+Sums of narrow floats are taken in their own precision over few rows, and in float64 beyond (totals.py). That costs
+speed where a plain sum would do, and is here for the digits alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from .._support.shapes import axes_of, count, stretched, with_ones
 from .pool import pooled, unwrapped
-from .sums import SCRATCH, average, in_blocks, number, products, squares_about, total
+from .totals import SCRATCH, average, in_blocks, number, products, squares_about, total
 
 Array = np.ndarray[Any, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,19 @@ Array = np.ndarray[Any, Any]
 SMALLEST = 1024  # elements below which np.where is as quick
 
 
-def fits(condition: Any, x: Any) -> bool:
-    """Whether `masked` takes these: C-ordered float32 or float64 and a mask of its shape, large enough."""
+def fits(condition: Any, x: Any, y: Any = 0.0) -> bool:
+    """Whether `masked` takes these: C-ordered float32 or float64 and a mask of its shape, large enough, and 0.0."""
     return (
-        x.__class__ is np.ndarray
+        x.__class__ is condition.__class__ is np.ndarray
         and x.size >= SMALLEST
         and x.dtype.char in "fd"
         and x.dtype.isnative
-        and condition.__class__ is np.ndarray
         and condition.dtype.char == "?"
         and condition.shape == x.shape
         and condition.flags.c_contiguous
         and x.flags.c_contiguous
+        and y.__class__ is float
+        and str(y) == "0.0"  # and not -0.0
         and kernel("masked") is not None
     )
 
@@ -39,5 +39,4 @@ def masked(condition: Array, x: Array, into: Any = None) -> Array:
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """np.where; for 0.0 elsewhere, which is what every rule of a clip asks for, without a branch."""
-    zero = y.__class__ is float and y == 0.0 and math.copysign(1.0, y) > 0.0
-    return masked(condition, x) if zero and fits(condition, x) else np.where(condition, x, y)
+    return masked(condition, x) if fits(condition, x, y) else np.where(condition, x, y)

@@ -16,7 +16,7 @@ from ..core.gradients import contributions, fitted
 from ..core.nodes import Node, Primitive, Version, late, noted
 from . import pool
 from .pool import ARITHMETIC, LARGE, pooled, unwrapped
-from .sums import total
+from .totals import total
 
 _ndarray = np.ndarray
 

@@ -22,15 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from .._support.signatures import Array, Data, Value
 from ..core.context import current, no_grad, using
-from ..core.nodes import Node, callback, kernel, raw, write, written
+from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module, in_mode
-
-Array = np.ndarray[Any, Any]
+from .module import Module, in_mode, put
 
 
 def frozen_statistics() -> using:
@@ -116,21 +115,18 @@ class BatchNorm1d(Module):
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
         self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
-        self.gamma: Tensor | None = None
-        self.beta: Tensor | None = None
-        if affine:
-            self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma")
-            self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta")
+        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine else None
+        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine else None
         self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
         self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
         self.updates = zeros((), dtype=np.int64, name="updates")
         self.start_share = ones((), name="start_share")  # how much of the start value the averages still hold
         self._looked_for_bias = allow_bias
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Data) -> Tensor:
         """Batch norm of x, (N, C) or (N, C, L); in training the running statistics move once."""
-        x = floats("BatchNorm1d", x)
-        values: Array = raw(x)
+        given: Value = floats("BatchNorm1d", x)
+        values: Array = raw(given)
         if values.ndim not in (2, 3) or values.shape[1] != self.num_features:
             raise ValueError(
                 f"BatchNorm1d({self.num_features}): x must be (N, {self.num_features}) or (N, {self.num_features}, L), "
@@ -140,9 +136,9 @@ class BatchNorm1d(Module):
         if not self.training:
             given_mean, given_var = self._inference_statistics()
             infer = batch_norm_inference if self.implementation == "fused" else batch_norm_inference_composed
-            return infer(x, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
+            return infer(given, self.gamma, self.beta, given_mean, given_var, axis=axis, eps=self.eps)
         if not self._looked_for_bias:
-            self._warn_of_bias(x)
+            self._warn_of_bias(given)
         count = values.size // self.num_features
         if count < 2:
             raise ValueError(
@@ -211,10 +207,8 @@ class BatchNorm1d(Module):
 
     def reset_statistics(self) -> None:
         """Running statistics as at the start."""
-        write(self.running_mean, 0)
-        write(self.running_var, CONVENTIONS[self.convention].start_var)
-        write(self.updates, 0)
-        write(self.start_share, 1)
+        start_var = CONVENTIONS[self.convention].start_var
+        put({self.running_mean: 0, self.running_var: start_var, self.updates: 0, self.start_share: 1})
 
     # weights as Keras lists them ----------------------------------------------------------------------------
 
@@ -222,21 +216,19 @@ class BatchNorm1d(Module):
         """Copies of [gamma, beta, running mean, running variance], in Keras' order."""
         return [tensor._array.copy() for tensor in self._weights()]
 
-    def set_weights(self, weights: Iterable[Any]) -> None:
+    def set_weights(self, weights: Iterable[Data]) -> None:
         """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
-        own = self._weights()
+        tensors = self._weights()
         given = [np.asarray(raw(array)) for array in weights]
         shapes = [array.shape for array in given]
-        if shapes != [tensor.shape for tensor in own]:
-            names = ", ".join(str(tensor.name) for tensor in own)
+        if shapes != [tensor.shape for tensor in tensors]:
+            names = ", ".join(str(tensor.name) for tensor in tensors)
             raise ValueError(f"set_weights: expected {names} of shape ({self.num_features},) each, got shapes {shapes}")
         if any(array.dtype.kind not in "fiu" for array in given):
             raise TypeError(f"set_weights: expected real numbers, got {[str(array.dtype) for array in given]}")
         if not all(np.isfinite(array).all() for array in given) or (given[-1] < 0).any():
             raise ValueError("set_weights: all values must be finite, and no variance negative")
-        for tensor, array in zip(own, given, strict=True):
-            write(tensor, array)
-        write(self.start_share, 0)
+        put({**dict(zip(tensors, given, strict=True)), self.start_share: 0})
 
     def _weights(self) -> list[Tensor]:
         affine = [tensor for tensor in (self.gamma, self.beta) if tensor is not None]
@@ -285,7 +277,7 @@ def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     return offset, ops.mean(np.square(shifted - offset), axis=axis, keepdims=True)
 
 
-def average_statistics(model: Module, batches: Iterable[Any]) -> None:
+def average_statistics(model: Module, batches: Iterable[Data]) -> None:
     """Set the running statistics of every BatchNorm1d in `model` to averages over `batches`, weights unchanged.
 
     Algorithm 2 of Ioffe and Szegedy 2015, for after a training; also the cure for running averages that lag

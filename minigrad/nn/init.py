@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from .._support.randomness import Source, generator
+from .._support.signatures import Array
 
 Shape: TypeAlias = "tuple[int, ...]"
-Array: TypeAlias = "np.ndarray[Any, Any]"
 Initialiser: TypeAlias = Callable[[Shape, Source], Array]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import functional, ops
 from .._support.randomness import Source, generator
+from .._support.signatures import Array, ArrayLike, Data, Value
+from ..core.nodes import Node
 from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..normalization import layer_norm, layer_norm_composed
@@ -49,7 +51,7 @@ class Linear(Module):
         self.weight = Tensor(drawn, dtype=dtype, requires_grad=True, name="weight")
         self.bias = zeros(outputs, dtype=dtype, requires_grad=True, name="bias") if bias else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Data) -> Tensor:
         """x: (..., inputs) -> (..., outputs)."""
         return functional.linear(x, self.weight, self.bias)
 
@@ -81,33 +83,46 @@ class LayerNorm(Module):
         self.gamma = ones(self._shape, dtype=dtype, requires_grad=True, name="gamma") if affine else None
         self.beta = zeros(self._shape, dtype=dtype, requires_grad=True, name="beta") if affine else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Data) -> Tensor:
         """x: (..., *shape)."""
-        x = functional.floats("LayerNorm", x)
-        if x.shape[max(x.ndim - len(self._shape), 0) :] != self._shape:
-            raise ValueError(f"LayerNorm{self._shape}: x must end in these axes, got shape {x.shape}")
-        normalize = layer_norm if self.implementation == "fused" else layer_norm_composed
-        return normalize(x, self.gamma, self.beta, axis=tuple(range(-len(self._shape), 0)), eps=self.eps)
+        values: Value = functional.floats("LayerNorm", x)
+        if values.shape[max(values.ndim - len(self._shape), 0) :] != self._shape:
+            raise ValueError(f"LayerNorm{self._shape}: x must end in these axes, got shape {values.shape}")
+        normalize: Any = layer_norm if self.implementation == "fused" else layer_norm_composed
+        y: Tensor = normalize(values, self.gamma, self.beta, axis=tuple(range(-len(self._shape), 0)), eps=self.eps)
+        return y
 
     def _about(self) -> str:
         return f"{self._shape if len(self._shape) > 1 else self._shape[0]}, eps={self.eps}"
 
 
-class ReLU(Module):
+class Activation(Module):
+    """Without parameters: an array for an array."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, x: Node) -> Tensor: ...
+        @overload
+        def __call__(self, x: ArrayLike) -> Array: ...
+        def __call__(self, x: Value) -> Value: ...
+
+
+class ReLU(Activation):
     """max(x, 0)."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Value) -> Value:
         """Elementwise."""
         return ops.relu(x)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Activation):
     """x where x > 0, slope * x elsewhere."""
 
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = slope
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Value) -> Value:
         """Elementwise."""
         return ops.leaky_relu(x, slope=self.slope)
 
@@ -115,23 +130,23 @@ class LeakyReLU(Module):
         return f"slope={self.slope}"
 
 
-class Sigmoid(Module):
+class Sigmoid(Activation):
     """1 / (1 + exp(-x))."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Value) -> Value:
         """Elementwise."""
         return ops.sigmoid(x)
 
 
-class Tanh(Module):
+class Tanh(Activation):
     """Hyperbolic tangent."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Value) -> Value:
         """Elementwise."""
         return ops.tanh(x)
 
 
-class Dropout(Module):
+class Dropout(Activation):
     """In training each element is 0 with probability p and divided by 1 - p otherwise; in eval() nothing happens."""
 
     def __init__(self, p: float = 0.5, *, rng: Source | None = None) -> None:
@@ -139,7 +154,7 @@ class Dropout(Module):
             raise ValueError(f"Dropout: p={p!r} is the share that is dropped and must be 0 <= p < 1")
         self.p, self.rng = p, generator(rng, "Dropout")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Value) -> Value:
         """Elementwise; draws from the layer's generator in training."""
         return functional.dropout(x, self.p, self.rng) if self.training else x
 
@@ -156,17 +171,19 @@ class Sequential(Module):
     ((4, 1), 3, ['layers.0.weight', 'layers.0.bias', 'layers.2.weight', 'layers.2.bias'])
     """
 
-    def __init__(self, *layers: Module | Callable[[Any], Any]) -> None:
+    def __init__(self, *layers: Module | Callable[[Tensor], Tensor]) -> None:
         for k, layer in enumerate(layers):
             if not callable(layer):
                 raise TypeError(f"Sequential: part {k} is {layer!r}; expected a Module or a function")
         self.layers = list(layers)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Data) -> Tensor:
         """Through all parts in order."""
+        value: Any = x
         for layer in self.layers:
-            x = layer(x)
-        return x
+            value = layer(value)
+        y: Tensor = value
+        return y
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -18,11 +18,18 @@ import numpy as np
 from .._support.files import PathLike, load_arrays, save_arrays
 from .._support.notebook import Shown, block, table
 from .._support.randomness import Generator
+from .._support.signatures import Array, Forward, P, R
 from ..core.context import current, enter
-from ..core.nodes import write
+from ..core.nodes import callback, write
 from ..core.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
+
+
+def put(values: Mapping[Tensor, Any]) -> None:
+    """Write a value into each tensor, in a recorded step too."""
+    for tensor, value in values.items():
+        callback(write, tensor, value, writes=(tensor,))
 
 
 @contextlib.contextmanager
@@ -59,7 +66,7 @@ class Module(Shown):
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x)")
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def __call__(self: Forward[P, R], *inputs: P.args, **options: P.kwargs) -> R:
         before = current()
         for observer in before.observers:
             observer.entered(self)
@@ -129,7 +136,7 @@ class Module(Shown):
 
     # state --------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> dict[str, Array]:
         """Copies of all state, by name."""
         return {name: tensor._array.copy() for name, tensor in self.named_tensors()}
 
@@ -138,18 +145,17 @@ class Module(Shown):
 
         Names, shapes and dtypes must be equal; the message lists everything that is not.
         """
-        own = dict(self.named_tensors())
+        tensors = dict(self.named_tensors())
         given = {name: np.asarray(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in own if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in own]
-        for name, tensor in own.items():
-            array = given.get(name)
-            if array is not None and (array.shape != tensor.shape or array.dtype != tensor.dtype):
+        wrong = [f"{name} is missing" for name in tensors if name not in given]
+        wrong += [f"{name} is not known" for name in given if name not in tensors]
+        for name in (name for name in tensors if name in given):
+            array, tensor = given[name], tensors[name]
+            if array.shape != tensor.shape or array.dtype != tensor.dtype:
                 wrong.append(f"{name} is {array.shape} {array.dtype}, expected {tensor.shape} {tensor.dtype}")
         if wrong:
             raise ValueError(f"this state does not fit {type(self).__name__}, nothing was changed: " + "; ".join(wrong))
-        for name, tensor in own.items():
-            write(tensor, given[name])
+        put({tensor: given[name] for name, tensor in tensors.items()})
 
     def save(self, path: PathLike) -> None:
         """Write the state to an .npz (or .safetensors) file, whole or not at all; never pickled."""
@@ -169,10 +175,10 @@ class Module(Shown):
     def _html(self) -> str:
         rows, counted = [], set()
         for path, module in self.named_modules():
-            own = [(name, x) for name, x in module._attributes() if isinstance(x, Tensor)]
-            trained = [x for _, x in own if x.requires_grad]
+            tensors = [(name, x) for name, x in module._attributes() if isinstance(x, Tensor)]
+            trained = [x for _, x in tensors if x.requires_grad]
             counted.update(trained)
-            held = ", ".join(f"{name} {x.shape}" + ("" if x.requires_grad else " (not trained)") for name, x in own)
+            held = ", ".join(f"{name} {x.shape}" + ("" if x.requires_grad else " (not trained)") for name, x in tensors)
             layer = f"{type(module).__name__}({module._about()})"
             size = f"{sum(x.size for x in trained):,}" if trained else "-"
             rows.append([path or "-", layer, held or "-", size, "train" if module.training else "eval"])

@@ -42,12 +42,12 @@ from typing import Any
 
 import numpy as np
 
-from .._support.shapes import Axis, axes_of, count
-from .._support.signatures import Value
+from .._support.shapes import Axis, Ints, axes_of, count
+from .._support.signatures import Value, inference, normalization
 from ..core.context import scope
 from ..core.gradients import unbroadcast
 from ..core.nodes import Node, fused_primitive, raw
-from ..functional import named
+from ..functional import floats, named
 from ..ops import add, div, mean, mul, reshape, sqrt, square, sub, var
 from ..ops import sum as sum_
 
@@ -56,26 +56,20 @@ from ..ops import sum as sum_
 
 
 def prepared(
-    who: str, x: Any, affine: dict[str, Any], axis: Axis, eps: float, shared_over_reduced: bool
-) -> tuple[Value, tuple[int, ...], tuple[int, ...]]:
+    who: str, x: Value, affine: dict[str, Value], axis: Axis, eps: float, shared_over_reduced: bool
+) -> tuple[Value, Ints, Ints]:
     """x as floats, the reduced axes, and the shape in which per-channel values broadcast against x; all checked."""
-    x = x if isinstance(x, Node) else np.asarray(x)
-    a = raw(x)
-    kind = a.dtype.kind
-    if kind != "f":
-        if kind not in "iub":
-            raise TypeError(f"{who}: x must hold real numbers, got dtype {a.dtype}")
-        x = x.astype(float)
+    x = floats(who, x)
     if not 0 <= eps < np.inf:
         raise ValueError(f"{who}: eps={eps!r} must be a finite number >= 0; it is added to the variance")
-    axes, wide, expected = _axes_and_shapes(who, a.shape, axis, shared_over_reduced)
+    axes, wide, expected = _axes_and_shapes(who, x.shape, axis, shared_over_reduced)
     for name, value in affine.items():
         if value is not None:
             shape = value._array.shape if isinstance(value, Node) else np.shape(value)
             if shape != expected:
                 raise ValueError(
                     f"{who}: {name} has shape {shape}, expected {expected} "
-                    f"(x has shape {a.shape}, axis={axis!r} is reduced)"
+                    f"(x has shape {x.shape}, axis={axis!r} is reduced)"
                 )
     return x, axes, wide
 
@@ -90,7 +84,7 @@ def _axes_and_shapes(who: str, shape: tuple[int, ...], axis: Axis, shared_over_r
     return axes, tuple([n if k in own else 1 for k, n in enumerate(shape)]), tuple([shape[k] for k in own])
 
 
-def _leading(axes: tuple[int, ...], wide: tuple[int, ...]) -> bool:
+def _leading(axes: Ints, wide: Ints) -> bool:
     """Whether per-channel values broadcast against x as they are, so that the graph needs no reshape."""
     return axes == tuple(range(len(axes))) or all(n == 1 for n in wide)
 
@@ -99,7 +93,7 @@ def _leading(axes: tuple[int, ...], wide: tuple[int, ...]) -> bool:
 # Composed: a graph of primitives
 
 
-def statistics_composed(x: Value, axis: tuple[int, ...], keepdims: bool, eps: float, variance: str) -> Value:
+def statistics_composed(x: Value, axis: Ints, keepdims: bool, eps: float, variance: str) -> Value:
     """Steps (1) to (4) as a graph; x_hat."""
     if variance not in ("primitive", "staged"):
         raise ValueError(f"variance={variance!r} must be 'primitive' (one node) or 'staged' (sub, square, mean)")
@@ -118,7 +112,7 @@ def statistics_composed(x: Value, axis: tuple[int, ...], keepdims: bool, eps: fl
         return named(div(centred, std), "x_hat")
 
 
-def affine_composed(x_hat: Value, gamma: Any, beta: Any, wide: tuple[int, ...] | None) -> Value:
+def affine_composed(x_hat: Value, gamma: Value, beta: Value, wide: Ints | None) -> Value:
     """Step (5) as a graph."""
     with scope("affine"):
         y = x_hat
@@ -129,15 +123,10 @@ def affine_composed(x_hat: Value, gamma: Any, beta: Any, wide: tuple[int, ...] |
         return named(y, "y") if y is not x_hat else y
 
 
+@normalization
 def batch_norm_composed(
-    x: Any,
-    gamma: Any = None,
-    beta: Any = None,
-    *,
-    axis: Axis = 0,
-    eps: float = 1e-5,
-    variance: str = "primitive",
-) -> Any:
+    x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = 0, eps: float = 1e-5, variance: str = "primitive"
+) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with batch statistics, as a graph of named primitives.
 
     x: any shape; `axis` is reduced; gamma, beta: the shape of the axes kept, or None. variance="primitive" has the
@@ -154,9 +143,10 @@ def batch_norm_composed(
     return affine_composed(x_hat, gamma, beta, None if plain else wide)
 
 
+@inference
 def batch_norm_inference_composed(
-    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, axis: Axis = 0, eps: float = 1e-5
-) -> Any:
+    x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, axis: Axis = 0, eps: float = 1e-5
+) -> Value:
     """gamma * (x - mean) / sqrt(var + eps) + beta with given statistics, as a graph of named primitives."""
     given = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
     x, axes, wide = prepared("batch_norm_inference_composed", x, given, axis, eps, True)
@@ -172,7 +162,7 @@ def batch_norm_inference_composed(
 # Fused: one node, the rule by hand
 
 
-def normalized(x: Value, axis: tuple[int, ...], eps: float) -> tuple[Value, Value, Value, Value]:
+def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, Value]:
     """Steps (1) to (4): x_hat and inv_std, what backward needs; and for running averages the mean, as it
     differs from the first row, and the variance.
 
@@ -188,13 +178,13 @@ def normalized(x: Value, axis: tuple[int, ...], eps: float) -> tuple[Value, Valu
     return named(centred * inv_std, "x_hat"), inv_std, offset, v  # (4)
 
 
-def affine(x_hat: Value, gamma: Value, beta: Value, wide: tuple[int, ...]) -> Value:
+def affine(x_hat: Value, gamma: Value, beta: Value, wide: Ints) -> Value:
     """Step (5)."""
     y = x_hat if gamma is None else x_hat * reshape(gamma, wide)
     return y if beta is None else y + reshape(beta, wide)
 
 
-def _save(x: Value, gamma: Value, beta: Value, *, axis: tuple[int, ...], wide: tuple[int, ...], eps: float) -> Any:
+def _save(x: Value, gamma: Value, beta: Value, *, axis: Ints, wide: Ints, eps: float) -> Any:
     return normalized(x, axis, eps)
 
 
@@ -203,24 +193,13 @@ def _save(x: Value, gamma: Value, beta: Value, *, axis: tuple[int, ...], wide: t
     formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta",
     local=("dx(g)", "sum(g*x_hat)", "sum(g)"),
 )
-def batch_norm_(
-    x: Value, gamma: Value, beta: Value, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
-) -> Value:
+def batch_norm_(x: Value, gamma: Value, beta: Value, /, *, saved: Any, axis: Ints, wide: Ints, eps: float) -> Value:
     """The primitive behind `batch_norm`: axis and shape of gamma worked out, gamma and beta positional."""
     return affine(saved[0], gamma, beta, wide)
 
 
 def _batch_norm_rule(
-    g: Value,
-    out: Value,
-    saved: Any,
-    x: Value,
-    gamma: Value,
-    beta: Value,
-    *,
-    axis: tuple[int, ...],
-    wide: tuple[int, ...],
-    eps: float,
+    g: Value, out: Value, saved: Any, x: Value, gamma: Value, beta: Value, *, axis: Ints, wide: Ints, eps: float
 ) -> tuple[Value, Value, Value]:
     x_hat, inv_std, *_ = saved
     n = float(max(count(x.shape, axis), 1))
@@ -238,7 +217,8 @@ def like(d: Value, x: Value) -> Value:
 batch_norm_.defvjp_joint(_batch_norm_rule)
 
 
-def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, eps: float = 1e-5) -> Any:
+@normalization
+def batch_norm(x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = 0, eps: float = 1e-5) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with batch statistics, as one primitive.
 
     x: any shape; `axis` is reduced (mean and biased variance over it); gamma, beta: the shape of the axes kept, or
@@ -254,7 +234,7 @@ def batch_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = 0, e
 
 
 def _inference_save(
-    x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, wide: tuple[int, ...], eps: float
+    x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, wide: Ints, eps: float
 ) -> tuple[Value, ...]:
     return (named(1.0 / sqrt(reshape(var, wide) + eps), "inv_std"),)
 
@@ -265,16 +245,7 @@ def _inference_save(
     local=("g*gamma*inv_std", "sum(g*x_hat)", "sum(g)", "-sum(g)*gamma*inv_std", "-sum(g*x_hat)*gamma*inv_std**2/2"),
 )
 def batch_norm_inference_(
-    x: Value,
-    gamma: Value,
-    beta: Value,
-    mean: Value,
-    var: Value,
-    /,
-    *,
-    saved: Any,
-    wide: tuple[int, ...],
-    eps: float,
+    x: Value, gamma: Value, beta: Value, mean: Value, var: Value, /, *, saved: Any, wide: Ints, eps: float
 ) -> Value:
     """The primitive behind `batch_norm_inference`: the broadcast shape worked out, everything else positional."""
     return affine((x - reshape(mean, wide)) * saved[0], gamma, beta, wide)
@@ -290,7 +261,7 @@ def _batch_norm_inference_rule(
     mean: Value,
     var: Value,
     *,
-    wide: tuple[int, ...],
+    wide: Ints,
     eps: float,
 ) -> tuple[Value, ...]:
     (inv_std,) = saved
@@ -306,9 +277,10 @@ def _batch_norm_inference_rule(
 batch_norm_inference_.defvjp_joint(_batch_norm_inference_rule)
 
 
+@inference
 def batch_norm_inference(
-    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, axis: Axis = 0, eps: float = 1e-5
-) -> Any:
+    x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, axis: Axis = 0, eps: float = 1e-5
+) -> Value:
     """gamma * (x - mean) / sqrt(var + eps) + beta with given statistics, as one primitive with its own backward.
 
     gamma, beta (or None), mean, var: the shape of the axes kept. Each row is normalized by itself: one is enough.

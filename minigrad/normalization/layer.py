@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._support.shapes import Axis
-from .._support.signatures import Value
+from .._support.shapes import Axis, Ints
+from .._support.signatures import Value, normalization
 from ..core.gradients import unbroadcast
 from ..core.nodes import fused_primitive
 from ..ops import mean, reshape
 from .batch import affine, affine_composed, like, normalized, prepared, statistics_composed
 
 
+@normalization
 def layer_norm_composed(
-    x: Any,
-    gamma: Any = None,
-    beta: Any = None,
+    x: Value,
+    gamma: Value = None,
+    beta: Value = None,
     *,
     axis: Axis = -1,
     eps: float = 1e-5,
     variance: str = "primitive",
-) -> Any:
+) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as a graph.
 
     gamma, beta: the shape of the axes reduced, or None. Otherwise as `batch_norm_composed`.
@@ -35,7 +36,7 @@ def layer_norm_composed(
     return affine_composed(x_hat, gamma, beta, None if trailing else wide)
 
 
-def _save(x: Value, gamma: Value, beta: Value, *, axis: tuple[int, ...], wide: tuple[int, ...], eps: float) -> Any:
+def _save(x: Value, gamma: Value, beta: Value, *, axis: Ints, wide: Ints, eps: float) -> Any:
     return normalized(x, axis, eps)[:2]
 
 
@@ -44,24 +45,13 @@ def _save(x: Value, gamma: Value, beta: Value, *, axis: tuple[int, ...], wide: t
     formula="gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta",
     local=("dx(g)", "sum(g*x_hat)", "sum(g)"),
 )
-def layer_norm_(
-    x: Value, gamma: Value, beta: Value, /, *, saved: Any, axis: tuple[int, ...], wide: tuple[int, ...], eps: float
-) -> Value:
+def layer_norm_(x: Value, gamma: Value, beta: Value, /, *, saved: Any, axis: Ints, wide: Ints, eps: float) -> Value:
     """The primitive behind `layer_norm`: axis and shape of gamma worked out, gamma and beta positional."""
     return affine(saved[0], gamma, beta, wide)
 
 
 def _layer_norm_rule(
-    g: Value,
-    out: Value,
-    saved: Any,
-    x: Value,
-    gamma: Value,
-    beta: Value,
-    *,
-    axis: tuple[int, ...],
-    wide: tuple[int, ...],
-    eps: float,
+    g: Value, out: Value, saved: Any, x: Value, gamma: Value, beta: Value, *, axis: Ints, wide: Ints, eps: float
 ) -> tuple[Value, Value, Value]:
     x_hat, inv_std = saved
     d_beta = None if beta is None else like(unbroadcast(g, wide), beta)  # (6)
@@ -75,7 +65,8 @@ def _layer_norm_rule(
 layer_norm_.defvjp_joint(_layer_norm_rule)
 
 
-def layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: Axis = -1, eps: float = 1e-5) -> Any:
+@normalization
+def layer_norm(x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = -1, eps: float = 1e-5) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as one primitive.
 
     `axis` is reduced; gamma, beta: the shape of the axes reduced, or None. With a single feature the result is

@@ -8,15 +8,12 @@ Constants in rules are Python floats: NumPy 2 turns float32 * np.float64 into fl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-from .._support.signatures import Array, OfOne, Value
+from .._support.signatures import Array, Arrays, Value
 from ..core.nodes import primitive
-from .logic import equal, greater, isnan, less, logical_and, logical_or, sign
-
-of_one: Callable[..., OfOne] = primitive
+from .logic import equal, greater, isnan, less, logical_and, logical_or, of_one, sign
 
 
 @primitive(formula="x + y")
@@ -288,7 +285,7 @@ def _share(g: Value, x: Value, y: Value, beats: Value) -> Value:
 
 
 @of_one(formula="min(max(x, low), high)", local=("g where low <= x <= high",))
-def clip(x: Array, /, low: Value = None, high: Value = None) -> Value:
+def clip(x: Array, /, low: Arrays = None, high: Arrays = None) -> Value:
     """x limited to low .. high (constants; None: no limit). The gradient passes at the bounds, as in PyTorch."""
     return np.array(x) if low is None and high is None else np.clip(x, low, high)  # NumPy 2.0 wants one of them
 

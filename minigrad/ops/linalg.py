@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._support.signatures import Array, Value
+from .._support.signatures import Array, Value, contraction
 from ..core.nodes import primitive
 from .shape import broadcast_to, expand_dims, reshape
 
@@ -67,6 +67,7 @@ def _einsum(g: Value, out: Value, *operands: Value, position: int, subscripts: s
 einsum_.defvjp(_einsum)
 
 
+@contraction
 def einsum(subscripts: str, *operands: Value) -> Value:
     """Sum of products by Einstein's convention, as np.einsum with a string; `...` and implicit output allowed.
 

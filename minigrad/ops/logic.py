@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from .._support.signatures import Array, Value
+from .._support.signatures import Array, OfOne, Value
 from ..core.nodes import primitive
 
+of_one: Callable[..., OfOne] = primitive
 flat = primitive(differentiable=False)
 
 

@@ -6,21 +6,26 @@ core/ knows no arithmetic, so Tensor is given its own by this file; to a type ch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Never, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import ops
-from .._support.signatures import Array, Data
+from .._support.signatures import Array, Binary, Data, Index, Operator, Shape, binary_operator, unary_operator
 from ..core.nodes import Node, raw, reading
 from ..core.tensor import Tensor
+
+
+def _reflected(op: Binary[[]]) -> Operator:
+    """The operator with its operands exchanged: what Python asks of the right one where the left one does not know."""
+    return lambda self, other: op(other, self)
 
 
 class Methods(Node):
     """What can be computed from a Tensor, and what Python asks of one."""
 
     __slots__ = ()
+    _array: Array
     __hash__ = Node.__hash__
 
     @property
@@ -44,68 +49,54 @@ class Methods(Node):
         return self._array.dtype
 
     @property
-    def T(self: Any) -> Tensor:
+    def T(self) -> Tensor:
         """Axes reversed."""
         return ops.transpose(self)
 
-    def numpy(self: Any) -> Array:
+    def numpy(self) -> Array:
         """The same read-only view as `.data`; `.numpy().copy()` is yours to write to."""
-        return self.data
+        return self.data  # type: ignore[attr-defined, no-any-return]
 
-    def item(self) -> Any:
+    def item(self) -> float:
         """The value of a tensor with one element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"item() needs a tensor with one element, this one has shape {self.shape}")
         reading(self, "the number")
-        return self._array.item()
+        number: float = self._array.item()
+        return number
 
-    def reshape(self: Any, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Shape) -> Tensor:
         """The same elements in another shape."""
-        return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
+        return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
-    def transpose(self: Any, *axes: Any) -> Tensor:
+    def transpose(self, *axes: Any) -> Tensor:
         """Axes in the order given, or reversed."""
         axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return ops.transpose(self, axes=axes or None)
 
-    def broadcast_to(self: Any, *shape: Any) -> Tensor:
+    def broadcast_to(self, *shape: Shape) -> Tensor:
         """Stretched to `shape` by NumPy's rules."""
-        return ops.broadcast_to(self, shape=shape[0] if len(shape) == 1 else shape)
+        return ops.broadcast_to(self, shape=shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
-    def flatten(self: Any) -> Tensor:
+    def flatten(self) -> Tensor:
         """All elements along one axis."""
         return ops.reshape(self, shape=(-1,))
 
     # operators ----------------------------------------------------------------------------------------------
 
-    def __radd__(self: Any, other: Data) -> Tensor:
-        return ops.add(other, self)
-
-    def __rsub__(self: Any, other: Data) -> Tensor:
-        return ops.sub(other, self)
-
-    def __rmul__(self: Any, other: Data) -> Tensor:
-        return ops.mul(other, self)
-
-    def __rtruediv__(self: Any, other: Data) -> Tensor:
-        return ops.div(other, self)
-
-    def __rmatmul__(self: Any, other: Data) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __rpow__(self: Any, other: Data) -> Tensor:
-        return ops.pow(other, self)
+    __radd__, __rsub__, __rmul__ = _reflected(ops.add), _reflected(ops.sub), _reflected(ops.mul)
+    __rtruediv__, __rmatmul__, __rpow__ = _reflected(ops.div), _reflected(ops.matmul), _reflected(ops.pow)
 
     def __pos__(self) -> Self:
         return self
 
-    def __invert__(self: Any) -> Tensor:
+    def __invert__(self) -> Tensor:
         return ops.logical_not(self._mask("~"))
 
-    def __and__(self: Any, other: Data) -> Tensor:
+    def __and__(self, other: Data) -> Tensor:
         return ops.logical_and(self._mask("&"), other)
 
-    def __or__(self: Any, other: Data) -> Tensor:
+    def __or__(self, other: Data) -> Tensor:
         return ops.logical_or(self._mask("|"), other)
 
     __rand__, __ror__ = __and__, __or__
@@ -116,22 +107,24 @@ class Methods(Node):
         return self
 
     # each is the primitive itself
-    __add__, __sub__, __mul__, __truediv__ = ops.add, ops.sub, ops.mul, ops.div
-    __matmul__, __pow__, __neg__, __abs__ = ops.matmul, ops.pow, ops.neg, ops.abs
-    __lt__, __le__, __gt__, __ge__ = ops.less, ops.less_equal, ops.greater, ops.greater_equal
-    __eq__, __ne__ = ops.equal, ops.not_equal  # type: ignore[assignment]
+    __add__, __sub__, __mul__, __truediv__ = map(binary_operator, (ops.add, ops.sub, ops.mul, ops.div))
+    __matmul__, __pow__ = map(binary_operator, (ops.matmul, ops.pow))
+    __neg__, __abs__ = map(unary_operator, (ops.neg, ops.abs))
+    __lt__, __le__, __gt__, __ge__ = map(binary_operator, (ops.less, ops.less_equal, ops.greater, ops.greater_equal))
+    __eq__: ClassVar[Operator] = ops.equal  # type: ignore[assignment]
+    __ne__: ClassVar[Operator] = ops.not_equal  # type: ignore[assignment]
     exp, log, sqrt, square, abs = ops.exp, ops.log, ops.sqrt, ops.square, ops.abs
     sin, cos, tanh, sigmoid, relu = ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu
     sum, mean, var, std, max, min = ops.sum, ops.mean, ops.var, ops.std, ops.max, ops.min
     prod, logsumexp, cumsum, argmax, argmin = ops.prod, ops.logsumexp, ops.cumsum, ops.argmax, ops.argmin
     astype, swapaxes, expand_dims, squeeze, clip = ops.astype, ops.swapaxes, ops.expand_dims, ops.squeeze, ops.clip
 
-    def __getitem__(self: Any, index: Any) -> Tensor:
+    def __getitem__(self, index: Index) -> Tensor:
         return ops.getitem(self, index)
 
     # what Python asks ---------------------------------------------------------------------------------------
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: Never, value: Never) -> None:
         raise TypeError(
             "a Tensor cannot be written element by element: its graph would not know. Build a new one with mg.where "
             "or mg.concatenate, or write a leaf as a whole: a = t.numpy().copy(); a[i] = v; t.data = a"
@@ -170,7 +163,8 @@ class Methods(Node):
         reading(self, "the number")
         return int(self._array.__index__())
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, np.dtype[np.void]]:
+        # void: to a type checker `array * t` is then no product of two arrays
         raise TypeError("a Tensor does not turn into an array by itself (its gradient would be lost): use t.numpy()")
 
     def __reduce__(self) -> Any:
@@ -187,7 +181,7 @@ class Methods(Node):
         return f"tensor({', '.join([values, *notes])})"
 
 
-def _rebuilt(array: npt.NDArray[Any], requires_grad: bool, name: str | None) -> Tensor:
+def _rebuilt(array: Array, requires_grad: bool, name: str | None) -> Tensor:
     return Tensor(array, requires_grad=requires_grad, name=name)
 
 

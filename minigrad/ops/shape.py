@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .._support.signatures import Array, Value
+from .._support.signatures import Array, DType, Index, Same, Shape, Value, joining, unary
 from ..core.gradients import unbroadcast
 from ..core.nodes import primitive, raw
+from .logic import of_one
 
 
 @primitive(formula="reshape(x)")
-def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Value:
+def reshape(x: Array, /, shape: Shape) -> Value:
     """The same elements in another shape; one -1 is worked out."""
     return np.asarray(x).reshape(shape)
 
@@ -22,7 +23,7 @@ reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
 
 
 @primitive(formula="transpose(x)", local=("g transposed back",))
-def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Value:
+def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Value:
     """Axes in the order given (None: reversed)."""
     return np.transpose(x, axes)
 
@@ -62,7 +63,7 @@ squeeze.defvjp(lambda g, out, x, axis: reshape(g, x.shape))
 
 
 @primitive(formula="broadcast_to(x)", local=("g, summed over the stretched axes",))
-def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Value:
+def broadcast_to(x: Array, /, shape: Shape) -> Value:
     """x stretched to `shape` by NumPy's rules."""
     return np.broadcast_to(x, shape)
 
@@ -70,8 +71,8 @@ def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Value:
 broadcast_to.defvjp(lambda g, out, x, shape: unbroadcast(g, x.shape, "broadcast_to"))
 
 
-@primitive(formula="astype(x)")
-def astype(x: Array, /, dtype: Any) -> Value:
+@of_one(formula="astype(x)")
+def astype(x: Array, /, dtype: DType) -> Value:
     """A copy in another dtype."""
     return np.array(x, dtype=dtype)
 
@@ -97,6 +98,7 @@ def _concatenate(g: Value, out: Value, *arrays: Value, position: int, axis: int 
 concatenate_.defvjp(_concatenate)
 
 
+@joining
 def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Value:
     """Arrays joined along an existing axis (None: flattened first)."""
     return concatenate_(*_as_arrays("concatenate", arrays), axis=axis)
@@ -115,6 +117,7 @@ def _stack(g: Value, out: Value, *arrays: Value, position: int, axis: int) -> Va
 stack_.defvjp(_stack)
 
 
+@joining
 def stack(arrays: Sequence[Value], axis: int = 0) -> Value:
     """Arrays of one shape joined along a new axis."""
     return stack_(*_as_arrays("stack", arrays), axis=axis)
@@ -126,16 +129,13 @@ def _as_arrays(name: str, arrays: Sequence[Value]) -> list[Value]:
     return [a if hasattr(a, "shape") else np.asarray(a) for a in arrays]
 
 
-def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> list[Value]:
+def split(x: Same, parts: int | Sequence[int], axis: int = 0) -> list[Same]:
     """x cut along `axis` into `parts` equal pieces, or at the positions given, as np.split does."""
     length = x.shape[axis]
-    if isinstance(parts, int):
-        if parts < 1 or length % parts:
-            raise ValueError(f"split: an axis of length {length} cannot be cut into {parts} equal parts")
-        cuts = [k * (length // parts) for k in range(1, parts)]
-    else:
-        cuts = list(parts)
-    before = (slice(None),) * (axis % x.ndim)
+    if isinstance(parts, int) and (parts < 1 or length % parts):
+        raise ValueError(f"split: an axis of length {length} cannot be cut into {parts} equal parts")
+    cuts: Sequence[int] = [k * (length // parts) for k in range(1, parts)] if isinstance(parts, int) else parts
+    before: tuple[Any, ...] = (slice(None),) * (axis % x.ndim)
     return [x[(*before, slice(a, b))] for a, b in zip([0, *cuts], [*cuts, length], strict=True)]
 
 
@@ -159,14 +159,14 @@ roll.defvjp(
 )
 
 
-@primitive(formula="x[index]", local=("zeros with g added at index",))
-def getitem_(x: Array, /, index: Any) -> Value:
+@of_one(formula="x[index]", local=("zeros with g added at index",))
+def getitem_(x: Array, /, index: Value) -> Value:
     """The primitive behind `getitem`: an index of plain arrays that nobody else holds."""
     return x[index]
 
 
-@primitive(formula="zeros with x added at index", local=("g[index]",))
-def put(x: Array, /, index: Any, shape: tuple[int, ...]) -> Value:
+@of_one(formula="zeros with x added at index", local=("g[index]",))
+def put(x: Array, /, index: Value, shape: tuple[int, ...]) -> Value:
     """Zeros of `shape` with x added at `index`, repeats added up: the reverse of x[index]."""
     out = np.zeros(shape, np.asarray(x).dtype)
     if _picks_each_once(index):
@@ -180,7 +180,8 @@ getitem_.defvjp(lambda g, out, x, index: put(g, index=index, shape=x.shape))
 put.defvjp(lambda g, out, x, index, shape: getitem_(g, index=index))
 
 
-def getitem(x: Value, index: Any) -> Value:
+@unary
+def getitem(x: Value, index: Index) -> Value:
     """x[index]: integers, slices, None, ..., index arrays (repeats allowed) and boolean masks."""
     return getitem_(x, index=_plain(index))
 

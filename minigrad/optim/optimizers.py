@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ..core.tensor import Tensor
 from .flat import Flat, blocks
 
 Array = np.ndarray[Any, Any]
+Params: TypeAlias = Tensor | Iterable[Tensor | Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Update:
 
     optimizer: Optimizer
 
-    def __call__(self, *slopes: Any) -> None:
+    def __call__(self, *gradients: Any) -> None:
         self.optimizer._step()
 
 
@@ -42,7 +43,7 @@ class Optimizer:
 
     names: tuple[str, ...] = ()  # of the state vectors, one number a parameter element each
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         given = list(params) if not isinstance(params, Tensor) else [params]
         if not given:
             raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
@@ -96,23 +97,23 @@ class Optimizer:
         """For each vector of parameters: the parameters in their order in it, and where each begins, and the end."""
         return [(list(flat.params), list(flat.cuts)) for _, flat in self._flat]
 
-    def apply(self, slopes: Sequence[Array]) -> None:
+    def apply(self, gradients: Sequence[Array]) -> None:
         """One update of every parameter, as `step`, along gradients given as one vector for each that `layout` names.
 
-        Neither looks at `.grad` nor changes it, nor the slopes; the results are those of `step`, bit for bit.
+        Neither looks at `.grad` nor changes it, nor the gradients; the results are those of `step`, bit for bit.
         """
-        given, expected = [slope.shape for slope in slopes], [flat.value.shape for _, flat in self._flat]
+        given, expected = [gradient.shape for gradient in gradients], [flat.value.shape for _, flat in self._flat]
         if given != expected:
-            raise ValueError(f"{type(self).__name__}.apply: slopes have shapes {given}, expected {expected}")
-        self._step(slopes)
+            raise ValueError(f"{type(self).__name__}.apply: gradients have shapes {given}, expected {expected}")
+        self._step(gradients)
 
-    def _step(self, slopes: Sequence[Array] | None = None) -> None:
+    def _step(self, gradients: Sequence[Array] | None = None) -> None:
         for k, (group, flat) in enumerate(self._flat):
-            for value, slope, state, step in flat.updates(None if slopes is None else slopes[k]):
-                self._update(value, slope, state, step, self.groups[group])
+            for value, gradient, state, step in flat.updates(None if gradients is None else gradients[k]):
+                self._update(value, gradient, state, step, self.groups[group])
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
-        """Change `value` and `state` in place by one step along `slope`, which stays as it is."""
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+        """Change `value` and `state` in place by one step along `gradient`, which stays as it is."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -139,17 +140,19 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
-        own = self.state_dict()
-        given = {name: np.asarray(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in own if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in own]
+        expected = {name: array.shape for name, array in self.state_dict().items()}
+        given = {name: np.array(array) for name, array in state.items()}
+        wrong = [f"{name} is missing" for name in expected if name not in given]
+        wrong += [f"{name} is not known" for name in given if name not in expected]
         for name, array in given.items():
-            if name in own and (array.shape != own[name].shape or array.dtype.kind not in "fiub"):
-                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {own[name].shape}")
+            if name in expected and (array.shape != expected[name] or array.dtype.kind not in "fiub"):
+                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {expected[name]}")
         if wrong:
-            raise ValueError(
-                f"this state does not fit {type(self).__name__}, nothing was changed: " + "; ".join(sorted(wrong))
-            )
+            who = type(self).__name__
+            raise ValueError(f"this state does not fit {who}, nothing was changed: {'; '.join(sorted(wrong))}")
+        callback(self._take, given)
+
+    def _take(self, given: Mapping[str, Array]) -> None:
         for k, group in enumerate(self.groups):
             for name in group:
                 if name != "params":
@@ -162,15 +165,13 @@ class Optimizer:
 
 
 def _check_option(who: str, name: str, value: Any) -> None:
-    if name == "nesterov":
-        return
     if name == "betas":
         if len(value) != 2 or not all(0 <= beta < 1 for beta in value):
             raise ValueError(f"{who}: betas={value!r} must be two numbers, 0 <= beta < 1")
-    elif name in ("alpha", "momentum"):
-        if not 0 <= value < (1 if name == "alpha" else math.inf):
-            raise ValueError(f"{who}: {name}={value!r} is out of range")
-    elif not 0 <= value < math.inf:
+    elif name == "alpha":
+        if not 0 <= value < 1:
+            raise ValueError(f"{who}: alpha={value!r} must be a number, 0 <= alpha < 1")
+    elif name != "nesterov" and not 0 <= value < math.inf:
         raise ValueError(f"{who}: {name}={value!r} must be a finite number >= 0")
 
 
@@ -191,7 +192,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -201,9 +202,9 @@ class SGD(Optimizer):
         if any(group["nesterov"] and not group["momentum"] for group in self.groups):
             raise ValueError("SGD: nesterov=True needs a momentum > 0")
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-        for w, g, v in blocks(value, slope, state["velocity"]):
+        for w, g, v in blocks(value, gradient, state["velocity"]):
             d = g + decay * w if decay else g
             if momentum:
                 v *= momentum
@@ -222,7 +223,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -232,9 +233,9 @@ class RMSprop(Optimizer):
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(params, defaults)
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         lr, alpha, momentum, decay = group["lr"], group["alpha"], group["momentum"], group["weight_decay"]
-        for w, g, s, v in blocks(value, slope, state["square"], state["velocity"]):
+        for w, g, s, v in blocks(value, gradient, state["square"], state["velocity"]):
             d = g + decay * w if decay else g
             s *= alpha
             s += (1 - alpha) * d * d
@@ -258,7 +259,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -266,16 +267,16 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, value: Array, slope: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
+    def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         lr, betas, eps, decay = group["lr"], group["betas"], group["eps"], group["weight_decay"]
         if decay and self.decoupled:
             value *= 1 - lr * decay
             decay = 0.0
         fast = kernel("adam") if value.dtype.char in "fd" else None
         if fast is not None and not decay:
-            fast(value, slope, state["m"], state["v"], lr, betas, eps, step)
+            fast(value, gradient, state["m"], state["v"], lr, betas, eps, step)
             return
-        for w, g, m, v in blocks(value, slope, state["m"], state["v"]):
+        for w, g, m, v in blocks(value, gradient, state["m"], state["v"]):
             (fast or _adam)(w, g + decay * w if decay else g, m, v, lr, betas, eps, step)
 
 
@@ -296,7 +297,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -315,23 +316,25 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm!r} must be positive")
     tensors = [params] if isinstance(params, Tensor) else list(params)
     having = [tensor for tensor in tensors if tensor.grad is not None]
-    slopes = [tensor.grad._array for tensor in having if tensor.grad is not None]
-    norm, *clipped = callback(_clipped, max_norm, having, *slopes)
-    for tensor, slope in zip(having, clipped, strict=True):
-        tensor.grad = Tensor._leaf(slope)
+    gradients = [tensor.grad._array for tensor in having if tensor.grad is not None]
+    norm, *clipped = callback(_clipped, max_norm, having, *gradients)
+    for tensor, gradient in zip(having, clipped, strict=True):
+        tensor.grad = Tensor._leaf(gradient)
     return Tensor._leaf(norm) if rules_are_seen() else float(norm)
 
 
-def _clipped(max_norm: float, tensors: Sequence[Tensor], *slopes: Array) -> tuple[Any, ...]:
-    """The norm of all slopes, and the slopes scaled."""
+def _clipped(max_norm: float, tensors: Sequence[Tensor], *gradients: Array) -> tuple[Any, ...]:
+    """The norm of all gradients, and the gradients scaled."""
     largest = 0.0
-    for tensor, slope in zip(tensors, slopes, strict=True):
-        if not np.isfinite(slope).all():
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        if not np.isfinite(gradient).all():
             raise ValueError(f"clip_grad_norm: the gradient of {describe(tensor)} is not finite")
-        largest = max(largest, float(np.abs(slope).max(initial=0.0)))
+        largest = max(largest, float(np.abs(gradient).max(initial=0.0)))
     if not largest:
-        return 0.0, *slopes
+        return 0.0, *gradients
     # divided by the largest first, so that no square overflows
-    norm = largest * math.sqrt(math.fsum(float(np.square(slope / largest, dtype=float).sum()) for slope in slopes))
+    norm = largest * math.sqrt(
+        math.fsum(float(np.square(gradient / largest, dtype=float).sum()) for gradient in gradients)
+    )
     factor = max_norm / (norm + 1e-6)
-    return (norm, *[slope * factor for slope in slopes]) if factor < 1 else (norm, *slopes)
+    return (norm, *[gradient * factor for gradient in gradients]) if factor < 1 else (norm, *gradients)

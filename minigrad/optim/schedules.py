@@ -16,9 +16,8 @@ class Schedule:
     """Base of all schedules: lr of group k = its start value * factor(t), t = how often step() was called."""
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer, self.t = optimizer, 0
-        self.start = [group["lr"] for group in optimizer.groups]
-        self._set()
+        self.optimizer = optimizer
+        self._set(0, [group["lr"] for group in optimizer.groups])
 
     def rate(self, start: float, group: int) -> float:
         """The rate at time self.t of a group that started with `start`."""
@@ -29,12 +28,12 @@ class Schedule:
         callback(self._advance)
 
     def _advance(self) -> None:
-        self.t += 1
-        self._set()
+        self._set(self.t + 1, self.start)
 
-    def _set(self) -> None:
-        for k, (group, start) in enumerate(zip(self.optimizer.groups, self.start, strict=True)):
-            group["lr"] = self.rate(start, k)
+    def _set(self, t: int, start: list[float]) -> None:
+        self.t, self.start = t, start
+        for k, group in enumerate(self.optimizer.groups):
+            group["lr"] = self.rate(start[k], k)
 
     def state_dict(self) -> dict[str, Array]:
         """The time and the start rates."""
@@ -45,8 +44,7 @@ class Schedule:
         start = np.asarray(state["start"], dtype=float)
         if start.shape != (len(self.start),):
             raise ValueError(f"this state has {start.size} start rates, the optimizer {len(self.start)} groups")
-        self.t, self.start = int(state["t"]), start.tolist()
-        self._set()
+        callback(self._set, int(state["t"]), start.tolist())
 
 
 class StepLR(Schedule):

@@ -2,49 +2,60 @@
 
 The rules of one node are run once more, on leaves that stand for `g`, `out`, the inputs and what was saved. What they
 compute their results from is what they read; a rule that only asks for `x.shape` does not need the values of x.
+`formulas.py` writes the same graph as text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from ..core.context import Observer, observing, using
+from ..core.context import Observer, using
 from ..core.nodes import Node, Primitive
 
 
 class RuleGraph(Observer):
     """The rules of one node as a graph.
 
-    results  {position of an input: the gradient that its rule computes}; None where they cannot be run on Nodes
-    leaves   {leaf: name} of g, out, the inputs ("x", or "arrays 1" of any number) and what was saved ("x_hat")
-    made_by  {node: (op, inputs, params)} of everything that the rules compute
+    results     {position of an input: the gradient that its rule computes}
+    opaque      positions whose rules cannot be followed: they look at values, or use more than minigrad's functions
+    leaves      {leaf: name}: "g", "out", the op's own names for its inputs, the names of what was saved
+    g, out      two of the leaves; inputs, saved: the leaves by position, and what is no array as it is
+    made_by     {node: (op, inputs, params)} of everything that the rules compute
+    called_by   {id of an array: (function, arguments, the array)} of what they had a callback compute
     """
 
-    def __init__(self, node: Node, wanted: Iterable[int]) -> None:
+    def __init__(self, node: Node, wanted: Iterable[int] | None = None) -> None:
         op: Any = node.op
+        self.node, self.wanted = node, needing(node) if wanted is None else list(wanted)
         self.made_by: dict[Node, tuple[Primitive, tuple[Any, ...], dict[str, Any]]] = {}
+        self.called_by: dict[int, tuple[Callable[..., Any], tuple[Any, ...], Any]] = {}
         self.leaves: dict[Node, str] = {}
-        self._like = node
-        names = input_names(node)
-        given = [self._leaf(x, name) for x, name in zip(node.arrays, names, strict=True)]
-        saved = node.saved and tuple(
-            [self._leaf(x, name) for x, name in zip(node.saved, saved_names(node), strict=True)]
-        )
-        g, out = self._leaf(np.ones_like(node._array), "g"), self._leaf(node._array, "out")
-        self.results: dict[int, Any] | None
-        with using(recording=False, cause=None, frozen=True, observers=()), np.errstate(all="ignore"), observing(self):
-            try:
-                self.results = dict(type(op).pull(op, g, out, saved, given, node.params, list(wanted)))
-            except Exception:  # it looks at values, or is not made of minigrad's functions
-                self.results = None
+        self.results: dict[int, Any] = {}
+        self.opaque: set[int] = set()
+        self.saved_names = saved_names(node)
+        self.inputs = [self._leaf(x, name) for x, name in zip(node.arrays, input_names(node), strict=True)]
+        self.saved = [self._leaf(x, name) for x, name in zip(node.saved or (), self.saved_names, strict=True)]
+        self.g, self.out = self._leaf(np.ones_like(node._array), "g"), self._leaf(node._array, "out")
+        self.declared: Iterable[str] | None = getattr(op, "reads", None)  # said by the author: then nothing is run
+        if self.declared is not None:
+            self.opaque.update(self.wanted)
+            return
+        parts = [self.wanted] if op.joint is not None else [[k] for k in self.wanted]
+        given = self.g, self.out, node.saved and tuple(self.saved), self.inputs, node.params
+        with using(recording=False, cause=None, frozen=True, observers=(self,)), np.errstate(all="ignore"):
+            for part in parts:
+                try:
+                    self.results.update(type(op).pull(op, *given, part))
+                except Exception:  # whatever the rule does with leaves that it was not written for
+                    self.opaque.update(part)
 
     def _leaf(self, x: Any, name: str) -> Any:
         if not isinstance(x, np.ndarray):
             return x
-        leaf = self._like._leaf(x)
+        leaf = self.node._leaf(x)
         leaf._name = name
         self.leaves[leaf] = name
         return leaf
@@ -53,17 +64,36 @@ class RuleGraph(Observer):
         """An op of a rule was called."""
         self.made_by[node] = op, inputs, params
 
+    def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
+        """A rule had a function of bare arrays compute something."""
+        for array in results if isinstance(results, tuple) else (results,):
+            self.called_by[id(array)] = function, arguments, array
+
     def read(self, node: Any, what: str = "") -> None:
         """A rule looks at a value by itself: nobody can follow what it does with it."""
         raise TypeError("a rule that reads values")
 
     def reads(self) -> frozenset[str]:
         """Names of what the rules read, `g` apart; everything where they cannot be followed."""
-        if self.results is None:
-            return frozenset(self.leaves.values()) - {"g"}
+        if self.declared is not None:
+            return frozenset(self.declared) | frozenset(self.saved_names)
         used = {x for _, inputs, _ in self.made_by.values() for x in inputs if isinstance(x, Node)}
         used.update(x for x in self.results.values() if isinstance(x, Node))
-        return frozenset(self.leaves[x] for x in used if x in self.leaves) - {"g"}
+        leaves = [leaf for leaf in self.leaves if leaf is not self.g and (self.opaque or leaf in used)]
+        return frozenset(self.leaves[leaf] for leaf in leaves)
+
+    def kept(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The arrays that backward needs, by the names of `reads`."""
+        node, read = self.node, self.reads()
+        names = [*input_names(node), "out", *self.saved_names]
+        arrays = [*node.arrays, node._array, *(node.saved or ())]
+        named = zip(names, arrays, strict=True)
+        return {name: array for name, array in named if name in read and isinstance(array, np.ndarray)}
+
+
+def needing(node: Node) -> list[int]:
+    """Positions of the inputs that a gradient flows to."""
+    return [k for k, x in enumerate(node.inputs) if x is not None and x._needs]
 
 
 def input_names(node: Node) -> list[str]:
@@ -86,8 +116,8 @@ def saved_names(node: Node) -> list[str]:
             made = op.save(*given, **node.params)
         except Exception:  # it is not made of minigrad's functions
             made = ()
-    names = [getattr(x, "_name", None) for x in made] if isinstance(made, tuple) and len(made) == how_many else []
-    return [name or f"saved {k}" for k, name in enumerate(names)] or [f"saved {k}" for k in range(how_many)]
+    names = [getattr(x, "_name", None) for x in made] if isinstance(made, tuple) else []
+    return [name or f"saved {k}" for k, name in enumerate(names if len(names) == how_many else [None] * how_many)]
 
 
 def reads(node: Node, position: int | None = None) -> frozenset[str]:
@@ -98,19 +128,9 @@ def reads(node: Node, position: int | None = None) -> frozenset[str]:
     >>> sorted(reads(x / y, 0)), sorted(reads(x / y, 1)), sorted(reads(mg.sum(x)))
     (['y'], ['out', 'y'], [])
     """
-    wanted = [k for k, x in enumerate(node.inputs) if x is not None and x._needs] if position is None else [position]
-    said = getattr(node.op, "reads", None)
-    if said is not None:
-        return frozenset(said) | frozenset(saved_names(node))
-    return RuleGraph(node, wanted).reads()
+    return RuleGraph(node, None if position is None else [position]).reads()
 
 
 def kept_for_backward(node: Node) -> dict[str, np.ndarray[Any, Any]]:
     """Arrays that backward needs of one recorded node: by input name, "out", or the name of what was saved."""
-    if node.op is None:
-        return {}
-    names = zip(
-        [*input_names(node), "out", *saved_names(node)], [*node.arrays, node._array, *(node.saved or ())], strict=True
-    )
-    read = reads(node)
-    return {name: array for name, array in names if name in read and isinstance(array, np.ndarray)}
+    return {} if node.op is None else RuleGraph(node).kept()

@@ -1,7 +1,8 @@
 """Steps that are recorded once and run again, and the rewriting of graphs before that."""
 
 from .fusion import fuse
+from .printing import Listed
 from .recorder import NotReplayable
-from .step import Listed, Replayed, replay
+from .step import Replayed, replay
 
 __all__ = ["Listed", "NotReplayable", "Replayed", "fuse", "replay"]

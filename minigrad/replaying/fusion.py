@@ -7,9 +7,10 @@ goes and the primitive that comes are compared on random inputs of the same shap
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
@@ -30,155 +31,112 @@ from .program import Instruction, Program
 class Match:
     """What was recognised: the tensors that go in, a function of them that is the fused form, the nodes that go."""
 
-    inputs: tuple[Node, ...]
+    inputs: tuple[Any, ...]
     fused: Callable[..., Any]
-    gone: tuple[Node, ...]
+    gone: tuple[Node, ...] = ()
+
+    def __call__(self, values: dict[Any, Any]) -> Any:
+        """The fused form of its inputs, or of what `values` has in their place."""
+        return self.fused(*[values.get(x, x) if isinstance(x, Node) else x for x in self.inputs])
 
 
 # --------------------------------------------------------------------------------------------------------------
-# Recognising
+# Recognising. A pattern is a name (the same thing wherever it stands), a number, or (name, op, *patterns of inputs).
+
+CENTRED = ("centred", "sub", "x", ("mu", "mean", "x"))
+VARIANCES = ("var", "var", "x"), ("var", "mean", ("squares", "square", "centred"))
+DEVIATIONS = [("std", "sqrt", ("var + eps", "add", var, "eps")) for var in VARIANCES]
+X_HATS = [
+    *[("x_hat", "div", CENTRED, std) for std in DEVIATIONS],
+    *[("x_hat", "mul", CENTRED, ("inv_std", "div", 1.0, std)) for std in DEVIATIONS],
+]
+SCALED = [("scaled", "mul", x_hat, "gamma") for x_hat in X_HATS]
+NORMALIZED = [*X_HATS, *SCALED, *[("shifted", "add", scaled, "beta") for scaled in SCALED]]
+
+SHIFTED = ("shifted", "sub", "logits", "shift")
+LOG_P = ("log_p", "sub", SHIFTED, ("log", "log", ("total", "sum", ("exp", "exp", "shifted"))))
+CROSS_ENTROPY = ("picked", "getitem", LOG_P)
+
+INPUTS = {"x", "eps", "gamma", "beta", "logits", "shift"}  # of the patterns; their other names are nodes that go
 
 
-def _is(x: Any, name: str) -> bool:
-    return isinstance(x, Node) and x.op is not None and x.op.name == name
+def found(pattern: Any, x: Any, names: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every way in which a graph that ends in x is the pattern: `names` and what the pattern's names stand for."""
+    if isinstance(pattern, str):
+        if names.setdefault(pattern, x) is x:
+            yield names
+    elif isinstance(pattern, float):
+        if isinstance(x, (int, float)) and x == pattern:
+            yield names
+    elif isinstance(x, Node) and x.op is not None and x.op.name == pattern[1]:
+        name, op, *parts = pattern
+        for given in (x.given, x.given[::-1]) if op in ("add", "mul") else (x.given,):
+            ways = [names | {name: x}]
+            for part, inner in zip(parts, given, strict=True):
+                ways = [more for way in ways for more in found(part, inner, dict(way))]
+            yield from ways
 
 
-@dataclass(frozen=True)
-class _Normalized:
-    """(x - mean(x)) / sqrt(var(x) + eps)."""
-
-    x: Node
-    axes: tuple[int, ...]
-    eps: float
-    gone: tuple[Node, ...]
-
-
-def _normalized(node: Any) -> _Normalized | None:
-    """Whether a node is x_hat, with the variance as one node or spelled out."""
-    if _is(node, "div"):
-        centred, std = node.given
-        between: tuple[Node, ...] = ()
-    elif _is(node, "mul"):
-        inverse = next((part for part in node.given if _is(part, "div") and _number(part.given[0]) == 1.0), None)
-        if inverse is None:
-            return None
-        centred = node.given[0] if node.given[1] is inverse else node.given[1]
-        std, between = inverse.given[1], (inverse,)
-    else:
-        return None
-    if not (_is(centred, "sub") and _is(std, "sqrt") and _is(std.given[0], "add")):
-        return None
-    x, mu = centred.given
-    v, eps = std.given[0].given
-    if not isinstance(eps, (int, float)):
-        v, eps = eps, v
-    if not (isinstance(eps, (int, float)) and isinstance(x, Node) and _is(mu, "mean") and mu.given[0] is x):
-        return None
-    gone = (node, centred, std, std.given[0], mu, v, *between)
-    if _is(v, "var"):
-        if v.given[0] is not x or v.params["ddof"] != 0:
-            return None
-    elif _is(v, "mean") and _is(v.given[0], "square") and v.given[0].given[0] is centred:
-        gone = (*gone, v.given[0])
-    else:
-        return None
-    axes = axes_of(mu.params["axis"], x.ndim)
-    if not axes or axes != axes_of(v.params["axis"], x.ndim):
-        return None
-    if not (mu.params["keepdims"] and v.params["keepdims"]) and axes != tuple(range(len(axes))):
-        return None
-    return _Normalized(x, axes, float(eps), gone)
-
-
-def _number(x: Any) -> float | None:
-    return float(x) if isinstance(x, (int, float)) else None
-
-
-def _affine(node: Node) -> tuple[_Normalized, Any, Any, tuple[Node, ...]] | None:
-    """(x_hat, gamma, beta, nodes that go) of gamma * x_hat + beta, gamma * x_hat or x_hat alone."""
-    plain = _normalized(node)
-    if plain is not None:
-        return plain, None, None, plain.gone
-    scaled, beta = node, None
-    if _is(node, "add"):
-        scaled, beta = node.given if _is(node.given[0], "mul") else node.given[::-1]
-    if not _is(scaled, "mul") or not isinstance(scaled, Node):
-        return None
-    for x_hat, gamma in (scaled.given, scaled.given[::-1]):
-        found = _normalized(x_hat)
-        if found is not None and isinstance(gamma, Node) and (beta is None or isinstance(beta, Node)):
-            return found, gamma, beta, (node, scaled, *found.gone)
-    return None
+def _gone(names: dict[str, Any]) -> tuple[Node, ...]:
+    return tuple([x for name, x in names.items() if name not in INPUTS])
 
 
 def _norm(node: Node, over_rows: bool) -> Match | None:
-    found = _affine(node)
-    if found is None:
+    """Batch norm (statistics over the first axes) or layer norm, with gamma and beta where the graph has them."""
+    matches = (_normalized(way, over_rows) for pattern in NORMALIZED for way in found(pattern, node, {}))
+    return next((match for match in matches if match is not None), None)
+
+
+def _normalized(names: dict[str, Any], over_rows: bool) -> Match | None:
+    x, mu, var, eps = (names[name] for name in ("x", "mu", "var", "eps"))
+    given = [names[name] for name in ("gamma", "beta") if name in names]
+    if not (isinstance(eps, (int, float)) and all(isinstance(part, Node) for part in (x, *given))):
         return None
-    norm, gamma, beta, gone = found
-    shape, axes = norm.x._array.shape, norm.axes
-    # gamma has the axes that are kept (batch norm) or those that are reduced (layer norm)
-    own = [k for k in range(len(shape)) if (k in axes) != over_rows]
-    wide = tuple([n if k in own else 1 for k, n in enumerate(shape)])
-    narrow = tuple([shape[k] for k in own])
-    if gamma is None and over_rows != (axes[0] == 0):  # nothing tells them apart but the axes
+    shape, axes = x._array.shape, axes_of(mu.params["axis"], x._array.ndim)
+    if not axes or axes != axes_of(var.params["axis"], len(shape)) or var.params.get("ddof"):
         return None
-    for part in (gamma, beta):
-        # stretched against x it must be what `wide` says
-        if part is not None and (
-            part._array.size != np.prod(narrow) or _stretched(part._array.shape, len(shape)) != wide
-        ):
-            return None
+    if not (mu.params["keepdims"] and var.params["keepdims"]) and axes != tuple(range(len(axes))):
+        return None
+    if not given and over_rows != (axes[0] == 0):  # nothing tells them apart but the axes
+        return None
+    # gamma has the axes that stay (batch norm) or those that are reduced (layer norm); against x it is `wide`
+    wide = tuple([n if (k in axes) != over_rows else 1 for k, n in enumerate(shape)])
+    narrow = tuple([n for k, n in enumerate(shape) if (k in axes) != over_rows])
+    if any((1,) * (len(shape) - part._array.ndim) + part._array.shape != wide for part in given):
+        return None
     primitive = batch_norm_ if over_rows else layer_norm_
 
     def fused(x: Any, *given: Any) -> Any:
-        parts = iter([part if part.shape == narrow else reshape(part, narrow) for part in given])
-        both = [None if part is None else next(parts) for part in (gamma, beta)]
-        return primitive(x, *both, axis=axes, wide=wide, eps=norm.eps)
+        parts = [part if part.shape == narrow else reshape(part, narrow) for part in given]
+        return primitive(x, *parts, *[None] * (2 - len(parts)), axis=axes, wide=wide, eps=float(eps))
 
-    inputs = (norm.x, *[part for part in (gamma, beta) if part is not None])
-    return Match(inputs, fused, gone) if len(set(inputs)) == len(inputs) else None
-
-
-def _stretched(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-    return (1,) * (ndim - len(shape)) + shape
+    inputs = (x, *given)
+    return Match(inputs, fused, _gone(names)) if len(set(inputs)) == len(inputs) else None
 
 
 def _cross_entropy(node: Node) -> Match | None:
     """log_softmax(z)[each row, its label]; the sign stays where it is."""
-    if not _is(node, "getitem") or not _is(node.given[0], "sub"):
+    names = next(found(CROSS_ENTROPY, node, {}), None)
+    index: Any = node.params.get("index")
+    pair = isinstance(index, tuple) and len(index) == 2 and all(isinstance(k, np.ndarray) for k in index)
+    if names is None or not pair or raw(names["logits"]).ndim != 2:
         return None
-    log_p = node.given[0]
-    shifted, log = log_p.given
-    if not (_is(shifted, "sub") and _is(log, "log") and _is(log.given[0], "sum")):
-        return None
-    total = log.given[0]
-    logits = shifted.given[0]
-    index = node.params["index"]
-    if not (_is(total.given[0], "exp") and total.given[0].given[0] is shifted and isinstance(logits, Node)):
-        return None
-    rows = logits._array.shape[0] if logits._array.ndim == 2 else -1
-    if not (isinstance(index, tuple) and len(index) == 2 and all(isinstance(part, np.ndarray) for part in index)):
-        return None
-    if axes_of(total.params["axis"], logits._array.ndim) != (1,) or not total.params["keepdims"]:
+    logits, total, (rows, labels) = names["logits"], names["total"], index
+    n, classes = raw(logits).shape
+    if axes_of(total.params["axis"], 2) != (1,) or not total.params["keepdims"] or not np.array_equal(rows, range(n)):
         return None
     # what is an argument of a step today may be something else tomorrow
-    if not np.array_equal(index[0], np.arange(rows)) or any(_varies(o, index[0]) for o in current().observers):
+    if any(observer.varies(rows) for observer in current().observers if hasattr(observer, "varies")):
         return None
     # a row may be shifted by any number, and the result is the same; but the number must want no gradient for it
-    shift = shifted.given[1]
-    if getattr(shift, "_needs", False) or np.shape(raw(shift)) not in ((), (1,), (1, 1), (rows, 1)):
+    shift = names["shift"]
+    if getattr(shift, "_needs", False) or np.shape(raw(shift)) not in ((), (1,), (1, 1), (n, 1)):
         return None
-    labels, classes = index[1], logits._array.shape[1]
 
     def fused(z: Any) -> Any:
         return neg(softmax_cross_entropy(z, labels=callback(_from_the_front, labels, classes)))
 
-    return Match((logits,), fused, (node, log_p, shifted, log, total, total.given[0]))
-
-
-def _varies(observer: Any, array: np.ndarray[Any, Any]) -> bool:
-    return hasattr(observer, "varies") and bool(observer.varies(array))
+    return Match((logits,), fused, _gone(names))
 
 
 def _from_the_front(labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
@@ -204,15 +162,12 @@ def chosen(names: Sequence[str] | bool) -> tuple[str, ...]:
     return given
 
 
-# --------------------------------------------------------------------------------------------------------------
-# Replacing
-
-
-def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
+def fuse(y: Tensor, names: Sequence[str] | bool = True) -> Tensor:
     """The graph of y with composed batch norms, layer norms and softmax cross-entropies as fused primitives.
 
     A new graph over the same leaves; y's stays as it is, so the two can be drawn side by side. Values agree to
-    rounding: each replacement is proved on random inputs by `check.compare`, in float64. ValueError if one fails.
+    rounding: each replacement is proved on random inputs by `check.compare`, in float64; what does not agree stays as
+    it is, with a warning.
 
     >>> import minigrad as mg
     >>> x = mg.tensor(np.random.default_rng(0).normal(size=(5, 3)), requires_grad=True)
@@ -221,19 +176,20 @@ def fuse(y: Any, names: Sequence[str] | bool = True) -> Any:
     >>> y.op.name, fused.op.name, bool(abs(y.data - fused.data).max() < 1e-14)
     ('div', 'batch_norm', True)
     """
-    found = matches(y, chosen(names), set())
-    renewed: dict[Node, Node] = {}
-    for node in sorted(_needed(y, found), key=lambda n: n.number):
-        match = found.get(node)
-        inputs = match.inputs if match is not None else node.given
-        if match is None and not any(x in renewed for x in inputs if isinstance(x, Node)):
-            continue
-        given = [renewed.get(x, x) if isinstance(x, Node) else x for x in inputs]
-        with using(scope=node.context.scope):
-            renewed[node] = match.fused(*given) if match is not None else node.op.call(*given, **node.params)  # type: ignore[union-attr]
-        if node.name:
-            renewed[node]._name = node.name
-    return renewed.get(y, y)
+    replacements = matches(y, chosen(names), set())
+    renewed: dict[Any, Any] = {}
+    for node in reversed(consumers_first(y)):
+        match = replacements.get(node) or _itself(node)
+        if node in replacements or any(x in renewed for x in match.inputs if isinstance(x, Node)):
+            with using(scope=node.context.scope):
+                renewed[node] = match(renewed)
+            if node.name:
+                renewed[node]._name = node.name
+    return cast("Tensor", renewed.get(y, y))
+
+
+def _itself(node: Any) -> Match:
+    return Match(node.given, partial(node.op.call, **node.params))
 
 
 def fuse_in_place(y: Node, names: Iterable[str], keep: set[Node]) -> list[tuple[Node, Node]]:
@@ -241,42 +197,28 @@ def fuse_in_place(y: Node, names: Iterable[str], keep: set[Node]) -> list[tuple[
     pairs = []
     for node, match in matches(y, names, keep).items():
         with using(scope=node.context.scope, recording=True):
-            made: Any = match.fused(*match.inputs)
+            made = match({})
         # between the inputs and the node: numbers give the order of a walk
         inner = [n for n in consumers_first(made) if n is not made and n.number > node.number]
         for k, part in enumerate(inner, 1):
             part.number = node.number - k / (len(inner) + 1)  # type: ignore[assignment]
-        node.op, node.inputs, node.arrays, node.params, node.saved = (
-            *(made.op, made.inputs, made.arrays, made.params, made.saved),
-        )
+        for slot in ("op", "inputs", "arrays", "params", "saved"):
+            setattr(node, slot, getattr(made, slot))
         pairs.append((node, made))
     return pairs
 
 
 def matches(y: Node, names: Iterable[str], keep: set[Node]) -> dict[Node, Match]:
     """What is recognised in the graph of y, by the node that it ends in. Nodes in `keep` stay in the graph."""
-    found: dict[Node, Match] = {}
+    replacements: dict[Node, Match] = {}
     gone: set[Node] = set()
     for node in consumers_first(y):
         tried = (KINDS[name](node) for name in names) if node not in gone else ()
         match = next((m for m in tried if m is not None), None)
-        inside = set(match.gone) - {node} if match is not None else set()
-        if match is not None and not inside & keep and _proved(node, match):
-            found[node] = match
+        if match is not None and not (set(match.gone) - {node}) & keep and _proved(node, match):
+            replacements[node] = match
             gone.update(match.gone)
-    return found
-
-
-def _needed(y: Node, found: dict[Node, Match]) -> set[Node]:
-    """The recorded nodes that y still depends on when what was found is replaced."""
-    needed, stack = {y}, [y]
-    while stack:
-        node = stack.pop()
-        for x in found[node].inputs if node in found else node.given:
-            if isinstance(x, Node) and x.op is not None and x not in needed:
-                needed.add(x)
-                stack.append(x)
-    return needed
+    return replacements
 
 
 def _proved(node: Node, match: Match) -> bool:
@@ -284,9 +226,9 @@ def _proved(node: Node, match: Match) -> bool:
     inside = sorted(set(match.gone), key=lambda n: n.number)
 
     def composed(*inputs: Any) -> Any:
-        values: dict[Node, Any] = dict(zip(match.inputs, inputs, strict=True))
+        values: dict[Any, Any] = dict(zip(match.inputs, inputs, strict=True))
         for n in inside:
-            values[n] = n.op.call(*[values.get(x, x) if isinstance(x, Node) else x for x in n.given], **n.params)  # type: ignore[union-attr]
+            values[n] = _itself(n)(values)
         return values[node]
 
     rng = np.random.default_rng(0)
@@ -306,11 +248,6 @@ def _proved(node: Node, match: Match) -> bool:
     return bool(report)
 
 
-def rewriter(names: tuple[str, ...]) -> Any:
-    """What a recorder asks before a graph is walked: None, or a function that fuses the graph."""
-    return (lambda y, keep: fuse_in_place(y, names, keep)) if names else None
-
-
 def with_fusions(program: Program) -> Program:
     """Let the fused results take the place of the composed ones that they were recognised in.
 
@@ -319,25 +256,19 @@ def with_fusions(program: Program) -> Program:
     """
     if not program.replaced:
         return program
-    changed = program.substituted(program.instructions, dict(program.replaced))
-    return in_order(without_repeats(changed))
+    return in_order(without_repeats(program.rewritten(program.instructions, program.replaced)))
 
 
 def in_order(program: Program) -> Program:
     """The same instructions, each after those that make what it reads; otherwise in the order that they had."""
     maker = {v: i for i in program.instructions for v in i.outputs}
     done: dict[Instruction, None] = {}
-
-    def emit(instruction: Instruction) -> None:
+    for instruction in program.instructions:
         stack = [instruction]
         while stack:
-            todo = [maker[v] for v in stack[-1].used() if v in maker and maker[v] not in done]
-            if todo:
-                stack.extend(todo)
+            missing = [maker[v] for v in stack[-1].used() if v in maker and maker[v] not in done]
+            if missing:
+                stack.extend(missing)
             else:
                 done[stack.pop()] = None
-
-    for instruction in program.instructions:
-        if instruction not in done:
-            emit(instruction)
-    return program.with_instructions(list(done))
+    return program.rewritten(list(done))

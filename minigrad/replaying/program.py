@@ -1,12 +1,12 @@
 """A recorded step as plain data: values, and instructions that make values from values, in order.
 
 Knows NumPy and primitives. How a program comes about stands in recorder.py, how it is changed in passes.py, how it
-runs in binding.py.
+runs in lowering.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,7 +40,7 @@ class Value:
 class Instruction:
     """One step of a program.
 
-    kind      "op": a primitive. "rule": the joint or data-dependent rule of one, as a whole. "noted": a function of
+    kind      "op": a primitive. "rule": the joint or data-dependent rule of one, as a whole. "callback": a function of
               arrays that is no primitive, such as a check or a random draw. "update": an optimizer's step
     function  of bare arrays, `(*inputs, **params)`; gives one array for each of `outputs` (or the array, if one).
               Of an update, the optimizer
@@ -64,16 +64,16 @@ class Instruction:
         """Whether it does nothing but give its outputs."""
         return self.kind in ("op", "rule")
 
-    def used(self) -> Iterator[Value]:
+    def used(self) -> list[Value]:
         """The values that it reads, those inside parameters too."""
-        yield from values_in((self.inputs, self.params))
+        return values_in((self.inputs, self.params))
 
 
 @dataclass(eq=False)
 class Program:
-    """Instructions in order; what they start from, and what is to be kept of them.
+    """Instructions in order, and what comes of them.
 
-    results    the values that the step returns, in `template` in the place where it returned them
+    template   what the step returns, a value in each place where it returned an array
     gradients  leaf: the value that its `.grad` holds when the step ends
     emptied    leaves whose `.grad` must be None before it starts
     replaced   composed results: what a fused primitive gave in their place
@@ -86,55 +86,46 @@ class Program:
     emptied: set[Node] = field(default_factory=set)
     replaced: dict[Value, Value] = field(default_factory=dict)
 
-    def kept(self) -> list[Value]:
+    def outputs(self) -> list[Value]:
         """Values that are looked at when the program has run."""
         return [*values_in(self.template), *self.gradients.values()]
 
     def tensors(self) -> list[Value]:
         """What it reads from outside, each once."""
-        found = dict.fromkeys(v for i in self.instructions for v in i.used() if v.kind == "tensor")
-        return list(found | dict.fromkeys(v for v in self.kept() if v.kind == "tensor"))
+        read = [v for i in self.instructions for v in i.used()]
+        return list(dict.fromkeys(v for v in (*read, *self.outputs()) if v.kind == "tensor"))
 
-    def with_instructions(self, instructions: list[Instruction]) -> Program:
-        """The same program with other instructions."""
-        return replace(self, instructions=instructions)
-
-    def substituted(self, instructions: list[Instruction], same: dict[Value, Value]) -> Program:
+    def rewritten(self, instructions: list[Instruction], same: dict[Value, Value] | None = None) -> Program:
         """The same with other instructions, and each value that `same` names replaced by the one it names."""
-        changed = [
-            replace(i, inputs=substitute(i.inputs, same), params=substitute(i.params, same)) for i in instructions
-        ]
-        gradients = {leaf: same.get(value, value) for leaf, value in self.gradients.items()}
-        return replace(self, instructions=changed, template=substitute(self.template, same), gradients=gradients)
+
+        def new(x: Any) -> Any:
+            return substitute(x, lambda value: (same or {}).get(value, value))
+
+        instructions = [replace(i, inputs=new(i.inputs), params=new(i.params)) for i in instructions]
+        return replace(self, instructions=instructions, template=new(self.template), gradients=new(self.gradients))
 
     def __len__(self) -> int:
         return len(self.instructions)
 
 
-def values_in(x: Any) -> Iterator[Value]:
-    """The values in tuples, lists and dicts of anything."""
-    if isinstance(x, Value):
-        yield x
-    elif isinstance(x, (tuple, list)):
-        for part in x:
-            yield from values_in(part)
-    elif isinstance(x, dict):
-        for part in x.values():
-            yield from values_in(part)
-
-
-def substitute(x: Any, by: Any) -> Any:
-    """x with each Value in it replaced: by `by(value)`, or by what the dict `by` has for it."""
-    if isinstance(x, Value):
-        return by.get(x, x) if isinstance(by, dict) else by(x)
+def mapped(change: Callable[[Any], Any], x: Any) -> Any:
+    """x with everything in its tuples, lists and dicts changed."""
     if isinstance(x, (tuple, list)):
-        parts = [substitute(part, by) for part in x]
-        if isinstance(x, tuple):
-            return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-        return parts
-    if isinstance(x, dict):
-        return {key: substitute(part, by) for key, part in x.items()}
-    return x
+        parts = [mapped(change, part) for part in x]
+        return parts if isinstance(x, list) else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    return {key: mapped(change, part) for key, part in x.items()} if isinstance(x, dict) else change(x)
+
+
+def substitute(x: Any, by: Callable[[Value], Any]) -> Any:
+    """x with `by(value)` for each value in its tuples, lists and dicts."""
+    return mapped(lambda part: by(part) if isinstance(part, Value) else part, x)
+
+
+def values_in(x: Any) -> list[Value]:
+    """The values in tuples, lists and dicts of anything."""
+    values: list[Value] = []
+    substitute(x, values.append)
+    return values
 
 
 def difference(a: Program, b: Program) -> str:
@@ -146,7 +137,7 @@ def difference(a: Program, b: Program) -> str:
             return f"{where} came first, {y.name}{_at(y)} in its place the second time"
         if x.function != y.function:
             return f"{where} was another function the second time"
-        text = _unequal(x.inputs, y.inputs, partner) or _unequal(x.params, y.params, partner)
+        text = _unequal((x.inputs, x.params), (y.inputs, y.params), partner)
         if text:
             return f"{where} was given {text}"
         for v, w in zip(x.outputs, y.outputs, strict=True):
@@ -174,10 +165,10 @@ def _unequal(x: Any, y: Any, partner: dict[Value, Value]) -> str:
             return "" if _same_array(x.array, y.array) else f"a constant that changed: {_short(x)}, then {_short(y)}"
         same = x.source is y.source if x.kind == "tensor" else x.source == y.source
         return "" if same else "another tensor the second time"
+    if isinstance(x, dict) and isinstance(y, dict) and x.keys() == y.keys():
+        x, y = list(x.values()), [y[key] for key in x]
     if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)) and len(x) == len(y):
         return next((text for p, q in zip(x, y, strict=True) if (text := _unequal(p, q, partner))), "")
-    if isinstance(x, dict) and isinstance(y, dict) and x.keys() == y.keys():
-        return next((text for key in x if (text := _unequal(x[key], y[key], partner))), "")
     if x is y:
         return ""
     if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
@@ -188,8 +179,8 @@ def _unequal(x: Any, y: Any, partner: dict[Value, Value]) -> str:
 
 
 def _same_array(a: Any, b: Any) -> bool:
-    a, b = np.asarray(a), np.asarray(b)
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    x, y = np.asarray(a), np.asarray(b)
+    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
 
 
 def _short(v: Value) -> str:

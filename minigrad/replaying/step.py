@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from ..anomalies import Lines
-from ..core.context import current, observing
+from ..core.context import current, using
 from ..core.nodes import Node, describe, raw
 from ..core.tensor import Tensor
-from .fusion import chosen, rewriter, with_fusions
-from .guards import Watch, surroundings
-from .memory import Bound
+from .fusion import chosen, with_fusions
+from .guards import Guards
+from .lowering import Bound
 from .passes import without_dead_code, without_repeats
-from .printing import line_of, listing, tensors_of
-from .program import Array, Program, Value, difference, substitute
+from .printing import Listed
+from .program import Program, Value, difference, mapped, substitute
 from .recorder import NotReplayable, Recorder
 
-SMALL = 1 << 12  # bytes up to which arrays around a step are compared before each replay: they may be written to
+R = TypeVar("R")  # arguments are not typed alike: an array that a step is given is a Tensor inside
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
 TRIES = 16  # recordings in a row that were hardly ever replayed, after which the step is refused
-PASSES = {
-    "fusion": with_fusions,
-    "dead code": without_dead_code,
-    "common subexpressions": without_repeats,
-}
+PASSES = {"fusion": with_fusions, "dead code": without_dead_code, "common subexpressions": without_repeats}
 
 
+@overload
+def replay(step: Callable[..., R], *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Replayed[R]: ...
+@overload
+def replay(
+    step: None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True
+) -> Callable[[Callable[..., R]], Replayed[R]]: ...
 def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Any:
     """The same function, faster: recorded once as a flat program over arrays that are there already, then run again.
 
@@ -70,10 +72,10 @@ def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool
     return Replayed(step, fuse, copy)
 
 
-class Replayed:
+class Replayed(Generic[R]):
     """A step that replays itself. `replays` counts, `program` is what ran last, `print(step.program)` shows it."""
 
-    def __init__(self, step: Callable[..., Any], fuse: Sequence[str] | bool = (), copy: bool = True) -> None:
+    def __init__(self, step: Callable[..., R], fuse: Sequence[str] | bool = (), copy: bool = True) -> None:
         if not callable(step):
             raise TypeError(f"replay takes a function, got {type(step).__name__}")
         self._step, self._copy, self._fuse = step, copy, chosen(fuse)
@@ -85,7 +87,7 @@ class Replayed:
         self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
         self.__wrapped__ = step
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> R:
         """One step."""
         context = current()
         if context.observers:  # part of a larger recording; or looked at
@@ -96,13 +98,16 @@ class Replayed:
         key = (*kind, self._modes())
         known, last = self._latest  # read at once: other threads set it, too
         entry = last if known == key else self._entries.get(key)
-        if entry is not None and entry.bound is not None and entry.holds():
-            self._latest = key, entry
-            self.replays += 1
-            return entry.run(args, named, self._copy)
+        if entry is not None and entry.bound is not None:
+            entry.changed = entry.guards.broken()
+            if not entry.changed:
+                self._latest = key, entry
+                self.replays += 1
+                result: R = entry.run((*args, *named.values()), self._copy)
+                return result
         # new, or what it was recorded with has been replaced
         before = self._entries.pop(key, None)
-        entry = Entry(self._step, self._fuse, before) if before is None or before.ready else before
+        entry = before if before is not None and before.bound is None else Entry(self._step, self._fuse, before)
         self.recordings += 1
         try:
             result, modules = entry.record(args, named)
@@ -117,6 +122,10 @@ class Replayed:
             self._entries.pop(next(iter(self._entries)))
         return result
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Replayed[R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method of a class: the instance is the first argument."""
         return self if instance is None else types.MethodType(self, instance)
@@ -128,82 +137,46 @@ class Replayed:
     @property
     def stages(self) -> dict[str, Program]:
         """The program as recorded, and after each pass, by name."""
-        return self._ran().stages
-
-    def _ran(self) -> Entry:
         entry = self._latest[1]
-        if entry is None or not entry.ready:
+        if entry is None or entry.bound is None:
             raise RuntimeError("nothing has been recorded yet: the program is there after two calls of one kind")
-        return entry
+        return entry.stages
 
     @property
     def program(self) -> Listed:
         """The program that ran last: printed as a listing, drawn with `mg.draw(step.program.tensors())`."""
-        stages = self.stages
-        return Listed(stages[next(reversed(stages))], self._ran().bound)
-
-
-class Listed:
-    """A program for people."""
-
-    def __init__(self, program: Program, bound: Bound | None = None) -> None:
-        self.program, self.bound = program, bound
-
-    def __str__(self) -> str:
-        return listing(self.program, self.bound)
-
-    __repr__ = __str__
-
-    def __len__(self) -> int:
-        return len(self.program)
-
-    def calls(self) -> list[tuple[str, Callable[[], Any]]]:
-        """(in words, the call that it became) of every instruction but views, which are made once."""
-        return [] if self.bound is None else [(line_of(i), run) for i, run in self.bound.calls()]
-
-    def tensors(self) -> list[Node]:
-        """What the program keeps, as Tensors with a graph of its instructions: for mg.graph and mg.draw."""
-        return tensors_of(self.program)
+        (*_, program), entry = self.stages.values(), self._latest[1]
+        return Listed(program, None if entry is None else entry.bound)
 
 
 class Entry:
-    """One step for arguments of one kind: two recordings, then a bound program."""
+    """One step for arguments of one kind: two recordings, then a program with memory."""
 
     def __init__(self, step: Callable[..., Any], fuse: tuple[str, ...], before: Entry | None) -> None:
-        self.step, self.fuse = step, fuse
-        self.runs = 0
+        self.step, self.fuse, self.runs = step, fuse, 0
         # how often it was recorded in a row for hardly anything, and what had changed
         self.stale: int = before.stale + 1 if before is not None and before.runs < TRIES else 0
         self.changed: str = before.changed if before is not None else ""
+        self.objects: list[Any] = []  # among the arguments
         self.first: Program | None = None
         self.bound: Bound | None = None
         self.stages: dict[str, Program] = {}
 
-    @property
-    def ready(self) -> bool:
-        return self.bound is not None
-
-    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[Any, Any]]:
+    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Iterable[Any]]:
         """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
+        name = getattr(self.step, "__name__", "the step")
         if self.stale >= TRIES:
             raise NotReplayable(
-                f"{getattr(self.step, '__name__', 'the step')} was recorded anew {TRIES} times because {self.changed} "
-                "changes; pass what changes as an array, or keep it out of the step"
+                f"{name} was recorded anew {TRIES} times because {self.changed} changes; pass what changes as an "
+                "array, or keep it out of the step"
             )
-        recorder = Recorder(rewriter(self.fuse))
-        given, texts = [], []
-        for name, x in _flat(args, named):
-            if _is_array(x):
-                array = _copied(x)
-                recorder.argument(array, name)
-                given.append(Tensor._leaf(array))
-            else:
-                given.append(x)
-            texts.append(name)
-        places = dict(zip(texts, given, strict=True))
+        self.objects = [x for x in (*args, *named.values()) if not isinstance(x, (Node, np.ndarray))]
+        recorder = Recorder(self.fuse)
+        given = [recorder.argument(x, f"argument {k}") for k, x in enumerate(args, 1)]
+        given_named = {name: recorder.argument(x, name) for name, x in named.items()}
         try:
-            with observing(Lines(), recorder):
-                returned = self.step(*given[: len(args)], **{name: places[name] for name in named})
+            with using(Lines(), recorder):
+                returned = self.step(*given, **given_named)
                 program = recorder.finish(returned)
         finally:
             recorder.settle()
@@ -213,129 +186,53 @@ class Entry:
             different = difference(self.first, program)
             if different:
                 raise NotReplayable(
-                    f"two runs of {getattr(self.step, '__name__', 'the step')} were not the same program: {different}. "
-                    "What Python computes is computed once, at recording; pass what changes as an argument, an array"
+                    f"two runs of {name} were not the same program: {different}. What Python computes is computed "
+                    "once, at recording; pass what changes as an argument, an array"
                 )
             changed = recorder.changed()
             if changed:
                 raise NotReplayable(f"the step changes {changed}, which a replay would not do; keep it in a Tensor")
-            self._bind(program, recorder, args, named)
-            self.first = None
-        return _owned(returned), recorder.modules
+            self.first, self.stages = None, {"recorded": program}
+            for stage, change in PASSES.items():
+                program = self.stages[stage] = change(program)
+            self.bound = Bound(program)
+            self.guards = Guards(program, self.step, recorder.modules, self.objects)
+        # without a graph, in memory of its own
+        result = mapped(lambda x: Tensor._leaf(raw(x).copy()) if isinstance(x, (Node, np.ndarray)) else x, returned)
+        return result, recorder.modules
 
-    def _bind(self, program: Program, recorder: Recorder, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        self.stages = {"recorded": program}
-        for name, change in PASSES.items():
-            program = self.stages[name] = change(program)
-        self.bound = Bound(program)
-        self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
-        self._watch = Watch(surroundings(self.step, recorder, args, named))
-        self._arrays = {id(a): (a, a.tobytes()) for a in self._watch.held() if _small_array(a)}
-        self._touched = list(program.emptied)
-        bound = self.bound
-        self._left = [(leaf, bound.array_of(v)) for leaf, v in program.gradients.items() if not bound.is_lent(v)]
-        self._left_of_arguments = [(leaf, v) for leaf, v in program.gradients.items() if bound.is_lent(v)]
-
-    def holds(self) -> bool:
-        """Whether everything around the step is as it was when it was recorded."""
-        for tensor, array, needed in self._tensors:
-            if tensor._array is not array or tensor._needs is not needed:
-                self.changed = f"a tensor that it uses, {describe(tensor)},"
-                return False
-        changed = self._watch.changed()
-        if changed:
-            self.changed = changed
-            return False
-        for array, before in self._arrays.values():
-            if array.tobytes() != before:
-                self.changed = f"an array of shape {array.shape} that it uses"
-                return False
-        return True
-
-    def run(self, args: tuple[Any, ...], named: dict[str, Any], copy: bool) -> Any:
+    def run(self, arguments: Iterable[Any], copy: bool) -> Any:
         """The program on these arguments."""
-        bound = self.bound
-        assert bound is not None
+        bound: Any = self.bound
         self.runs += 1
-        for leaf in self._touched:
+        for leaf in bound.program.emptied:
             if getattr(leaf, "_grad", None) is not None:
                 raise NotReplayable(
                     f"{describe(leaf)} has a gradient from before, which this step was recorded without and would add "
                     "to; call zero_grad() inside the step"
                 )
-        bound.give([raw(x) for x in (*args, *named.values()) if _is_array(x)])
         try:
-            bound.run()
-            for leaf, array in self._left:  # looked at, it becomes a Tensor of its own
-                leaf._grad = array
-            for leaf, value in self._left_of_arguments:
-                leaf._grad = bound.array_of(value).copy()
-
-            def result(value: Value) -> Tensor:
-                array = bound.array_of(value)
-                tensor: Tensor = Tensor._leaf(array.copy() if copy else array)
-                return tensor
-
-            return substitute(bound.program.template, result)
+            bound.run([raw(x) for x in arguments if isinstance(x, (Node, np.ndarray))])
         except BaseException:
             for leaf in bound.program.gradients:
                 leaf._grad = None
             raise
-        finally:
-            bound.take_back()
+        for leaf, value in bound.program.gradients.items():  # looked at, it becomes a Tensor of its own
+            leaf._grad = bound.array_of(value)
 
+        def result(value: Value) -> Any:
+            array = bound.array_of(value)
+            return Tensor._leaf(array.copy() if copy else array)
 
-def _owned(x: Any) -> Any:
-    """What a recorded step returned, without its graph and in memory of its own."""
-    if isinstance(x, Node):
-        return Tensor._leaf(x._array.copy())
-    if isinstance(x, np.ndarray):
-        return Tensor._leaf(x.copy())
-    if isinstance(x, (tuple, list)):
-        parts = [_owned(part) for part in x]
-        return parts if isinstance(x, list) else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-    return {key: _owned(part) for key, part in x.items()} if isinstance(x, dict) else x
-
-
-# --------------------------------------------------------------------------------------------------------------
-# Arguments
-
-
-def _flat(args: tuple[Any, ...], named: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for k, x in enumerate(args):
-        yield f"argument {k + 1}", x
-    yield from named.items()
-
-
-def _small_array(x: Any) -> bool:
-    return x.__class__ is np.ndarray and x.nbytes <= SMALL
-
-
-def _is_array(x: Any) -> bool:
-    return isinstance(x, (Node, np.ndarray))
-
-
-def _copied(x: Any) -> Array:
-    """An argument's values in an array of the step's own, axes in the order that they have."""
-    if isinstance(x, Node):
-        if x._needs:
-            raise TypeError(
-                f"an argument of a replayed step is data, but {describe(x)} requires a gradient; let the step use it "
-                "from around it, as it does with parameters"
-            )
-        x = x._array
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"a step takes arrays of real numbers, got dtype {x.dtype}")
-    return np.array(x)
+        return substitute(bound.program.template, result)
 
 
 def _signature(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    return tuple([_kind(x) for x in args]), tuple([(name, _kind(x)) for name, x in named.items()]) if named else ()
+    return tuple(map(_kind, args)), tuple([(name, _kind(x)) for name, x in named.items()]) if named else ()
 
 
 def _kind(x: Any) -> Any:
-    if isinstance(x, Node):
-        x = x._array
+    x = raw(x)
     if x.__class__ is np.ndarray:
         return x.shape, x.dtype, x.flags.c_contiguous or x.strides
     if x is None or isinstance(x, (bool, int, str)):
@@ -347,19 +244,4 @@ def _kind(x: Any) -> Any:
             f"a replayed step takes arrays, Tensors, numbers and texts, got {type(x).__name__}; "
             "pass arrays one by one, and numbers that change as arrays of shape ()"
         )
-    return _Same(x)
-
-
-class _Same:
-    """An object as part of a key: equal to itself alone, and alive for as long as the key is."""
-
-    __slots__ = ("x",)
-
-    def __init__(self, x: Any) -> None:
-        self.x = x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.x is other.x
-
-    def __hash__(self) -> int:
-        return id(self.x)
+    return "object", id(x)  # the entry keeps it alive

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._support.files import PathLike
 from .._support.randomness import Generator, Source, generator, restore, state_of
+from .._support.signatures import Array, Data
 from ..core.context import no_grad
 from ..core.nodes import callback, raw
 from ..core.tensor import Tensor
@@ -26,8 +27,7 @@ from .history import History
 from .nonfinite import NonFiniteStep, first_nonfinite
 from .progress import Progress
 
-Array = np.ndarray[Any, Any]
-Loss: TypeAlias = Callable[[Any, Any], Any]
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
 Metrics: TypeAlias = "Mapping[str, Callable[[Array, Array], float]] | Sequence[Callable[[Array, Array], float]]"
 Sampler: TypeAlias = Callable[[int, Generator], Iterable[Array]]
 
@@ -50,7 +50,7 @@ class Run:
     stop: bool = False
 
 
-def predict(model: Module, x: Any, *, batch_size: int = 4096) -> Array:
+def predict(model: Module, x: Data, *, batch_size: int = 4096) -> Array:
     """model(x) in eval mode as a bare array, `batch_size` rows at a time, recording nothing."""
     rows = np.asarray(raw(x))
     if not len(rows):
@@ -60,7 +60,7 @@ def predict(model: Module, x: Any, *, batch_size: int = 4096) -> Array:
         return np.concatenate([raw(model(Tensor._leaf(rows[k : k + batch_size]))) for k in starts])
 
 
-def evaluate(model: Module, x: Any, y: Any, loss: Loss, metrics: Metrics = ()) -> dict[str, float]:
+def evaluate(model: Module, x: Data, y: Data, loss: Loss, metrics: Metrics = ()) -> dict[str, float]:
     """The loss and the metrics of a model in eval mode."""
     outputs, targets = predict(model, x), np.asarray(raw(y))
     with np.errstate(all="ignore"):
@@ -76,11 +76,11 @@ def fit(
     model: Module,
     loss: Loss,
     optimizer: Optimizer,
-    train: tuple[Any, Any],
+    train: tuple[Data, Data],
     *,
     epochs: int,
     batch_size: int = 32,
-    val: tuple[Any, Any] | None = None,
+    val: tuple[Data, Data] | None = None,
     metrics: Metrics = (),
     seed: Source = 0,
     sampler: Sampler | None = None,
@@ -248,7 +248,7 @@ class _Step:
         callback(_look_at_loss, value._array)
         self.optimizer.zero_grad()
         value.backward()
-        callback(_look_at_slopes, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
+        callback(_look_at_gradients, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
         if self.clip_norm is not None:
             clip_grad_norm(self.params, self.clip_norm)
         self.optimizer.step()
@@ -273,13 +273,13 @@ def _look_at_loss(loss: Array) -> None:
         raise _NotFinite("the loss")
 
 
-def _look_at_slopes(*slopes: Array) -> None:
+def _look_at_gradients(*gradients: Array) -> None:
     # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
     total = 0.0
-    for slope in slopes:
-        flat = slope.ravel()
+    for gradient in gradients:
+        flat = gradient.ravel()
         total += float(np.dot(flat, flat))
-    if not math.isfinite(total) and not all(bool(np.isfinite(slope).all()) for slope in slopes):
+    if not math.isfinite(total) and not all(bool(np.isfinite(gradient).all()) for gradient in gradients):
         raise _NotFinite("a gradient")
 
 

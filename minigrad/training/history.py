@@ -13,8 +13,7 @@ import numpy as np
 from .._support.extras import needs
 from .._support.files import PathLike, written_aside
 from .._support.notebook import Shown, block, curves, lines, table
-
-Array = np.ndarray[Any, Any]
+from .._support.signatures import Array
 
 
 @dataclass(repr=False)

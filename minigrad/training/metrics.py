@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from .._support.signatures import Array
 
 
 def accuracy(outputs: Array, labels: Array) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..anomalies import Lines, Watch
-from ..core.context import observing
+from ..core.context import using
 from ..core.nodes import Node, Primitive
 from ..core.tensor import Tensor
 
@@ -45,7 +45,7 @@ def first_nonfinite(forward: Callable[[], Tensor]) -> tuple[Any, str]:
     """Run `forward` and its backward pass with source lines: the first node that is not finite, and why."""
     watch = _Placed()
     try:
-        with observing(Lines(), watch):
+        with using(Lines(), watch):
             forward().backward()
     except FloatingPointError as error:
         scope = "/".join(watch.node.scope) if watch.node is not None else ""

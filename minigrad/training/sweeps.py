@@ -31,7 +31,7 @@ def sweep(
     run       a function that returns a dict of numbers, texts and lists of them
     folder    made if it is not there; each finished run is written to a file of its own in it at once, named by a
               hash of the setting. A setting whose file is there is not run again: delete the folder to start anew
-    given     arguments that are the same for all, such as data; no part of what a result is known by
+    given     arguments that are the same for all, such as data; results are not named after them
     jobs      worker processes, -1 for one a core; 1 runs here. Every run gets one BLAS thread, so that its result
               does not depend on `jobs`
 

@@ -9,7 +9,7 @@ import minigrad as mg
 from minigrad.check import blame, explain_zeros
 from minigrad.core.nodes import raw
 
-from ..helpers import leaves, registry
+from ..helpers import leaf, leaves, registry
 from ..mutation import OPS, SLOPED, Plant, frozen, on_result, planted
 
 
@@ -180,10 +180,6 @@ def test_rules_in_the_wrong_order():
 
 def explained(y, *args):
     return {e.name: e.reason for e in explain_zeros(y, *args).found}
-
-
-def leaf(a, name):
-    return mg.tensor(a, requires_grad=True, name=name)
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.core.context import Observer, observing
+from minigrad.core.context import Observer, using
 from minigrad.core.gradients import consumers_first, unbroadcast, walk
 from minigrad.core.nodes import Node
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
+from ..helpers import leaf
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def test_each_op_is_visited_once_consumers_first():
         def pulled(self, node, g, gradients):
             visits.append(node)
 
-    with observing(Visits()):
+    with using(Visits()):
         grads = walk(y, np.ones(()))
     assert [id(node) for node in visits] == [id(node) for node in order]
     assert grads[x] == 2.0**60

@@ -10,10 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad.core.nodes import raw, write
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
-
+from ..helpers import leaf
 
 # Gradients are their own ----------------------------------------------------------------------------------------
 
@@ -42,7 +39,7 @@ def test_gradients_share_memory_with_nothing(name, create_graph, way):
     cotangent = mg.tensor(c) if way == "backward, Tensor" else c
     tensors = list({id(x): x for x in (a, b, y)}.values())
     if way == "grad":
-        ds = mg.grad(y, tensors, gradient=cotangent, create_graph=create_graph)
+        ds = list(mg.grad(y, tensors, gradient=cotangent, create_graph=create_graph))
     else:
         y.retain_grad()
         y.backward(cotangent, create_graph=create_graph)

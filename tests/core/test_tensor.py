@@ -14,10 +14,7 @@ import pytest
 import minigrad as mg
 from minigrad import ops
 
-
-def leaf(data, **kwargs):
-    return mg.tensor(data, requires_grad=True, **{"dtype": float, **kwargs})
-
+from ..helpers import leaf
 
 # Constructors ---------------------------------------------------------------------------------------------------
 
@@ -137,9 +134,9 @@ def test_backward_says_what_it_needs():
     with pytest.raises(ValueError, match=r"\(2,\) float64 does not require a gradient: no tensor that it was computed"):
         y.detach().backward(np.ones(2))
     with pytest.raises(TypeError, match="a gradient is taken of a Tensor, got ndarray"):
-        mg.grad(np.ones(2), x)
+        mg.grad(np.ones(2), x)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="xs are Tensors, got ndarray"):
-        mg.grad(y, [np.ones(2)], gradient=np.ones(2))
+        mg.grad(y, [np.ones(2)], gradient=np.ones(2))  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"\(\) float64 does not require a gradient; make it with requires_grad=True"):
         mg.grad(y, mg.tensor(1.0), gradient=np.ones(2))
     before: Any = x.grad

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from examples import diagrams
-from minigrad.drawing.sheet import contact_sheet
+from examples.contact_sheet import contact_sheet
 
 from .test_renderer import DOT, PROGRAMS, PURE
 

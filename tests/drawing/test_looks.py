@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad.drawing.data import Numbers
 from minigrad.drawing.theme import DARK, LIGHT
-from minigrad.drawing.words import brief, number, shape
+from minigrad.program.words import number, shape
 
 from .examples import DY, composed, fused
 
@@ -22,7 +22,7 @@ def contrast(a: str, b: str) -> float:
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
+    return float((high + 0.05) / (low + 0.05))
 
 
 TEXT = [("ink", "page"), ("ink", "body"), ("ink", "fused_body"), ("ink", "module_body"), ("muted", "body")]
@@ -68,7 +68,7 @@ def test_numbers_in_three_digits(v, said):
     ],
 )
 def test_brief_values(array, said):
-    assert brief(Numbers(np.asarray(array))) == said
+    assert Numbers(np.asarray(array)).brief == said
 
 
 def test_shapes():

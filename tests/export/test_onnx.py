@@ -351,7 +351,7 @@ def test_misuse_is_named(tmp_path):
     path = tmp_path / "f.onnx"
     for call, kind, message in (
         (
-            lambda: mg.export.onnx("net", path),
+            lambda: mg.export.onnx("net", path),  # type: ignore[arg-type]
             TypeError,
             "expected a Module, a function or Tensors with a graph, got str",
         ),

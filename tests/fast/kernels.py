@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.fast.numpy_kernels import adam as numpy_adam
-from minigrad.fast.numpy_kernels import batch_norm as numpy_batch_norm
+from minigrad.fast.numpy_kernels import batch as numpy_batch
+from minigrad.fast.numpy_kernels import updates as numpy_updates
 
-IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch_norm.batch_norm, numpy_adam.adam)}
+IMPLEMENTATIONS: dict[str, Any] = {"numpy": (numpy_batch.batch_norm, numpy_updates.adam)}
 if find_spec("numba") is not None:
     from minigrad.fast import compiled
 

@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.fast import chosen, fused
-from minigrad.fast.numpy_kernels import batch_norm as numpy_batch_norm
+from minigrad.fast.numpy_kernels import batch as numpy_batch
 from minigrad.normalization import batch as normalization
 
 from .kernels import IMPLEMENTATIONS, SHAPES, TOLERANCE, bytes_of, filled_with_nan, same
@@ -120,10 +120,10 @@ def test_what_is_not_finite_stays_in_its_column(name, bad):
 
 def test_what_a_kernel_does_not_fit_is_left_to_the_readable_code():
     x = np.ones((4, 3))
-    assert numpy_batch_norm.fits(x, x[0].copy(), None)
+    assert numpy_batch.fits(x, x[0].copy(), None)
     for other in (x.T, x[:, ::-1], x.astype(np.float16), x.astype(">f8"), np.ones((2, 3, 4)), np.ones((0, 3))):
-        assert not numpy_batch_norm.fits(other)
-    assert not numpy_batch_norm.fits(x, np.ones(3, np.float32))
+        assert not numpy_batch.fits(other)
+    assert not numpy_batch.fits(x, np.ones(3, np.float32))
     assert fused.BatchNorm.forward((x, None, None), {"axis": (1,), "eps": 0.0}) is None
 
 

@@ -11,7 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import losses, ops
 from minigrad.fast import fused
-from minigrad.fast.numpy_kernels import sigmoid_cross_entropy as numpy_kernel
+from minigrad.fast.numpy_kernels import losses as numpy_kernel
 
 KERNELS: dict[str, Any] = {"numpy": numpy_kernel.sigmoid_cross_entropy}
 if find_spec("numba") is not None:

@@ -14,6 +14,8 @@ import minigrad as mg
 from minigrad.check import compare, gradcheck
 from minigrad.program.rules import kept_for_backward
 
+from ..helpers import leaf
+
 COMPOSED: dict[str, Any] = {
     "primitive": mg.batch_norm_composed,
     "staged": partial(mg.batch_norm_composed, variance="staged"),
@@ -93,10 +95,6 @@ def test_gamma_and_beta_may_be_left_out(parts):
     inputs = [x, g if parts[0] else None, b if parts[1] else None]
     assert compare(mg.batch_norm_composed, mg.batch_norm, inputs)
     assert compare(mg.layer_norm_composed, mg.layer_norm, inputs)
-
-
-def leaf(a):
-    return mg.tensor(a, requires_grad=True)
 
 
 @pytest.mark.parametrize("f", [mg.batch_norm, *COMPOSED.values()])

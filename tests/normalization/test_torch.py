@@ -7,7 +7,8 @@ import pytest
 
 import minigrad as mg
 
-from .test_normalization import leaf, ordinary
+from ..helpers import leaf
+from .test_normalization import ordinary
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 

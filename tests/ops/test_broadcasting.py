@@ -193,7 +193,7 @@ def test_matmul_of_any_shapes(data):
 # Indexing -------------------------------------------------------------------------------------------------------
 
 X = np.arange(24.0).reshape(2, 3, 4)
-INDICES = {
+INDICES: dict[str, Any] = {
     "int": 1, "negative": -1, "numpy int": np.int64(1), "0-d array": np.array(1), "Tensor": mg.tensor(1),
     "tuple": (0, 1, -1), "slice": slice(1, None), "steps": (slice(None), slice(None, None, -1), slice(None, None, 2)),
     "None": None, "ellipsis": ..., "mixed": (..., None, 1), "None and int": (None, 0, ..., None), "nothing": (),
@@ -253,7 +253,7 @@ def test_indices_that_do_not_fit_say_so():
     x = mg.tensor(X, name="x")
     for index in (2, (0, 3), (0, 0, 0, 0), [5], "a", 1.5, np.ones(3, bool), slice(None, None, 0)):
         with pytest.raises((IndexError, ValueError), match=r"getitem\(x: \(2, 3, 4\) float64, index="):
-            x[index]
+            x[index]  # type: ignore[index]
 
 
 # Joining and cutting --------------------------------------------------------------------------------------------

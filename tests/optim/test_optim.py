@@ -199,7 +199,7 @@ def test_misuse_is_refused_by_name():
         (lambda: optim.SGD([w, w], lr=0.1), "given twice"),
         (lambda: optim.SGD([mg.ones(2)], lr=0.1), "no leaf that requires a gradient"),
         (lambda: optim.SGD([w * 2.0], lr=0.1), "no leaf"),
-        (lambda: optim.SGD([np.ones(2)], lr=0.1), "parameters are Tensors, got ndarray"),
+        (lambda: optim.SGD([np.ones(2)], lr=0.1), "parameters are Tensors, got ndarray"),  # type: ignore[list-item]
         (lambda: optim.SGD([w], lr=-0.1), "lr=-0.1"),
         (lambda: optim.SGD([w], lr=float("nan")), "lr=nan"),
         (lambda: optim.SGD([w], lr=0.1, nesterov=True), "momentum > 0"),

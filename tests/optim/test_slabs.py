@@ -99,7 +99,7 @@ def test_apply_does_what_step_does_bit_for_bit(name: str, options: dict[str, Any
     saved = twin.state_dict()
     for key, array in mine.state_dict().items():
         np.testing.assert_array_equal(array, saved[key])
-    with pytest.raises(ValueError, match=r"apply: slopes have shapes \[\(1,\)\], expected"):
+    with pytest.raises(ValueError, match=r"apply: gradients have shapes \[\(1,\)\], expected"):
         twin.apply([np.zeros(1, dtype)])
 
 

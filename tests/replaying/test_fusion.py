@@ -17,12 +17,12 @@ from .steps import batch, training
 RNG = np.random.default_rng(0)
 
 
-def leaf(*shape: int) -> Any:
+def drawn(*shape: int) -> Any:
     return mg.tensor(RNG.normal(1.0, 2.0, shape), requires_grad=True)
 
 
-X, G3, B3, G4 = leaf(5, 3), leaf(3), leaf(3), leaf(4)
-X3, W = leaf(2, 3, 4), leaf(3, 3)
+X, G3, B3, G4 = drawn(5, 3), drawn(3), drawn(3), drawn(4)
+X3, W = drawn(2, 3, 4), drawn(3, 3)
 LABELS = np.array([0, 2, 1, 1, 0])
 
 
@@ -51,7 +51,7 @@ FUSED: dict[str, tuple[str, Any]] = {
     "keepdims": ("batch_norm", lambda: by_hand(X, 0, 0.0, True)),
     "computed gamma": ("batch_norm", lambda: by_hand(X @ W) * mg.exp(G3) + B3),
     "layer norm": ("layer_norm", lambda: mg.layer_norm_composed(X3, G4)),
-    "layer norm over two": ("layer_norm", lambda: mg.layer_norm_composed(X3, leaf(3, 4), leaf(3, 4), axis=(1, 2))),
+    "layer norm over two": ("layer_norm", lambda: mg.layer_norm_composed(X3, drawn(3, 4), drawn(3, 4), axis=(1, 2))),
     "rows by hand": ("layer_norm", lambda: by_hand(X, -1, 1e-3, True) * G3 + B3),
     "cross-entropy": ("softmax_cross_entropy", lambda: mg.cross_entropy_composed(X, LABELS)),
     "none reduced": ("softmax_cross_entropy", lambda: mg.cross_entropy_composed(X, LABELS, reduction="none")),
@@ -108,7 +108,7 @@ def test_one_parameter_as_gamma_and_beta_is_left_alone():
 
 
 def test_a_matrix_of_gammas_is_no_batch_norm():
-    fused = mg.fuse(by_hand(X) * leaf(5, 3))
+    fused = mg.fuse(by_hand(X) * drawn(5, 3))
     assert names(fused)[0] == "mul"
     assert "batch_norm" in names(fused), "x_hat is one all the same"
 
@@ -147,7 +147,7 @@ def test_a_replacement_that_is_not_equal_is_refused(monkeypatch):
 
 
 def test_what_is_kept_inside_a_form_stays():
-    w, g, b = leaf(3, 4), leaf(4), leaf(4)
+    w, g, b = drawn(3, 4), drawn(4), drawn(4)
 
     def step(x):
         c = x @ w
@@ -163,7 +163,7 @@ def test_what_is_kept_inside_a_form_stays():
 
 
 def test_cross_entropy_is_fused_for_every_label_and_only_for_its_own_rows():
-    w = leaf(4, 3)
+    w = drawn(4, 3)
 
     def step(x, rows, labels):
         z = x @ w

@@ -43,7 +43,7 @@ def test_results_are_owned_and_inputs_untouched():
     same(x, np.ones(3))
 
 
-def test_large_arguments_are_read_where_they_are_and_let_go():
+def test_large_arguments_stay_as_they_are_and_are_let_go():
     w = mg.tensor(np.full((300, 3), 0.5), requires_grad=True)
 
     def step(x, scale):

@@ -105,7 +105,7 @@ def test_bad_arguments_are_refused():
     with pytest.raises(TypeError, match="arrays of real numbers"):
         replayed(np.array(["a"]))
     with pytest.raises(TypeError, match="replay takes a function"):
-        mg.replay(3)  # type: ignore[arg-type]
+        mg.replay(3)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="fuse='conv' must be among batch_norm, layer_norm, softmax_cross_entropy"):
         mg.replay(lambda x: x, fuse=["conv"])
     with pytest.raises(RuntimeError, match="nothing has been recorded yet"):

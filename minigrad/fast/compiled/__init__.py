@@ -9,9 +9,8 @@ found by an index that only grows (one that falls may be negative, as far as the
 dtype of the arrays.
 """
 
-from .adam import adam as adam
-from .batch_norm import batch_norm as batch_norm
-from .batch_norm import running_statistics as running_statistics
-from .layer_norm import layer_norm as layer_norm
-from .masked import masked as masked
-from .sigmoid_cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
+from .batch import batch_norm as batch_norm
+from .layer import layer_norm as layer_norm
+from .losses import sigmoid_cross_entropy as sigmoid_cross_entropy
+from .masks import masked as masked
+from .updates import adam as adam

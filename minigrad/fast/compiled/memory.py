@@ -40,7 +40,7 @@ def _pour_line(context: Any, target: Any, source: Any, k: Any) -> Any:
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
-def pours(a: Any) -> bool:  # pragma: no cover - compiled
+def pours(a: np.ndarray[Any, Any]) -> bool:  # pragma: no cover - compiled
     """Whether a result is poured: large, and beginning with a line."""
     return a.nbytes >= POURED and a.ctypes.data % LINE == 0
 

@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.fast import kernels
-from minigrad.fast.sums import in_blocks, products, squares_about, total
+from minigrad.fast.totals import in_blocks, products, squares_about, total
 
 from ..helpers import leaves
 

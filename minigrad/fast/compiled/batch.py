@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import pool as buffers
-from ..numpy_kernels.batch_norm import Moments, fits
-from ..numpy_kernels.tiny import FEW
+from ..numpy_kernels.batch import FEW, Moments, fits
 from . import tiny
 from .memory import aligned, compiled, pour, pours
 
@@ -219,33 +218,6 @@ def _backward(
                 out[j] = scale[j] * (row[j] - (mean[j] + h[j] * slope[j]))
         if poured:
             pour(flat_dx[start:stop], strip)
-
-
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
-def _move(
-    running_mean: Any, running_var: Any, mean: Any, var: Any, keep: Any, take: Any, take_var: Any
-) -> bool:  # pragma: no cover - compiled
-    for j in range(var.size):
-        if not np.isfinite(var[j]):
-            return False
-    for j in range(var.size):
-        running_mean[j] = keep * running_mean[j] + take * mean[j]
-        running_var[j] = keep * running_var[j] + take_var * var[j]
-    return True
-
-
-def running_statistics(
-    running_mean: Array, running_var: Array, mean: Array, var: Array, keep: float, take: float, scale: float
-) -> bool:
-    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
-    return bool(
-        _move(running_mean, running_var, mean, var, *_factors(keep, take, take * scale, running_mean.dtype.type))
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _factors(keep: float, take: float, take_var: float, real: Any) -> tuple[Any, ...]:
-    return real(keep), real(take), real(take_var)
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..numpy_kernels.sigmoid_cross_entropy import decayed
-from ..numpy_kernels.sigmoid_cross_entropy import sigmoid_cross_entropy as in_numpy
+from ..numpy_kernels.losses import decayed
+from ..numpy_kernels.losses import sigmoid_cross_entropy as in_numpy
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]
@@ -30,7 +30,7 @@ class sigmoid_cross_entropy(in_numpy):
 
     @staticmethod
     def forward(z: Array, t: Array, loss: Array, slope: Array) -> None:
-        """loss = z ([z > 0] - t) + log(1 + e), slope = ((1 - t) a - t b) / (1 + e). See ../sigmoid_cross_entropy.py."""
+        """loss = z ([z > 0] - t) + log(1 + e), slope = ((1 - t) a - t b) / (1 + e). See ../numpy_kernels/losses.py."""
         e = decayed(z)
         np.log1p(e, loss)
         _combined(z.reshape(-1), t.reshape(-1), e.reshape(-1), loss.reshape(-1), slope.reshape(-1))

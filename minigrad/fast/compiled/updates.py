@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..numpy_kernels.adam import folded
+from ..numpy_kernels.updates import folded
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +28,7 @@ def _adam(
 def adam(
     value: Array, slope: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int
 ) -> None:
-    """One step of value, m and v along `slope`, in place; `slope` stays as it is. See ../adam.py."""
+    """One step of value, m and v along `slope`, in place; `slope` stays as it is. See ../numpy_kernels/updates.py."""
     real = value.dtype.type  # in the dtype: a float64 constant would make the whole loop float64
     rate, eps = folded(lr, betas, eps, step)
     _adam(value, slope, m, v, *_numbers(*betas, real), real(rate), real(eps))

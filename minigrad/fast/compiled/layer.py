@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import pool as buffers
-from .batch_norm import constant
+from .batch import constant
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]
@@ -97,23 +96,13 @@ class layer_norm:
     """The kernels of one primitive, for C-ordered matrices of one dtype: `forward`, `backward`."""
 
     @staticmethod
-    def forward(x: Array, gamma: Any, beta: Any, eps: float, into: Any = None) -> tuple[Array, tuple[Array, Array]]:
-        """(1) to (5): y, and (x_hat, inv_std) for backward; `into`: these three, to be filled."""
-        (n, d), dtype = x.shape, x.dtype
-        if into is None:
-            into = buffers.empty((n, d), dtype), buffers.empty((n, d), dtype), np.empty((n, 1), dtype)
-        y, x_hat, inv_std = into
-        gamma, beta = (constant(c, d, dtype) if v is None else v for c, v in ((1.0, gamma), (0.0, beta)))
+    def forward(x: Array, gamma: Any, beta: Any, eps: float, y: Array, x_hat: Array, inv_std: Array) -> None:
+        """(1) to (5): fills y, and x_hat and inv_std for backward."""
+        gamma, beta = (constant(c, x.shape[1], x.dtype) if v is None else v for c, v in ((1.0, gamma), (0.0, beta)))
         _forward(x, gamma, beta, eps, y, x_hat, inv_std)
-        return y, (x_hat, inv_std)
 
     @staticmethod
-    def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
-        """(6) to (9): dx, d_gamma, d_beta; `into`: these three, to be filled where they are no None."""
-        (n, d), dtype = g.shape, g.dtype
-        dx, d_gamma, d_beta = into or (None, None, None)
-        dx = buffers.empty((n, d), dtype) if dx is None else dx
-        d_gamma, d_beta = (np.empty(d, dtype) if a is None else a for a in (d_gamma, d_beta))
-        gamma = constant(1.0, d, dtype) if gamma is None else gamma
+    def backward(g: Array, gamma: Any, x_hat: Array, inv_std: Array, dx: Array, d_gamma: Array, d_beta: Array) -> None:
+        """(6) to (9): fills dx, d_gamma and d_beta."""
+        gamma = constant(1.0, g.shape[1], g.dtype) if gamma is None else gamma
         _backward(g, gamma, x_hat, inv_std, dx, d_gamma, d_beta)
-        return dx, d_gamma, d_beta

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .picture import with_own_ids
-from .theme import DARK, LIGHT, MONO_STACK, SANS_STACK
-from .words import escaped
+from minigrad.drawing.svg import points, with_own_ids, without_links
+from minigrad.drawing.theme import DARK, LIGHT, MONO_STACK, SANS_STACK
+from minigrad.drawing.words import escaped
 
 WIDTH, HEIGHT, GAP, HEAD = 620, 860, 24, 46  # of a cell, in SVG units
 
@@ -47,15 +47,14 @@ def _text(x: float, y: float, said: str, points: int, ink: str) -> str:
 
 def _fitted(svg: str, prefix: str) -> tuple[str, float, float]:
     """(the picture scaled to a cell and with ids of its own, its width, its height)."""
-    found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
-    w, h = (float(found.group(1)), float(found.group(2))) if found else (100.0, 100.0)
+    w, h = points(svg)
     scale = min(WIDTH / w, HEIGHT / h, 1.2)
     size = f'width="{w * scale:.0f}" height="{h * scale:.0f}"'
     svg = re.sub(r'<svg style="[^"]*" width="[^"]*"\s+height="[^"]*"', f"<svg {size}", svg, count=1)
-    # links and repeated attributes are a third of the bytes
-    svg = re.sub(r"<a [^>]*>\n?|</a>\n?", "", svg)
-    svg = svg.replace(f' font-family="{MONO_STACK}"', ' class="m"').replace(
-        f' font-family="{SANS_STACK}"', ' class="h"'
+    svg = (
+        without_links(svg)
+        .replace(f' font-family="{MONO_STACK}"', ' class="m"')
+        .replace(f' font-family="{SANS_STACK}"', ' class="h"')
     )
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
     svg = re.sub(r"<[^>]*>", _shorter, svg).replace("\n", "")

@@ -1,0 +1,69 @@
+"""How a graph is to be drawn: one frozen object, checked once, where the user's call comes in. Knows no graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .theme import THEMES, Palette
+
+MOST = 1000  # nodes in one picture
+FULL = 200  # cards with numbers
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `mg.draw` explains. ValueError names the option, what it was given, and what it takes.
+
+    >>> Options(theme="pink")
+    Traceback (most recent call last):
+    ValueError: theme='pink' must be 'light' or 'dark'
+    """
+
+    backward: bool = True
+    depth: int | None = None
+    detail: int | None = None
+    direction: str = "TB"
+    theme: str = "light"
+    title: str = ""
+    max_nodes: int = MOST
+    fold: bool | None = None
+    module: str | None = None
+
+    def __post_init__(self) -> None:
+        title, module = self.title, self.module
+        checks = {
+            "backward": (_is(self.backward, True, False), "True or False"),
+            "depth": (_whole(self.depth, 0, None), "None, or 0 (each outermost scope is one card) or more"),
+            "detail": (_is(self.detail, None, 0, 1, 2), "0 (names), 1 (and shapes) or 2 (and numbers)"),
+            "direction": (_is(self.direction, "TB", "LR"), "'TB' (top to bottom) or 'LR' (left to right)"),
+            "theme": (_is(self.theme, *THEMES), " or ".join(map(repr, THEMES))),
+            "title": (isinstance(title, str), "a text"),
+            "max_nodes": (_whole(self.max_nodes, 1), "a number of cards, at least 1"),
+            "fold": (_is(self.fold, None, True, False), "None (where there are more than 40 cards), True or False"),
+            "module": (module is None or isinstance(module, str), "None or the name of a scope"),
+        }
+        for name, (fine, said) in checks.items():
+            if not fine:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be {said}")
+
+    @property
+    def colours(self) -> Palette:
+        """The palette of the theme."""
+        return THEMES[self.theme]
+
+    def told(self, cards: int) -> int:
+        """How much is told on each card: what was asked for, else numbers unless there are too many cards for them."""
+        return self.detail if self.detail is not None else 2 if cards <= FULL else 1
+
+
+def _is(value: Any, *choices: Any) -> bool:
+    """One of these, and not just equal to one: True is not 1."""
+    return any(type(value) is type(choice) and value == choice for choice in choices)
+
+
+def _whole(value: Any, least: int, *others: Any) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return _is(value, *others) or (whole and int(value) >= least)

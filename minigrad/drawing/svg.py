@@ -1,0 +1,47 @@
+"""What is done to the SVG that Graphviz writes, and files that appear whole. Knows fonts; nothing of graphs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .._support.files import written_aside
+from .theme import MONO, MONO_STACK, SANS, SANS_STACK
+
+
+def bare(rendered: bytes) -> str:
+    """The <svg> element alone, without comments and without the native tooltips that show ids."""
+    text = rendered.decode("utf-8", "replace")
+    return re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", text[text.index("<svg") :], flags=re.DOTALL)
+
+
+def dressed(rendered: bytes) -> str:
+    """The SVG as readers should get it: fonts that every reader has, and never wider than the page."""
+    svg = bare(rendered)
+    for family, fallback, stack in ((MONO, "monospace", MONO_STACK), (SANS, "sans-Serif", SANS_STACK)):
+        svg = re.sub(f'font-family="{family}(,{fallback})?"', f'font-family="{stack}"', svg)
+    svg = svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+    return svg if svg.endswith("\n") else svg + "\n"
+
+
+def points(svg: str) -> tuple[float, float]:
+    """Width and height of its view box."""
+    found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    return (float(found.group(1)), float(found.group(2))) if found else (100.0, 100.0)
+
+
+def without_links(svg: str) -> str:
+    """The same without the <a> elements that carry tooltips: a third of the bytes."""
+    return re.sub(r"<a [^>]*>\n?|</a>\n?", "", svg)
+
+
+def with_own_ids(svg: str, prefix: str) -> str:
+    """The same SVG with every id prefixed, so that many pictures can stand on one page."""
+    return re.sub(r'(\sid=")', rf"\g<1>{prefix}", svg)
+
+
+def write(target: Path, content: str | bytes) -> Path:
+    """Write aside, then rename: the file appears whole or not at all."""
+    with written_aside(target) as file:
+        file.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+    return target

@@ -1,0 +1,304 @@
+"""Batch norm over the rows of a matrix, in NumPy. Steps and their numbers are those of normalization/batch.py.
+
+Small matrices cost calls: few of them, and sums as ones @ x. Large ones cost memory traffic: blocks of rows that stay
+in the cache, and results in buffers that were used before. The statistics are taken in one reading of x: of each block
+the sums and squares about a pivot near the mean, and the blocks are put together by Chan's formula (Chan, Golub and
+LeVeque 1979). A block whose mean lies more than a standard deviation from the pivot, in any column, is read once more
+about its own mean, so that no variance loses more than a bit. float32 sums a block in float32, in steps of few rows,
+and the blocks in float64.
+
+A row vector against a block costs NumPy half as much again as two blocks do, unless its inner loop is LONG. So a block
+is viewed as few wide rows, each of k rows side by side, and the vector is repeated k times to match.
+
+A few numbers are computed in float64, whatever they are, and only the results are rounded: a dozen rounded steps in
+float32 make errors of two or three units, and of few numbers none averages out. That is for the digits alone, and costs
+a tenth of the speed at (7, 3).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import pool
+
+Array = np.ndarray[Any, Any]
+
+BLOCK = 1 << 19  # bytes of one block: it and its scratch stay in the second-level cache
+WHOLE = 1 << 20  # bytes up to which a matrix is one block
+LONG = 8192  # elements of an inner loop: as many as a ufunc's buffer
+SMALL = 1 << 17  # bytes below which repeating a vector costs what it saves
+SHORT = 64  # rows that float32 sums in its own precision
+FEW = 256  # elements that are computed in float64
+FEWEST = 32  # rows of a block: the mean of fewer would often lie far from the pivot
+
+
+class Moments(NamedTuple):
+    """Per column: the first row, the mean and the biased variance of x - first."""
+
+    first: Array
+    offset: Array
+    var: Array
+
+
+def fits(*arrays: Any) -> bool:
+    """Whether the kernels take these: C-ordered float32 or float64 matrices with a row, one dtype, or None."""
+    x = arrays[0]
+    dtype = x.dtype
+    if x.ndim != 2 or not x.size or dtype.char not in "fd" or not (dtype.isnative and x.flags.c_contiguous):
+        return False
+    for a in arrays[1:]:
+        if a is not None and (a.__class__ is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous):
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(n: int, dtype: Any) -> Array:
+    return np.ones(n, dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _even(n: int) -> int:
+    """How many of n rows to sum beside one another: a divisor that leaves few, where there is one."""
+    return next((k for k in range(-(-n // (2 * SHORT)), 2 * n // SHORT) if n % k == 0), n // SHORT)
+
+
+def _sum(block: Array) -> Array:
+    """Column sums. float32 is summed over SHORT rows or so, then over their sums: its precision holds for few terms."""
+    n, d = block.shape
+    if n <= 2 * SHORT or block.dtype.char == "d":
+        total: Array = np.dot(_ones(n, block.dtype), block)
+        return total
+    side = _even(n)
+    few = n // side
+    total = _sum(np.dot(_ones(few, block.dtype), block[: few * side].reshape(few, side * d)).reshape(side, d))
+    if few * side < n:
+        total += np.dot(_ones(n - few * side, block.dtype), block[few * side :])
+    return total
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(n: int, dtype: Any) -> Array:
+    return np.full(n, 1.0 / n, dtype)
+
+
+def _mean(block: Array) -> Array:
+    """Column means; of few rows with the division in the sum's weights, one call less."""
+    n = len(block)
+    return np.dot(_shares(n, block.dtype), block) if n <= 2 * SHORT else _sum(block) / n
+
+
+@functools.lru_cache(maxsize=64)
+def _side_by_side(n: int, d: int) -> int:
+    """How many of n rows make a wide one, in a matrix that is one block: a divisor of n, 1 where none fits."""
+    shortest = -(-LONG // d)
+    return next((k for k in range(shortest, min(4 * shortest, n) + 1) if n % k == 0), 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _blocks(n: int, d: int, itemsize: int) -> tuple[tuple[slice, int], ...]:
+    """Blocks of rows, each with how many of them make a wide row; those that are left over make a block too."""
+    side = min(-(-LONG // d), n)
+    step = max(BLOCK // (side * d * itemsize), -(-FEWEST // side)) * side
+    whole = n // side * side
+    blocks = [(slice(start, min(start + step, whole)), side) for start in range(0, whole, step)]
+    return (*blocks, *([(slice(whole, n), 1)] if whole < n else []))
+
+
+def _same(v: Any) -> Any:
+    return v
+
+
+def _wide(*arrays: Array) -> tuple[Any, Any]:
+    """Large matrices that are one block, as fewer and wider rows, and a function that repeats a vector to match.
+
+    What that returns lives until it is called again.
+    """
+    n, d = arrays[0].shape
+    k = _side_by_side(n, d)
+    rows = np.empty((k, d), arrays[0].dtype)
+    flat = rows.reshape(-1)
+
+    def repeat(v: Array) -> Array:
+        np.copyto(rows, v)
+        return flat
+
+    return [a.reshape(-1, k * d) for a in arrays], repeat
+
+
+class batch_norm:
+    """The kernels of one primitive: `moments`, `forward`, `backward`."""
+
+    fits = staticmethod(fits)
+
+    @staticmethod
+    def moments(x: Array) -> Moments:
+        """(1) and (2) of x - first row, block by block."""
+        n, d = x.shape
+        first, blocks = x[0], _blocks(n, d, x.itemsize)
+        pivot = first + _mean(x[: 2 * SHORT] - first)  # where a column is constant, that constant
+        repeated = {side: np.tile(pivot, side) for _, side in blocks}
+        sizes = np.array([[float(rows.stop - rows.start)] for rows, _ in blocks])
+        pivots, totals, squares = np.empty((3, len(blocks), d))
+        pivots[:] = pivot
+        scratch = pool.empty((blocks[0][0].stop, d), x.dtype)
+        for k, (rows, side) in enumerate(blocks):
+            totals[k], squares[k] = _about(x[rows], repeated[side], scratch)
+        far = (2.0 * totals * totals > sizes * squares).any(axis=1)
+        for k, (rows, side) in enumerate(blocks):
+            if not far[k]:
+                continue
+            pivot = (pivots[k] + totals[k] / sizes[k]).astype(x.dtype)
+            pivots[k] = pivot
+            totals[k], squares[k] = _about(x[rows], np.tile(pivot, side), scratch)
+        means = totals / sizes
+        squares -= means * totals
+        means += pivots - first
+        weights = sizes[:, 0] / n
+        mean = weights @ means
+        means -= mean
+        means *= means
+        var = np.maximum(np.add.reduce(squares, axis=0) / n + weights @ means, 0.0)
+        return Moments(first, mean.astype(x.dtype), var.astype(x.dtype))
+
+    @staticmethod
+    def forward(x: Any, gamma: Any, beta: Any, eps: float, into: Any = None) -> tuple[Array, Any, Any]:
+        """(1) to (5): y, (x_hat, inv_std) for backward, and (offset, var); `into`: the first three, to be filled."""
+        if into is None:
+            room = np.empty if x.size <= FEW else pool.empty
+            into = room(x.shape, x.dtype), room(x.shape, x.dtype), np.empty((1, x.shape[1]), x.dtype)
+        y, x_hat, inv_std = into
+        if x.nbytes > WHOLE:
+            return y, (x_hat, inv_std), _forward_by_block(x, gamma, beta, eps, y, x_hat, inv_std[0])
+        n, few = len(x), x.size <= FEW and x.itemsize < 8
+        h, out, part, repeat = x_hat, y, y, _same  # what is worked on, and how a vector is repeated to match
+        if few:
+            h, part = np.subtract(x, x[0], dtype=float), None
+        elif x.nbytes <= SMALL:
+            np.subtract(x, x[0], h)
+        else:
+            (rows, h, out), repeat = _wide(x, x_hat, y)
+            np.subtract(rows, repeat(x[0]), h)
+            part = out
+        mean = functools.partial(np.dot, _shares(n, h.dtype)) if n <= 2 * SHORT else _mean
+        offset = mean(h if few else x_hat)  # (1)
+        h -= repeat(offset)
+        part = np.multiply(h, h, part)
+        var = mean(part if few else y)  # (2)
+        scale = _inverted(var, eps)  # (3)
+        _scale(h, scale, gamma, beta, part, out, repeat)
+        inv_std[0] = scale
+        if few:
+            x_hat[...], offset, var = h, offset.astype(x.dtype), var.astype(x.dtype)
+        return y, (x_hat, inv_std), (offset, var)
+
+    @staticmethod
+    def backward(g: Any, gamma: Any, x_hat: Array, inv_std: Array, into: Any = None) -> tuple[Array, Array, Array]:
+        """(6) to (9'): dx, d_gamma, d_beta; `into`: these three, to be filled where they are no None."""
+        dx, d_gamma, d_beta = into or (None, None, None)
+        dx = pool.empty(g.shape, g.dtype) if dx is None else dx
+        if g.nbytes > WHOLE:
+            along, over = _backward_by_block(g, gamma, x_hat, inv_std[0], dx)
+            return dx, _given(along, d_gamma), _given(over, d_beta)
+        few, dtype = g.size <= FEW and g.itemsize < 8, g.dtype
+        part: Any = dx
+        if few:
+            g, part = g.astype(float), None
+        over = _sum(g)  # (6)
+        part = np.multiply(g, x_hat, part)
+        along = _sum(part)  # (7)
+        scale = inv_std[0] if gamma is None else np.multiply(gamma, inv_std[0], dtype=g.dtype)  # (8)
+        share = 1.0 / len(g)
+        means = over * share, along * share
+        given: Any = g, x_hat, part, dx
+        (g, h, room, out), repeat = (given, _same) if g.nbytes <= SMALL else _wide(g, x_hat, part, dx)
+        _slope(g, h, room, out, *means, scale=scale, repeat=repeat)
+        if few:
+            along, over = along.astype(dtype), over.astype(dtype)
+        return dx, _given(along, d_gamma), _given(over, d_beta)
+
+
+def _forward_by_block(
+    x: Array, gamma: Any, beta: Any, eps: float, y: Array, x_hat: Array, inv_std: Array
+) -> tuple[Array, Array]:
+    """(1) to (5) of a large matrix: fills y, x_hat and inv_std; offset and var."""
+    first, offset, var = batch_norm.moments(x)
+    inv_std[...] = _inverted(var, eps)  # (3)
+    blocks, rows_of = _blocks(*x.shape, x.itemsize), (first, offset, inv_std, gamma, beta)
+    vectors: Any = {side: [None if v is None else np.tile(v, side) for v in rows_of] for _, side in blocks}
+    for rows, side in reversed(blocks):  # what was read last is still in a cache
+        pivot, shift, scale, scale_by, offset_by = vectors[side]
+        block, h, out = (a[rows].reshape(-1, side * x.shape[1]) for a in (x, x_hat, y))
+        np.subtract(block, pivot, h)
+        h -= shift
+        _scale(h, scale, scale_by, offset_by, out, out)
+    return offset, var
+
+
+def _scale(h: Array, scale: Any, gamma: Any, beta: Any, part: Array, out: Array, repeat: Any = _same) -> None:
+    """(4) and (5) of what is centred, in place; `part` is work space, and may be `out`."""
+    h *= repeat(scale)  # (4)
+    scaled = h if gamma is None else np.multiply(h, repeat(gamma), part)
+    if beta is None:  # (5)
+        np.copyto(out, scaled)
+    else:
+        np.add(scaled, repeat(beta), out)
+
+
+def _backward_by_block(g: Array, gamma: Any, x_hat: Array, inv_std: Array, dx: Array) -> tuple[Array, Array]:
+    """(6) to (9') of a large matrix: fills dx; d_gamma and d_beta."""
+    (n, d), blocks = g.shape, _blocks(*g.shape, g.itemsize)
+    scratch = pool.empty((blocks[0][0].stop, d), g.dtype)
+    totals = np.zeros((2, d))
+    for rows, _ in blocks:
+        totals[0] += _sum(g[rows])  # (6)
+        totals[1] += _sum(np.multiply(g[rows], x_hat[rows], scratch[: rows.stop - rows.start]))  # (7)
+    over, along = totals.astype(g.dtype)
+    scale = inv_std if gamma is None else gamma * inv_std  # (8)
+    vectors = {side: [np.tile(v, side) for v in (*(totals / n).astype(g.dtype), scale)] for _, side in blocks}
+    for rows, side in reversed(blocks):
+        block, h, out = (a[rows].reshape(-1, side * d) for a in (g, x_hat, dx))
+        _slope(block, h, out, out, *vectors[side])
+    return along, over
+
+
+def _slope(
+    g: Array, h: Array, part: Array, dx: Array, mean_g: Any, mean_product: Any, scale: Any, repeat: Any = _same
+) -> None:
+    """(9') with the means of g and of g * h; `part` is work space, and may be `dx`."""
+    np.multiply(h, repeat(mean_product), part)
+    part += repeat(mean_g)
+    np.subtract(g, part, part)
+    np.multiply(part, repeat(scale), dx)  # (9')
+
+
+def _given(found: Array, into: Array | None) -> Array:
+    if into is None:
+        return found
+    np.copyto(into, found)
+    return into
+
+
+def _about(block: Array, pivot: Array, scratch: Array) -> tuple[Array, Array]:
+    """Column sums of block - pivot and of its squares; the pivot stands for as many rows as it is long."""
+    centred = scratch[: len(block)]
+    wide = centred.reshape(-1, pivot.size)
+    np.subtract(block.reshape(wide.shape), pivot, wide)
+    total = _sum(centred)
+    wide *= wide
+    return total, _sum(centred)
+
+
+@functools.lru_cache(maxsize=256)
+def constant(value: float, dtype: Any) -> Array:
+    """An array of no axes: to convert a Python number takes as long as to multiply a few hundred by it."""
+    return np.array(value, dtype)
+
+
+def _inverted(var: Array, eps: float) -> Array:
+    out = np.add(var, constant(eps, var.dtype))
+    np.sqrt(out, out)
+    return np.reciprocal(out, out)

@@ -1,0 +1,73 @@
+"""Updates in place, in NumPy: Adam over a flat vector, and the running statistics of batch norm."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import pool
+from .batch import constant
+
+Array = np.ndarray[Any, Any]
+
+BLOCK = 1 << 17  # bytes: a block of each of the four vectors and the scratch fit the second-level cache
+
+
+def adam(
+    value: Array, slope: Array, m: Array, v: Array, lr: float, betas: tuple[float, float], eps: float, step: int
+) -> None:
+    """One step of value, m and v along `slope`, in place; `slope` stays as it is.
+
+    m = beta1 * m + (1 - beta1) * g, v likewise with g^2, value -= lr * m' / (sqrt(v') + eps) with
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba 2015.
+    """
+    dtype = value.dtype
+    rate, eps = folded(lr, betas, eps, step)
+    keep1, rest1, keep2, rest2 = _numbers(*betas, dtype)
+    rate, eps = dtype.type(rate), dtype.type(eps)
+    size = BLOCK // dtype.itemsize
+    scratch = pool.empty((min(size, value.size),), dtype)
+    for start in range(0, value.size, size):
+        w, g, first, second = (vector[start : start + size] for vector in (value, slope, m, v))
+        work = scratch[: w.size]
+        np.multiply(g, rest1, work)
+        np.multiply(first, keep1, first)
+        np.add(first, work, first)
+        np.square(g, work)
+        np.multiply(work, rest2, work)
+        np.multiply(second, keep2, second)
+        np.add(second, work, second)
+        np.sqrt(second, work)
+        np.add(work, eps, work)
+        np.divide(first, work, work)
+        np.multiply(work, rate, work)
+        np.subtract(w, work, w)
+
+
+def folded(lr: float, betas: tuple[float, float], eps: float, step: int) -> tuple[float, float]:
+    """(rate, epsilon) such that a step is value -= rate * m / (sqrt(v) + epsilon): both corrections in two numbers."""
+    beta1, beta2 = betas
+    root = math.sqrt(1 - beta2**step)
+    return lr * root / (1 - beta1**step), eps * root
+
+
+@functools.lru_cache(maxsize=64)
+def _numbers(beta1: float, beta2: float, dtype: Any) -> tuple[Array, ...]:
+    """beta1, 1 - beta1, beta2, 1 - beta2 as arrays: NumPy takes as long to convert a Python number as to multiply."""
+    return tuple([np.array([x], dtype) for x in (beta1, 1 - beta1, beta2, 1 - beta2)])
+
+
+def running_statistics(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, keep: float, take: float, scale: float
+) -> bool:
+    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
+    if not math.isfinite(np.maximum.reduce(var)):  # no variance is negative, and NaN is the largest
+        return False
+    dtype = running_mean.dtype
+    for running, statistic, factor in ((running_mean, mean, take), (running_var, var, take * scale)):
+        running *= constant(keep, dtype)
+        running += statistic * constant(factor, dtype)
+    return True

@@ -1,0 +1,248 @@
+"""From a program to something that runs: every value gets its memory, every instruction its call.
+
+Memory is planned once: a value lives from the instruction that makes it to the last one that reads it, or a view of
+it; then its memory is given to the next one of the same size. An elementwise instruction whose input dies with it
+writes in place. What runs afterwards is a list of calls on fixed arrays: no Tensor is built, and where the primitive
+can write into an array, none is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+
+from ..core.nodes import kernel
+from .passes import views
+from .program import Array, Instruction, Program, Value, substitute, values_in
+
+Run = Callable[[], Any]  # of arrays that stay where they are
+_LINE = 64  # bytes of a cache line: where buffers begin
+_QUIET: dict[str, Any] = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}
+
+
+class Bound:
+    """A program with memory. `run` runs it on what is in the arrays of `inputs`; `array_of` tells what came out.
+
+    calls      (instruction, its call) in order; views are made once and have none
+    in_place   instruction: the value whose memory its result takes over
+    allocates  instructions that make new arrays, which are copied where they belong
+    nbytes     of all buffers, without inputs and what is from outside
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.roots = views(program)
+        self.lives = _lives(program, self.roots)
+        self.in_place: dict[Instruction, Value] = {}
+        self.allocates: set[Instruction] = set()
+        self._inputs = [np.empty_like(value.array) for value in program.inputs]
+        self._arrays = dict(zip(program.inputs, self._inputs, strict=True))
+        self._arrays |= {value: value.source._array for value in program.tensors()}
+        self._outs: dict[Value, Array] = {}  # where a value is written, if it is one number seen many times
+        self._homes: dict[Value, str] = {}  # where each value was put, for people
+        self._buffers: list[Array] = []
+        self._alive: dict[Value, int] = {}  # the number of the buffer that it lives in
+        self._free: dict[int, list[int]] = {}  # buffers by size
+        self._gradients = {i: self._gradients_of(i) for i in program.instructions if i.kind == "update"}
+        lowered = [(i, self._lowered(k, i)) for k, i in enumerate(program.instructions)]
+        self.nbytes = sum(buffer.nbytes for buffer in self._buffers)
+        self.calls = [(i, run) for i, run in lowered if run is not None]
+        # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
+        parts = groupby(self.calls, lambda call: call[0].backward)
+        self._parts = [(_QUIET if backward else {}, [run for _, run in part]) for backward, part in parts]
+
+    def run(self, arguments: Iterable[Array]) -> None:
+        """All instructions in order, on these inputs."""
+        for place, array in zip(self._inputs, arguments, strict=True):
+            place[...] = array
+        for errors, runs in self._parts:
+            with np.errstate(**errors):
+                for run in runs:
+                    run()
+
+    def array_of(self, value: Value) -> Array:
+        """The memory of a value; of a tensor from outside, its own."""
+        return value.array if value.kind == "constant" else self._arrays[value]
+
+    def place(self, value: Value) -> str:
+        """Where a value lives, in words: "b3", "b3 (view)", or "gradients"."""
+        root = self.roots.get(value, value)
+        return self._homes.get(root, repr(root)) + (" (view)" if root is not value else "")
+
+    def _lowered(self, k: int, instruction: Instruction) -> Run | None:
+        """Give what instruction k makes its memory; the call that fills it."""
+        made = instruction.outputs
+        inputs = substitute(instruction.inputs, self.array_of)
+        params = substitute(instruction.params, self.array_of)
+        if made and made[0] in self.roots:  # a view of memory that is there: made now, once and for all
+            self._arrays[made[0]] = instruction.function(*inputs, **params)
+            return None
+        taken = self._taken_over(k, instruction)
+        if taken is not None:
+            (out,) = made
+            self.in_place[instruction] = taken
+            self._arrays[out], self._homes[out] = self._arrays[taken], self._homes[taken]
+            self._alive[out] = self._alive.pop(taken)
+        for value in made:
+            if value not in self._arrays:
+                self._allot(value)
+        for value in {self.roots.get(v, v) for v in (*instruction.used(), *made)}:
+            if value in self._alive and self.lives[value][1] <= k:  # read for the last time, or by nobody
+                number = self._alive.pop(value)
+                self._free.setdefault(self._buffers[number].nbytes, []).append(number)
+        if instruction.kind == "update":
+            return self._update(instruction)
+        outs = [self._outs.get(value, self._arrays[value]) for value in made]
+        return _call(instruction, inputs, params, outs, self.allocates)
+
+    def _allot(self, value: Value) -> None:
+        """Memory for a value that is made, in the layout that it had."""
+        a = value.array
+        shape = list(a.shape)
+        if a.size > 1:  # one number seen many times stays so: readers go by the layout, too
+            shape = [1 if stride == 0 else n for n, stride in zip(a.shape, a.strides, strict=True)]
+        size = max(math.prod(shape) * a.itemsize, 1)
+        free = self._free.get(size)
+        number = free.pop() if free else len(self._buffers)
+        if number == len(self._buffers):
+            self._buffers.append(_aligned(size))
+        self._alive[value], self._homes[value] = number, f"b{number}"
+        order = sorted(range(a.ndim), key=lambda k: (-a.strides[k], k))
+        flat = np.ndarray([shape[k] for k in order], a.dtype, self._buffers[number])
+        once = self._outs[value] = flat.transpose(np.argsort(order).astype(int))
+        self._arrays[value] = once if once.shape == a.shape else np.broadcast_to(once, a.shape)
+
+    def _taken_over(self, k: int, instruction: Instruction) -> Value | None:
+        """The input that dies here and whose memory the result may have, if there is one."""
+        op, into = instruction.op, kernel("into")
+        if instruction.kind != "op" or op is None or not op.builtin or not (into and into.elementwise(op.name)):
+            return None
+        (out,) = instruction.outputs
+        read = [] if out in self._arrays else values_in(instruction.inputs)
+        for x in read:
+            alone = all(other is x or self.roots.get(other, other) is not x for other in read)
+            same = x.array.shape == out.array.shape and x.array.dtype == out.array.dtype
+            if x in self._alive and self.lives[x][1] == k and alone and same and x.array.strides == out.array.strides:
+                return x
+        return None
+
+    def _gradients_of(self, update: Instruction) -> tuple[list[Array], list[tuple[Array, Value]]] | None:
+        """Vectors of gradients end to end, as an optimizer wants them, and which ones are to be copied there.
+
+        The others are made there. None if some parameters have no gradient: then the optimizer looks at `.grad`.
+        """
+        layout = update.function.layout()
+        given = dict(zip(update.writes, update.inputs, strict=True))
+        if len(given) < sum(len(params) for params, _ in layout):
+            return None
+        vectors, copies = [], []
+        for params, cuts in layout:
+            vectors.append(np.zeros(cuts[-1], params[0].dtype))
+            for leaf, (start, stop) in zip(params, pairwise(cuts), strict=True):
+                value, place = given[leaf], vectors[-1][start:stop].reshape(leaf._array.shape)
+                free = value.kind == "made" and value not in self.roots and value not in self._arrays
+                if free and value.array.strides == place.strides:
+                    self._arrays[value], self._homes[value] = place, "gradients"
+                else:
+                    copies.append((place, value))
+        return vectors, copies
+
+    def _update(self, instruction: Instruction) -> Run:
+        optimizer, gradients = instruction.function, self._gradients[instruction]
+        if gradients is None:
+            given = dict(zip(instruction.writes, map(self.array_of, instruction.inputs), strict=True))
+            params = [leaf for params, _ in optimizer.layout() for leaf in params]
+
+            def step() -> None:
+                for leaf in params:
+                    leaf._grad = given.get(leaf)
+                optimizer.step()
+
+            return step
+        vectors, copies = gradients
+        copied = [(place, self.array_of(value)) for place, value in copies]
+
+        def run() -> None:
+            for place, gradient in copied:
+                np.copyto(place, gradient)
+            optimizer.apply(vectors)
+
+        return run
+
+
+def _call(
+    instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array], allocates: set[Instruction]
+) -> Run:
+    """The call of an instruction, from `inputs` to `outs`; where it makes new arrays, it is put into `allocates`."""
+    op, is_op = instruction.op, instruction.kind == "op"
+    copy = _copying(instruction, inputs, params, outs)
+    if op is not None and op.builtin and instruction.pure:
+        replaced = getattr(op, "stands_for", None) != (op.rules, op.joint)  # its kernel stands for other rules
+        if len(outs) == 1 and (is_op or not replaced) and kernel("into"):
+            run: Run | None = kernel("into").into(instruction.name, inputs, params, outs[0])
+            if run is not None:
+                return run
+        fused = None if replaced or (is_op and len(outs) == 1) else (kernel("fused") or {}).get(op.name)
+        if fused is not None:
+            fast = _fused(fused, instruction, inputs, params, tuple(outs))
+
+            def run_fused() -> None:
+                if fast() is None:  # it does not take these, or none was chosen
+                    allocates.add(instruction)
+                    copy()
+
+            return run_fused
+    allocates.add(instruction)
+    return copy
+
+
+def _fused(fused: Any, instruction: Instruction, inputs: Any, params: dict[str, Any], outs: tuple[Array, ...]) -> Run:
+    """The call of a kernel for a primitive or for its rule; it gives None where it does not take these arrays."""
+    if instruction.kind == "op":
+        return partial(fused.forward, inputs, params, outs)
+    rule = instruction.function
+    g, out, *rest = inputs
+    saved, given = tuple(rest[: rule.saved]), tuple(rest[rule.saved :])
+    places = dict(zip(rule.wanted, outs, strict=True))
+    wanted = tuple([places.get(k) for k in range(len(given))])
+    return partial(fused.backward, g, out, saved, given, params, wanted)
+
+
+def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
+    """Compute new arrays, and copy them where they belong."""
+    function, op = instruction.function, instruction.op
+
+    def run() -> None:
+        if instruction.kind == "op" and op is not None:
+            value, saved = op.forward(inputs, params)
+            results = (value, *(saved or ())) if len(outs) > 1 else (value,)
+        else:
+            results = function(*inputs, **params)
+            results = results if isinstance(results, tuple) else (results,)
+        for out, result in zip(outs, results, strict=bool(outs)):
+            if out.shape != np.shape(result):  # one number seen many times, once
+                result = result[tuple([slice(0, 1) if n == 1 else slice(None) for n in out.shape])]
+            out[...] = result
+
+    return run
+
+
+def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int, int]]:
+    """(instruction that makes it, last one that reads it or a view of it) of every value that owns memory."""
+    made = {v: k for k, i in enumerate(program.instructions) for v in i.outputs if v not in roots}
+    last = dict(made)
+    for k, instruction in enumerate(program.instructions):
+        last.update({roots.get(v, v): k for v in instruction.used()})
+    last.update({roots.get(v, v): len(program) for v in program.outputs()})
+    return {v: (k, last[v]) for v, k in made.items()}
+
+
+def _aligned(size: int) -> Array:
+    raw = np.empty(size + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + size]
