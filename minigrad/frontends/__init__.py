@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .jaxpr import from_jax
 from .torch_export import from_torch
 
-__all__ = ["from_torch"]
+__all__ = ["from_jax", "from_torch"]

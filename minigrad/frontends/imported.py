@@ -1,290 +1,296 @@
-"""A function of another library as minigrad computes it: steps, run one after the other. Knows no library.
+"""A function of another library as minigrad runs it: steps, one after the other, and a proof that it is the same.
 
-torch_export.py and jaxpr.py turn a model into steps, with the tables of torch_ops.py and jax_ops.py.
+torch_export.py and jaxpr.py turn a model into steps, with a table of ops each. This file knows neither library.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.context import Context, Observer, current, enter, using
+from .. import ops
+from ..core.context import Scope, current, using
 from ..core.gradients import grad
 from ..core.nodes import raw
 from ..core.tensor import Tensor
-from ..ops import broadcast_to, mul
-from ..ops import sum as sum_
-from .shared_ops import NotKnown, Out
 
-Scopes = tuple[tuple[Any, str], ...]  # outermost first: what tells two of one name apart, and the name
+
+class Out(NamedTuple):
+    """What the library says of a result."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 class Ref(NamedTuple):
-    """Where the value of another step stands among the arguments of one."""
+    """Stands among the inputs of a step, or the results, for the value of that key."""
 
     key: Any
 
 
 class Step(NamedTuple):
-    """One op of the other library, and the function that computes it here.
+    """One op of the library, and the function that computes it here.
 
-    call     `(out, *inputs, **params) -> value`; `out` is the shape and dtype that the library expects of the result
-    inputs   Refs, constants, and lists of them
-    out      None for several results: they are a tuple, and looked at when one is picked
+    call         `call(*inputs, **params)` if elementwise, else `call(out, *inputs, **params)`; None: not known
+    elementwise  inputs may be narrower than the library has them, as long as they broadcast: fewer nodes
+    out          None where there are several results, a tuple
+    scopes       (identity, name), outermost first
+    place        where the model calls the op, for messages
     """
 
     key: Any
-    call: Callable[..., Any]
+    op: str
+    call: Any
+    elementwise: bool
     inputs: tuple[Any, ...]
     params: dict[str, Any]
     out: Out | None
-    op: str
-    scopes: Scopes = ()
-    line: tuple[str, int] | None = None
-    place: str = ""
+    scopes: tuple[tuple[Any, str], ...]
+    place: str
 
 
-class Program(NamedTuple):
-    """Steps, the keys of the inputs, what is known before, and how results are made of the values."""
+class Reading(NamedTuple):
+    """What was read of a model for inputs of some shapes."""
 
-    inputs: list[tuple[Any, Out] | None]  # None: an input that was fixed when the program was made
+    inputs: list[tuple[Any, Out] | None]  # None: no array, and fixed when the model was read
     given: dict[Any, Any]
     steps: list[Step]
-    results: list[Any]  # Refs and constants
-    shaped: Callable[[list[Any]], Any]  # a flat list of results, nested as the library's function returns them
-
-    def run(self, who: str, leaves: Sequence[Any]) -> Any:
-        """The results for these inputs."""
-        values, outs = dict(self.given), {}
-        for slot, leaf in zip(self.inputs, leaves, strict=True):
-            if slot is not None:
-                key, out = slot
-                values[key] = leaf if leaf.dtype == out.dtype else leaf.astype(out.dtype)
-        before = current()
-        lines = _Lines()
-        base = before._replace(observers=(*before.observers, lines), before=before)
-        stack: list[tuple[Any, Context]] = []
-        try:
-            for step in self.steps:
-                lines.line = step.line
-                enter(_inside(stack, step.scopes, base))
-                outs[step.key] = step.out
-                values[step.key] = _computed(who, step, values, outs)
-            enter(base)
-            found = [_whole(values[r.key], outs.get(r.key)) if isinstance(r, Ref) else r for r in self.results]
-        finally:
-            enter(before)
-        return self.shaped(found)
+    results: list[Any]
+    nested: Callable[[list[Any]], Any]  # the results as the library nests them
 
 
-class _Lines(Observer):
-    """Gives each node the line of the other library's model that it comes from."""
-
-    line: tuple[str, int] | None = None
-
-    def made(self, node: Any, op: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
-        """Called with every result of an op."""
-        if self.line is not None:
-            node._line = self.line
+class NotKnown(Exception):
+    """An option of an op that its entry does not know; the message follows the op's name."""
 
 
-def _inside(stack: list[tuple[Any, Context]], scopes: Scopes, base: Context) -> Context:
-    """The context of a step: scopes that the step before was in as well are not entered anew."""
-    same = 0
-    while same < min(len(stack), len(scopes)) and stack[same][0] == scopes[same][0]:
-        same += 1
-    del stack[same:]
-    for key, name in scopes[same:]:
-        stack.append((key, (stack[-1][1] if stack else base).inside(name)))
-    return stack[-1][1] if stack else base
+def checked(who: str, steps: list[Step], results: list[Any], known: Collection[str]) -> list[Step]:
+    """The steps that the results depend on. NotImplementedError for those among them without a `call`."""
+    needed, live = {ref.key for ref in _refs(results)}, list[Step]()
+    for step in reversed(steps):
+        if step.key in needed:
+            live.insert(0, step)
+            needed |= {ref.key for ref in _refs(step.inputs)}
+    unknown = dict(reversed([(step.op, step.place) for step in live if step.call is None]))
+    if unknown:
+        named = "; ".join(f"{op} ({place})" for op, place in reversed(unknown.items()))
+        raise NotImplementedError(f"{who}: no rule for {named}. Known ops: {', '.join(sorted(known))}")
+    return live
 
 
-def _computed(who: str, step: Step, values: dict[Any, Any], outs: dict[Any, Out | None]) -> Any:
-    takes = getattr(step.call, "takes", "all of it")
-
-    def filled(x: Any) -> Any:
-        if isinstance(x, Ref):
-            value = values[x.key]
-            bare = takes == "narrow" or (takes == "numbers" and not isinstance(value, Tensor))
-            return value if bare else _whole(value, outs.get(x.key))
-        return [filled(part) for part in x] if isinstance(x, list) else x
-
-    try:
-        value = step.call(step.out, *map(filled, step.inputs), **step.params)
-    except NotKnown as error:
-        raise NotImplementedError(f"{who}: {step.op} {error} ({step.place})") from None
-    except Exception as error:
-        error.add_note(f"{who}: in {step.op}, {step.place}")
-        raise
-    out = step.out
-    if out is None or not isinstance(value, Tensor):
-        return value
-    narrow = takes != "all of it" and np.broadcast_shapes(value.shape, out.shape) == out.shape
-    if value.dtype != out.dtype or not (narrow or value.shape == out.shape):
-        raise AssertionError(
-            f"{who}: {step.op} ({step.place}) gave shape {value.shape} and dtype {value.dtype}, expected "
-            f"{out.shape} and {out.dtype}: a mistake in minigrad/frontends"
-        )
-    return value
+# --------------------------------------------------------------------------------------------------------------
+# What both tables are made of
 
 
-def _whole(value: Any, out: Out | None) -> Any:
-    """A value in its full shape: elementwise steps take what still broadcasts as it is, so that graphs stay small."""
-    if out is None:
-        return value
-    if not isinstance(value, Tensor):
-        return Tensor(np.full(out.shape, value, out.dtype))
-    return value if value.shape == out.shape else broadcast_to(value, out.shape)
+def unless(unknown: bool, option: str) -> None:
+    """Refuse an option of an op."""
+    if unknown:
+        raise NotKnown(option)
 
 
-def library(name: str, who: str) -> Any:
-    """The other library, or an ImportError that says what is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(f"{who} reads a model of {package} and needs the package {package} installed") from error
+def masks(logical: Any) -> Any:
+    """and, or, not of masks; those of the bits of integers are refused."""
+
+    def call(*inputs: Any) -> Any:
+        unless(any(raw(x).dtype != bool for x in inputs), "of integers")
+        return logical(*inputs)
+
+    return call
 
 
-def refuse_unknown(who: str, unknown: Iterable[tuple[str, str]], known: Iterable[str]) -> None:
-    """NotImplementedError for ops without an entry: (name, place) of each, and what is known."""
-    places = dict(reversed(list(unknown)))
-    if places:
-        named = "; ".join(f"{name} ({place})" for name, place in reversed(places.items()))
-        raise NotImplementedError(f"{who}: not known here: {named}. Known: {', '.join(sorted(known))}")
+def between(x: Any, low: Any, high: Any) -> Any:
+    """x limited to low .. high, with slope 0 at the bounds."""
+    return ops.where(ops.logical_and(x > low, x < high), x, ops.where(x >= high, high, low))
+
+
+def detached(x: Any) -> Any:
+    """x without its graph."""
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def pick(x: Any, axis: int, index: Any) -> Any:
+    """x[..., index, ...] along one axis."""
+    return ops.getitem(x, (slice(None),) * (axis % x.ndim) + (index,))
+
+
+def tiled(x: Any, times: Sequence[int]) -> Any:
+    """x so many times along each axis."""
+    for axis, n in enumerate(times):
+        x = ops.concatenate([x] * n, axis=axis) if n != 1 else x
+    return x
+
+
+def widened(out: Out, x: Any, widths: Any) -> Any:
+    """x with so many zeros (before, after) each axis."""
+    unless(min(map(min, widths), default=0) < 0, "of negative width")
+    return ops.put(x, index=tuple(slice(a, a + n) for (a, _), n in zip(widths, x.shape, strict=True)), shape=out.shape)
+
+
+_ALIKE = "mul neg exp expm1 log log1p sqrt abs sin cos tanh sign erf relu square"
+COMMON: dict[str, Any] = {
+    **{name: getattr(ops, name) for name in _ALIKE.split()},
+    "eq": ops.equal,
+    "ne": ops.not_equal,
+    "lt": ops.less,
+    "le": ops.less_equal,
+    "gt": ops.greater,
+    "ge": ops.greater_equal,
+    "pow": lambda x, y: ops.square(x) if not isinstance(y, Tensor) and np.ndim(y) == 0 and y == 2 else ops.pow(x, y),
+    "rsqrt": lambda x: ops.div(1.0, ops.sqrt(x)),
+}
 
 
 class Imported:
-    """A function of another library as a function of Tensors: `f(*inputs)`, or `f()` for the example inputs.
+    """A model of another library as a function of Tensors: `f(*inputs)`, or `f()` for the example inputs.
 
-    parameters   the leaves that are the model's own, by name
-    inputs       the example inputs, nested as they were given, with Tensors for arrays
+    leaves   the Tensors that gradients flow to, by name: parameters, and inputs that need one
+    inputs   the example inputs, nested as they were given, with Tensors for arrays
 
     Arrays among the inputs are constants; pass Tensors for their gradients. For inputs of other shapes or dtypes the
     model is read once more, with the same parameters.
     """
 
-    who = "imported"
-    parameters: dict[str, Tensor]
-    inputs: tuple[Any, ...]
+    who: str
+    inputs: tuple[Any, ...] = ()
+    leaves: dict[str, Tensor]
 
-    def __init__(self, name: str, check: bool) -> None:
-        self.name, self._check, self._programs = name, check, dict[Any, Program]()
+    def __init__(
+        self, name: str, args: Any, held: dict[str, Tensor], flatten: Any, unflatten: Any, check: bool
+    ) -> None:
+        self.name, self._held, self._flatten, self._unflatten, self._check = name, held, flatten, unflatten, check
+        self._readings: dict[Any, Reading] = {}
+        flat, structure = flatten(args)
+        given = [self._leaf(x) for x in flat]
+        self.inputs = unflatten(given, structure)
+        self()  # what is not known is said now
+        for x, label in zip(given, self._names(), strict=True):
+            if isinstance(x, Tensor):
+                x.named(label)
+        self.leaves = _leaves(given, held)
 
     def __call__(self, *inputs: Any) -> Any:
-        leaves, structure = self._flat(inputs or self.inputs)
-        names = self._names(structure)
-        leaves = [self._leaf(x, name) for x, name in zip(leaves, names, strict=True)]
-        key = str(structure), tuple((x.shape, x.dtype) if isinstance(x, Tensor) else (type(x), x) for x in leaves)
-        program = self._programs.get(key)
-        if program is None:
-            with using(observers=(), recording=True, scope=None):
-                program = self._read(leaves, structure)
-                if self._check:
-                    self._compared(program, leaves, structure)
-            self._programs[key] = program
-        return program.run(self.who, leaves)
+        flat, structure = self._flatten(inputs or self.inputs)
+        leaves = [self._leaf(x) for x in flat]
+        key = str(structure), tuple((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in leaves)
+        while True:
+            try:
+                if key not in self._readings:
+                    with using(observers=(), recording=True, scope=None, cause=None):
+                        reading = self._read(leaves, structure)
+                        self._compare(reading, leaves, structure)
+                    self._readings[key] = reading
+                return self._run(self._readings[key], leaves)
+            except NotKnown as error:
+                op, option, place = error.args
+                if not self._open(op):
+                    raise NotImplementedError(f"{self.who}: {op} {option} ({place})") from None
+                self._readings.clear()
 
     def __repr__(self) -> str:
-        held = ", ".join(f"{name} {x.shape}" for name, x in self.parameters.items())
-        return f"<{self.who} {self.name}: {held or 'no parameters'}>"
+        held = ", ".join(f"{name} {x.shape}" for name, x in self.leaves.items())
+        return f"<{self.who} {self.name}: {held or 'no leaves'}>"
 
-    def _leaf(self, x: Any, name: str) -> Any:
-        """An input as the program takes it."""
-        if isinstance(x, Tensor):
-            return x
-        array = self._array(x)
-        return x if array is None else Tensor(array, name=name)
+    def _run(self, reading: Reading, leaves: list[Any]) -> Any:
+        values = dict(reading.given)
+        for slot, leaf in zip(reading.inputs, leaves, strict=True):
+            if slot is not None:
+                values[slot[0]] = _cast(leaf, slot[1].dtype)
+        whole = {ref.key for step in reading.steps if not step.elementwise for ref in _refs(step.inputs)}
+        whole |= {ref.key for ref in _refs(reading.results)}
+        scopes: dict[Any, Scope | None] = {(): current().scope}
+        for step in reading.steps:
+            for depth, (_, name) in enumerate(step.scopes):
+                if step.scopes[: depth + 1] not in scopes:
+                    scopes[step.scopes[: depth + 1]] = Scope(name, scopes[step.scopes[:depth]])
+            with using(scope=scopes[step.scopes]):
+                values[step.key] = self._value(step, values, step.key in whole)
+        return reading.nested(_filled(reading.results, values))
 
-    # what the library's side fills in ------------------------------------------------------------------------
+    def _value(self, step: Step, values: dict[Any, Any], whole: bool) -> Any:
+        inputs = _filled(step.inputs, values)
+        try:
+            value = step.call(*(() if step.elementwise else (step.out,)), *inputs, **step.params)
+            if step.out is None:
+                return value
+            value = _cast(value, step.out.dtype)
+            return ops.broadcast_to(value, step.out.shape) if whole and value.shape != step.out.shape else value
+        except NotKnown as error:
+            raise NotKnown(step.op, str(error), step.place) from None
+        except Exception as error:
+            error.add_note(f"{self.who}: in {step.op}, {step.place}")
+            raise
 
-    def _flat(self, inputs: Any) -> tuple[list[Any], Any]:
-        """The leaves of nested inputs, and how they were nested."""
+    def _compare(self, reading: Reading, leaves: list[Any], structure: Any) -> None:
+        """ValueError unless results and gradients are the library's own at these inputs, up to rounding."""
+        results = [y for y in self._flatten(self._run(reading, leaves))[0] if hasattr(y, "dtype")]
+        if not self._check:
+            return
+        rng = np.random.default_rng(0)
+        weights = [rng.normal(size=y.shape).astype(y.dtype) if y.dtype.kind == "f" else None for y in results]
+        targets = _leaves(leaves, self._held)
+        parts: list[Any] = [
+            ops.sum(y * c) for y, c in zip(results, weights, strict=True) if getattr(y, "_needs", False)
+        ]
+        slopes = grad(sum(parts[1:], start=parts[0]), list(targets.values())) if parts and targets else ()
+        names = [*(f"result {k}" for k in range(len(results))), *(f"the gradient of {name}" for name in targets)]
+        ours, theirs = [raw(y) for y in (*results, *slopes)], self._theirs(leaves, structure, weights)
+        dtypes = [step.out.dtype for step in reading.steps if step.out is not None and step.out.dtype.kind == "f"]
+        eps = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=0.0)
+        largest = max([float(np.abs(b).max(initial=0)) for b in theirs], default=0.0)
+        for name, a, b in zip(names, ours, theirs, strict=False):  # no gradients where nothing needs one
+            bound = max(10 * eps**0.5 * float(np.abs(b).max(initial=0)), 1000 * eps * largest)  # 0 may come as rounding
+            if a.shape != b.shape or not np.allclose(a, b, rtol=0, atol=bound, equal_nan=True):
+                off = f"by {np.abs(a - b).max():.3g}" if a.shape == b.shape else f"in shape: {a.shape} for {b.shape}"
+                raise ValueError(
+                    f"{self.who}: {name} of {self.name} differs from the library's own {off}. Only what the forward "
+                    "computes is read; gradients that a model makes by itself (a custom backward, no_grad blocks, "
+                    "hooks) are not. check=False takes the model nevertheless"
+                )
+
+    # What the library's side fills in ------------------------------------------------------------------------
+
+    def _leaf(self, x: Any) -> Any:
+        """An input as a Tensor, or as it is if it is no array."""
         raise NotImplementedError
 
-    def _names(self, structure: Any) -> list[str]:
-        """A name for each leaf."""
+    def _names(self) -> list[str]:
+        """Of the example inputs."""
         raise NotImplementedError
 
-    def _array(self, x: Any) -> np.ndarray[Any, Any] | None:
-        """An input as an array; None for what is no array."""
-        raise NotImplementedError
-
-    def _read(self, leaves: list[Any], structure: Any) -> Program:
+    def _read(self, leaves: list[Any], structure: Any) -> Reading:
         """The steps for inputs of these shapes and dtypes."""
         raise NotImplementedError
 
-    def _theirs(self, leaves: list[Any], structure: Any, weigh: Callable[[list[Any]], list[Any]]) -> Any:
-        """(results, gradients of the leaves and parameters that need one) by the library itself, as arrays.
-
-        The gradients are those of sum(weight * result) over the results; `weigh` gives the weights.
-        """
+    def _theirs(self, leaves: list[Any], structure: Any, weights: list[Any]) -> list[Any]:
+        """Results, then gradients of sum(weight * result), by the library itself, as arrays."""
         raise NotImplementedError
 
-    # is it the same function? --------------------------------------------------------------------------------
-
-    def _compared(self, program: Program, leaves: list[Any], structure: Any) -> None:
-        """ValueError unless results and gradients are the library's own at these inputs.
-
-        The steps are those of the forward: a model may also have gradients of its own making, or ones that depend on
-        what its trace does not show. Rounding is allowed for, to the square root of the dtype's eps.
-        """
-        fresh = [Tensor(x._array, requires_grad=x._needs) if isinstance(x, Tensor) else x for x in leaves]
-        results = [y for y in self._flat(program.run(self.who, fresh))[0] if isinstance(y, Tensor)]
-        names = [*self._names(structure), *self.parameters]
-        targets = {
-            name: x
-            for name, x in zip(names, [*fresh, *self.parameters.values()], strict=True)
-            if isinstance(x, Tensor) and x._needs
-        }
-        total: Any = Tensor(0.0)
-        for y, c in zip(results, _weights([y._array for y in results]), strict=True):
-            total = total + sum_(mul(y, c)) if y._needs else total
-        xs = list(targets.values())
-        slopes = [x._array for x in grad(total, xs)] if total._needs else [np.zeros(x.shape, x.dtype) for x in xs]
-        their_results, their_slopes = self._theirs(leaves, structure, _weights)
-        values = [y._array for y in results]
-        self._same([f"result {k}" for k in range(len(values))], values, their_results, "at these inputs")
-        why = (
-            "at these inputs. A gradient that the model makes by itself (a function with a backward of its own, a hook)"
-            " is not read, only what the forward computes; check=False takes the model nevertheless"
-        )
-        self._same([f"the gradient of {name}" for name in targets], slopes, their_slopes, why)
-
-    def _same(self, names: list[str], ours: list[Any], theirs: list[Any], why: str) -> None:
-        if len(ours) != len(theirs):
-            raise ValueError(f"{self.who}: {self.name} gives {len(theirs)} arrays, but {len(ours)} were read")
-        largest = max([_size(a) for a in theirs], default=0.0)
-        for name, a, b in zip(names, ours, theirs, strict=True):
-            if a.shape != b.shape or a.dtype != b.dtype:
-                raise ValueError(f"{self.who}: {name} is {b.shape} {b.dtype}, but {a.shape} {a.dtype} was read")
-            eps = float(np.finfo(a.dtype).eps) if a.dtype.kind == "f" else 0.0
-            bound = max(eps**0.5 * max(_size(a), _size(b)), 1000 * eps * largest)  # what ought to be 0 is rounding
-            a, b = a.astype(float), b.astype(float)
-            same = (a == b) | (np.isnan(a) & np.isnan(b))
-            with np.errstate(invalid="ignore"):
-                wrong = ~same & ~(np.abs(a - b) <= bound)
-            if wrong.any():
-                at = tuple(int(k) for k in np.argwhere(wrong)[0])
-                raise ValueError(
-                    f"{self.who}: {name} differs from the library's own: {a[at]:.6g} for {b[at]:.6g} at {list(at)}, {why}"
-                )
+    def _open(self, op: str) -> bool:
+        """Have the library open an op into smaller ones when the model is read again; False if it cannot."""
+        return False
 
 
-def _weights(results: list[Any]) -> list[Any]:
-    """Fixed numbers to weigh results with, of their shapes and dtypes; None for what is no float."""
-    rng = np.random.default_rng(0)
-    return [rng.normal(size=y.shape).astype(y.dtype) if y.dtype.kind == "f" else None for y in results]
+def _leaves(inputs: Iterable[Any], held: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those that need a gradient, inputs first, by name."""
+    named = {getattr(x, "_name", None) or f"input {k}": x for k, x in enumerate(inputs)}
+    return {name: x for name, x in (*named.items(), *held.items()) if isinstance(x, Tensor) and x.requires_grad}
 
 
-def _size(a: Any) -> float:
-    finite = np.abs(a[np.isfinite(a)].astype(float))
-    return float(finite.max()) if finite.size else 0.0
+def _cast(x: Any, dtype: Any) -> Any:
+    if not hasattr(x, "dtype"):
+        return np.asarray(x, dtype)
+    return x if x.dtype == dtype else ops.astype(x, dtype)
 
 
-def array_of(x: Any) -> Any:
-    """A copy of a Tensor's array for the library, which may write to what it is given."""
-    return np.array(raw(x))
+def _refs(inputs: Iterable[Any]) -> Iterable[Ref]:
+    for x in inputs:
+        if isinstance(x, Ref):
+            yield x
+        elif isinstance(x, list):
+            yield from _refs(x)
+
+
+def _filled(inputs: Iterable[Any], values: dict[Any, Any]) -> list[Any]:
+    """The inputs with values in the place of Refs."""
+    return [values[x.key] if isinstance(x, Ref) else _filled(x, values) if isinstance(x, list) else x for x in inputs]

@@ -1,7 +1,8 @@
-"""PyTorch's core ATen ops (https://docs.pytorch.org/docs/stable/torch.compiler_ir.html), op by op, as ops of ours.
+"""PyTorch's ATen ops as minigrad's: `ELEMENTWISE` gets an op's inputs, `OTHERS` what PyTorch says of the result first.
 
-`TABLE` is keyed by the op's name without its overload, or with it where overloads differ; arguments come in the order
-of PyTorch's schema with its defaults filled in. Normalizations, losses and attention are in torch_layers.py.
+Keyed by the op's name, with its overload where overloads differ; arguments as in PyTorch's schema
+(https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_ir.html), defaults filled in. PyTorch opens
+every other op into these; also one that is here, where its entry raises NotKnown.
 """
 
 from __future__ import annotations
@@ -11,53 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from .. import functional
+from .. import functional, losses, normalization, ops
+from ..core.context import scope
 from ..core.nodes import raw
-from ..core.tensor import Tensor
-from .shared_ops import (
-    LN2,
-    Entry,
-    NotKnown,
-    Out,
-    along,
-    beside,
-    between,
-    bits,
-    cast,
-    compared,
-    cosh,
-    either,
-    elementwise,
-    flat,
-    in_range,
-    padded,
-    remainder,
-    sinh,
-    take,
-    tan,
-    written,
-)
-
-# --------------------------------------------------------------------------------------------------------------
-# Elementwise
+from .imported import COMMON, Out, between, detached, masks, pick, tiled, unless, widened
 
 
-def _times(y: Any, alpha: Any) -> Any:
+def _same(x: Any, *how: Any, **options: Any) -> Any:
+    return x
+
+
+def _scaled(y: Any, alpha: Any) -> Any:
     return y if alpha == 1 else ops.mul(y, alpha)
 
 
-def _div(out: Out, x: Any, y: Any, rounding_mode: str | None = None) -> Any:
-    if rounding_mode is None:
-        return elementwise(ops.div)(out, x, y)
-    return flat(np.floor_divide if rounding_mode == "floor" else _truncated)(out, x, y)
-
-
-def _truncated(x: Any, y: Any) -> Any:
-    return np.trunc(x / y) if np.result_type(x, y).kind == "f" else np.floor_divide(abs(x), abs(y)) * np.sign(x * y)
-
-
-def _gelu(x: Any, approximate: str) -> Any:
+def _gelu(x: Any, approximate: str = "none") -> Any:
     if approximate == "none":
         return ops.gelu(x)
     return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))))
@@ -65,373 +34,235 @@ def _gelu(x: Any, approximate: str) -> Any:
 
 def _elu(x: Any, alpha: float, scale: float, input_scale: float) -> Any:
     below = ops.expm1(ops.where(x > 0, 0.0, x) * input_scale) * (alpha * scale)
-    return ops.where(x > 0, _times(x, scale), below)
+    return ops.where(x > 0, _scaled(x, scale), below)
 
 
-def _softplus(x: Any, beta: float, threshold: float) -> Any:
-    soft = ops.softplus(_times(x, beta))
-    return ops.where(_times(x, beta) > threshold, x, soft if beta == 1 else soft / beta)
+def _div(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
+    unless(rounding_mode is not None, f"with rounding_mode={rounding_mode!r}")
+    return ops.div(x, y)
 
 
-def _clamp(x: Any, low: Any, high: Any) -> Any:
-    if not isinstance(low, Tensor) and not isinstance(high, Tensor):
-        return ops.clip(x, low, high)
-    x = x if low is None else ops.where(x < low, low, x)
-    return x if high is None else ops.where(x > high, high, x)
-
-
-def _dropout(out: Out, x: Any, p: float, train: bool) -> Any:
-    if train and p > 0:
-        raise NotKnown("draws random numbers in training; call module.eval() first")
-    return x
-
-
-def _unary(function: Any, *names: str) -> dict[str, Entry]:
-    return dict.fromkeys(names, elementwise(function))
-
-
-ELEMENTWISE: dict[str, Entry] = {
-    **{
-        name: elementwise(getattr(ops, name))
-        for name in "abs neg exp log log1p expm1 sqrt sin cos tanh sigmoid relu erf square maximum minimum mul "
-        "logsumexp silu".split()
-        if name != "logsumexp"
-    },
-    "add": elementwise(lambda x, y, alpha=1: ops.add(x, _times(y, alpha))),
-    "sub": elementwise(lambda x, y, alpha=1: ops.sub(x, _times(y, alpha))),
-    "rsub": elementwise(lambda x, y, alpha=1: ops.sub(y, _times(x, alpha))),
+ELEMENTWISE: dict[str, Any] = COMMON | {
+    "add": lambda x, y, alpha=1: ops.add(x, _scaled(y, alpha)),
+    "sub": lambda x, y, alpha=1: ops.sub(x, _scaled(y, alpha)),
+    "rsub": lambda x, y, alpha=1: ops.sub(y, _scaled(x, alpha)),
     "div": _div,
-    "floor_divide": flat(np.floor_divide),
-    "remainder": elementwise(remainder(np.remainder)),
-    "fmod": elementwise(remainder(np.fmod)),
-    "pow": elementwise(ops.pow),
-    "reciprocal": elementwise(lambda x: 1.0 / x),
-    "rsqrt": elementwise(lambda x: 1.0 / ops.sqrt(x)),
-    "log2": elementwise(lambda x: ops.log(x) * (1.0 / LN2)),
-    "log10": elementwise(lambda x: ops.log(x) * (1.0 / math.log(10.0))),
-    "exp2": elementwise(lambda x: ops.exp(x * LN2)),
-    "erfc": elementwise(lambda x: 1.0 - ops.erf(x)),
-    "tan": elementwise(tan),
-    "sinh": elementwise(sinh),
-    "cosh": elementwise(cosh),
-    "addcmul": elementwise(lambda x, a, b, value=1: x + _times(a * b, value)),
-    "addcdiv": elementwise(lambda x, a, b, value=1: x + _times(a / b, value)),
-    "lerp": elementwise(lambda x, y, weight: x + weight * (y - x)),
-    "xlogy": elementwise(lambda x, y: ops.where(ops.equal(x, 0), 0.0, x * ops.log(ops.where(ops.equal(x, 0), 1.0, y)))),
-    "gelu": elementwise(_gelu),
-    "elu": elementwise(_elu),
-    "softplus": elementwise(_softplus),
-    "log_sigmoid": elementwise(lambda x: -ops.softplus(-x)),
-    "mish": elementwise(lambda x: x * ops.tanh(ops.softplus(x))),
-    "leaky_relu": elementwise(ops.leaky_relu),
-    "_prelu_kernel": elementwise(lambda x, w: ops.where(x > 0, x, w * x)),
-    "threshold": elementwise(lambda x, threshold, value: ops.where(x > threshold, x, value)),
-    "relu6": elementwise(lambda x: between(x, 0.0, 6.0)),
-    "hardtanh": elementwise(between),
-    "hardsigmoid": elementwise(lambda x: between(x + 3.0, 0.0, 6.0) / 6.0),
-    "clamp": elementwise(_clamp),
-    "clamp_min": elementwise(lambda x, low: _clamp(x, low, None)),
-    "clamp_max": elementwise(lambda x, high: _clamp(x, None, high)),
-    "dropout": _dropout,
-    "sign": flat(np.sign),
-    "floor": flat(np.floor),
-    "ceil": flat(np.ceil),
-    "trunc": flat(np.trunc),
-    "round": flat(np.round),
-    "isnan": flat(np.isnan),
-    "isinf": flat(np.isinf),
-    "isfinite": flat(np.isfinite),
-    "eq": compared(ops.equal),
-    "ne": compared(ops.not_equal),
-    "lt": compared(ops.less),
-    "le": compared(ops.less_equal),
-    "gt": compared(ops.greater),
-    "ge": compared(ops.greater_equal),
-    "logical_and": lambda out, x, y: ops.logical_and(x, y),
-    "logical_or": lambda out, x, y: ops.logical_or(x, y),
-    "logical_not": lambda out, x: ops.logical_not(x),
-    "logical_xor": flat(np.logical_xor),
-    "bitwise_and": bits(ops.logical_and, np.bitwise_and),
-    "bitwise_or": bits(ops.logical_or, np.bitwise_or),
-    "bitwise_not": bits(ops.logical_not, np.bitwise_not),
-    "bitwise_xor": bits(ops.not_equal, np.bitwise_xor),
-    "where": either,
-    "masked_fill": lambda out, x, mask, value: either(out, mask, value, x),
+    "reciprocal": lambda x: ops.div(1.0, x),
+    "sigmoid": ops.sigmoid,
+    "silu": ops.silu,
+    "leaky_relu": ops.leaky_relu,
+    "gelu": _gelu,
+    "elu": _elu,
+    "hardtanh": between,  # slope 0 at the bounds, where clamp has 1
+    "clamp": lambda x, low, high: ops.clip(x, low, high),
+    "detach": detached,
+    "maximum": ops.maximum,
+    "minimum": ops.minimum,
+    "where": ops.where,
+    "isnan": ops.isnan,
+    "logical_and": ops.logical_and,
+    "logical_or": ops.logical_or,
+    "logical_not": ops.logical_not,
+    "bitwise_and": masks(ops.logical_and),
+    "bitwise_or": masks(ops.logical_or),
+    "bitwise_not": masks(ops.logical_not),
+    **dict.fromkeys(["expand", "clone", "contiguous", "_to_copy", "alias", "lift_fresh_copy"], _same),
 }
 
 # --------------------------------------------------------------------------------------------------------------
-# Products
+# Reductions, shapes, picking
 
 
-def _scaled(out: Out, b: Any, product: Any, beta: float, alpha: float) -> Any:
-    """beta * b + alpha * product; b is not read where beta is 0."""
-    product = _times(product, alpha)
-    return product if beta == 0 else ops.add(product, _times(b, beta))
-
-
-def _addmm(out: Out, b: Any, x: Any, y: Any, beta: float = 1, alpha: float = 1) -> Any:
-    return _scaled(out, b, ops.matmul(x, y), beta, alpha)
-
-
-def _linear(out: Out, x: Any, weight: Any, bias: Any) -> Any:
-    return functional.linear(x, ops.transpose(weight), bias)
-
-
-def _matmul(out: Out, x: Any, y: Any) -> Any:
-    return ops.matmul(x, y)
-
-
-PRODUCTS: dict[str, Entry] = {
-    **dict.fromkeys(("mm", "bmm", "mv", "dot", "matmul", "vdot"), _matmul),
-    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _addmm),
-    "linear": _linear,
-    "einsum": lambda out, equation, operands, path: ops.einsum(equation, *operands),
-}
-
-# --------------------------------------------------------------------------------------------------------------
-# Reductions
-
-
-def _axes(dim: Any) -> Any:
-    """None and [] are all axes."""
+def _axis(dim: Any) -> Any:
     return None if dim is None or dim == [] else tuple(dim) if isinstance(dim, list) else dim
 
 
-def _reduced(function: Any) -> Entry:
-    """Of sum and its like: `(x, dim, keepdim, dtype)`, added up in the dtype of the result."""
-
-    def call(out: Out, x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-        return function(cast(x, out.dtype), axis=_axes(dim), keepdims=keepdim)
+def _reduced(function: Any) -> Any:
+    def call(out: Out, x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
+        return function(x, axis=_axis(dim), keepdims=keepdim)
 
     return call
 
 
-def _spread(function: Any) -> Any:
-    def call(out: Out, x: Any, dim: Any = None, correction: float | None = None, keepdim: bool = False) -> Any:
-        ddof = 1 if correction is None else correction
-        if ddof != int(ddof):
-            raise NotKnown(f"with correction={correction}, which is no whole number")
-        return function(x, axis=_axes(dim), keepdims=keepdim, ddof=int(ddof))
-
-    return call
+def _var(out: Any, x: Any, dim: Any, correction: float | None = None, keepdim: bool = False) -> Any:
+    return ops.var(x, axis=_axis(dim), keepdims=keepdim, ddof=1 if correction is None else int(correction))
 
 
-def _with_mean(function: Any) -> Entry:
-    def call(out: None, x: Any, dim: Any = None, correction: float | None = None, keepdim: bool = False) -> Any:
-        return (
-            _spread(function)(out, x, dim, correction=correction, keepdim=keepdim),
-            ops.mean(x, axis=_axes(dim), keepdims=keepdim),
-        )
-
-    return call
-
-
-def _extreme(position: Any) -> Entry:
+def _extreme(position: Any) -> Any:
     """(values, indices): the gradient goes to the one element whose index is given."""
 
     def call(out: None, x: Any, dim: int, keepdim: bool = False) -> Any:
-        if not x.ndim:
-            return x, Tensor(0)
         index = position(x, axis=dim, keepdims=True)
-        best = ops.getitem(x, along(index, dim % x.ndim))
+        best = ops.getitem(x, _along(index, dim))
         return (best, index) if keepdim else (ops.squeeze(best, dim), ops.squeeze(index, dim))
 
     return call
 
 
 def _norm(out: Out, x: Any, order: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    """(sum |x|^p)^(1/p); slope 0 where it is 0."""
-    x, how = cast(x, out.dtype), {"axis": _axes(dim), "keepdims": keepdim}
-    if order == 1:
-        return ops.sum(ops.abs(x), **how)
-    if order == math.inf:
-        return ops.max(ops.abs(x), **how)
-    if order == -math.inf:
-        return ops.min(ops.abs(x), **how)
-    if order == 2:
-        total = ops.sum(ops.square(x), **how)
-        empty = ops.equal(total, 0)
-        return ops.where(empty, 0.0, ops.sqrt(ops.where(empty, 1.0, total)))
-    if order <= 1:
-        raise NotKnown(f"of order {order}; those above 1 are known, and 1 and -inf")
-    zero = ops.equal(x, 0)
-    total = ops.sum(ops.where(zero, 0.0, ops.abs(ops.where(zero, 1.0, x)) ** order), **how)
-    empty = ops.equal(total, 0)
-    return ops.where(empty, 0.0, ops.where(empty, 1.0, total) ** (1.0 / order))
+    """The square root of the sum of squares; slope 0 where it is 0."""
+    unless(order != 2, f"of order {order}")
+    total = ops.sum(ops.square(x), axis=_axis(dim), keepdims=keepdim)
+    zero = ops.equal(total, 0)
+    return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, total)))
 
 
-def _truth(function: Any) -> Entry:
-    def call(out: Out, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-        return beside(lambda a: function(a.astype(bool), axis=_axes(dim), keepdims=keepdim), x)
-
-    return call
-
-
-def _position(function: Any) -> Entry:
-    return lambda out, x, dim=None, keepdim=False: function(x, axis=dim, keepdims=keepdim and dim is not None)
+def _along(index: Any, dim: int) -> tuple[Any, ...]:
+    """The index of numpy.take_along_axis."""
+    grids = np.meshgrid(*(np.arange(n) for n in index.shape), indexing="ij", sparse=True)
+    return tuple(index if k == dim % index.ndim else grid for k, grid in enumerate(grids))
 
 
-REDUCTIONS: dict[str, Entry] = {
-    "sum.default": lambda out, x, dtype=None: ops.sum(cast(x, out.dtype)),
-    "mean.default": lambda out, x, dtype=None: ops.mean(cast(x, out.dtype)),
-    "prod.default": lambda out, x, dtype=None: ops.prod(cast(x, out.dtype)),
+def _pad(out: Out, x: Any, pad: list[int], value: float = 0.0) -> Any:
+    unless(value != 0, f"with value={value}")
+    return widened(out, x, [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1])
+
+
+def _embedding(out: Out, weight: Any, index: Any, padding: int, by_frequency: bool, sparse: bool) -> Any:
+    unless(by_frequency, "with scale_grad_by_freq=True")
+    rows = ops.getitem(weight, (index,))
+    if padding < 0:
+        return rows
+    return ops.where(ops.expand_dims(ops.equal(index, padding), -1), raw(rows), rows)  # no gradient for padding
+
+
+def _pool(out: Out, x: Any, size: Any = None, stride: Any = None, padding: Any = 0, *options: Any) -> Any:
+    """The mean of blocks that lie side by side."""
+    sizes = [n // m for n, m in zip(x.shape[-2:], out.shape[-2:], strict=True)]
+    told = [size, stride or size, [0, 0]] if size else [sizes, sizes, [0, 0]]
+    wrong = [sizes, sizes, padding or [0, 0]] != told or [
+        n * m for n, m in zip(sizes, out.shape[-2:], strict=True)
+    ] != [*x.shape[-2:]]
+    unless(wrong, "whose blocks do not lie side by side")
+    return ops.mean(ops.reshape(x, (*x.shape[:-2], out.shape[-2], sizes[0], out.shape[-1], sizes[1])), axis=(-3, -1))
+
+
+def _full(out: Out, *given: Any, **options: Any) -> Any:
+    return np.full((), raw(given[-1]), out.dtype)
+
+
+OTHERS: dict[str, Any] = {
+    **dict.fromkeys(["mm", "bmm", "mv", "dot", "matmul"], lambda out, x, y: ops.matmul(x, y)),
+    "addmm": lambda out, b, x, y, beta=1, alpha=1: _scaled(ops.matmul(x, y), alpha) + _scaled(b, beta),
+    "linear": lambda out, x, w, b=None: functional.linear(x, ops.transpose(w), b),
+    "einsum": lambda out, equation, operands, **options: ops.einsum(equation, *operands),
+    "sum.default": lambda out, x, **options: ops.sum(x),
     "sum": _reduced(ops.sum),
+    "mean.default": lambda out, x, **options: ops.mean(x),
     "mean": _reduced(ops.mean),
-    "prod": _reduced(ops.prod),
+    "prod.default": lambda out, x, **options: ops.prod(x),
     "amax": _reduced(ops.max),
     "amin": _reduced(ops.min),
     "max.default": lambda out, x: ops.max(x),
     "min.default": lambda out, x: ops.min(x),
     "max.dim": _extreme(ops.argmax),
     "min.dim": _extreme(ops.argmin),
-    "var.correction": _spread(ops.var),
-    "std.correction": _spread(ops.std),
-    "var_mean.correction": _with_mean(ops.var),
-    "std_mean.correction": _with_mean(ops.std),
+    "any": _reduced(ops.max),
+    "argmax": _reduced(ops.argmax),
+    "argmin": _reduced(ops.argmin),
+    "var.correction": _var,
+    "var_mean.correction": lambda out, x, dim, *how, **options: (
+        _var(out, x, dim, *how, **options),
+        _reduced(ops.mean)(out, x, dim, options.get("keepdim", False)),
+    ),
     "logsumexp": _reduced(ops.logsumexp),
     "linalg_vector_norm": _norm,
-    "argmax": _position(ops.argmax),
-    "argmin": _position(ops.argmin),
-    "all": _truth(np.all),
-    "any": _truth(np.any),
-    "cumsum": lambda out, x, dim, dtype=None: ops.cumsum(cast(x, out.dtype), axis=dim if x.ndim else None),
-    "softmax": lambda out, x, dim, dtype=None: functional.softmax(cast(x, out.dtype), axis=dim),
-    "log_softmax": lambda out, x, dim, dtype=None: functional.log_softmax(cast(x, out.dtype), axis=dim),
-    "_softmax": lambda out, x, dim, half_to_float: functional.softmax(cast(x, out.dtype), axis=dim),
-    "_log_softmax": lambda out, x, dim, half_to_float: functional.log_softmax(cast(x, out.dtype), axis=dim),
+    "cumsum": lambda out, x, dim, **options: ops.cumsum(x, axis=dim),
+    **dict.fromkeys(("softmax", "_softmax"), lambda out, x, dim, *how: functional.softmax(x, axis=dim)),
+    **dict.fromkeys(("log_softmax", "_log_softmax"), lambda out, x, dim, *how: functional.log_softmax(x, axis=dim)),
+    **dict.fromkeys(
+        ["view", "_unsafe_view", "unsqueeze", "squeeze", "flatten"], lambda out, x, *how: ops.reshape(x, out.shape)
+    ),
+    "permute": lambda out, x, dims: ops.transpose(x, tuple(dims)),
+    "slice": lambda out, x, dim, start, end, step: x if out.shape == x.shape else pick(x, dim, slice(start, end, step)),
+    "select": lambda out, x, dim, index: pick(x, dim, index),
+    "index_select": lambda out, x, dim, index: pick(x, dim, index),
+    "index": lambda out, x, indices: ops.getitem(x, tuple(slice(None) if i is None else i for i in indices)),
+    "gather": lambda out, x, dim, index, **options: ops.getitem(x, _along(index, dim)),
+    "embedding": _embedding,
+    "split_with_sizes": lambda out, x, sizes, dim: tuple(ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=dim)),
+    "cat": lambda out, tensors, dim: ops.concatenate(tensors, axis=dim),
+    "flip": lambda out, x, dims: ops.flip(x, tuple(dims)),
+    "repeat": lambda out, x, times: tiled(ops.reshape(x, (1,) * (len(times) - x.ndim) + x.shape), times),
+    "constant_pad_nd": _pad,
+    **dict.fromkeys(["avg_pool2d", "_adaptive_avg_pool2d"], _pool),
+    **dict.fromkeys(["full", "full_like", "scalar_tensor", "fill"], _full),
+    "arange.start_step": lambda out, start, end, step, **options: start + step * np.arange(out.shape[0]),
 }
 
 # --------------------------------------------------------------------------------------------------------------
-# Shapes and picking
+# Layers that stay whole
 
 
-def _as(out: Out, x: Any, *shape: Any, **options: Any) -> Any:
-    """x in the dtype and shape of the result: views, copies, conversions."""
-    x = cast(x, out.dtype)
-    return x if x.shape == out.shape else ops.reshape(x, out.shape)
+def _cross_entropy(out: Out, z: Any, labels: Any, weight: Any, reduction: int, ignored: int, smoothing: float) -> Any:
+    unless(weight is not None or smoothing != 0 or z.ndim > 2 or raw(labels).dtype.kind == "f", "of this kind")
+    unless(bool((raw(labels) == ignored).any()), "with ignored labels")
+    return losses.cross_entropy(z, labels, reduction=("none", "mean", "sum")[reduction])
 
 
-def _expand(out: Out, x: Any, *shape: Any, **options: Any) -> Any:
-    return cast(x, out.dtype)
+@scope("attention")
+def _attention(
+    out: Out, q: Any, k: Any, v: Any, mask: Any, dropout: float, causal: bool, *, scale: Any = None, **options: Any
+) -> Any:
+    """softmax(q @ k.T * scale + mask) @ v."""
+    unless(dropout > 0, "with dropout, which draws random numbers: call module.eval() first")
+    unless(mask is not None or bool(options.get("enable_gqa")), "with a mask or enable_gqa=True")
+    scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        scores = ops.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -math.inf)
+    return ops.matmul(functional.softmax(scores), v)
 
 
-_expand.takes = "narrow"  # type: ignore[attr-defined]
+def _dropout(out: Out, x: Any, p: float, train: bool) -> Any:
+    unless(train and p > 0, "draws random numbers: call module.eval() first")
+    return x
 
 
-def _repeat(out: Out, x: Any, times: list[int]) -> Any:
-    lengths = (1,) * (len(times) - x.ndim) + x.shape
-    apart = ops.reshape(x, tuple(n for pair in zip((1,) * len(times), lengths, strict=True) for n in pair))
-    stretched = tuple(n for pair in zip(times, lengths, strict=True) for n in pair)
-    return ops.reshape(ops.broadcast_to(apart, stretched), out.shape)
+def _layer_norm(out: Out, x: Any, shape: list[int], w: Any, b: Any, eps: float, *rest: Any) -> Any:
+    return normalization.layer_norm_composed(x, w, b, axis=tuple(range(-len(shape), 0)), eps=eps)
 
 
-def _permute(out: Out, x: Any, dims: list[int]) -> Any:
-    return x if list(range(x.ndim)) == [k % x.ndim for k in dims] else ops.transpose(x, tuple(dims))
+def _group_norm(out: Out, x: Any, groups: int, w: Any, b: Any, eps: float, *rest: Any) -> Any:
+    apart = ops.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
+    y = ops.reshape(normalization.layer_norm_composed(apart, axis=tuple(range(2, apart.ndim)), eps=eps), x.shape)
+    wide = (-1,) + (1,) * (x.ndim - 2)
+    y = y if w is None else y * ops.reshape(w, wide)
+    return y if b is None else y + ops.reshape(b, wide)
 
 
-def _slice(out: Out, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
-    return x if out.shape == x.shape else take(x, dim % x.ndim, slice(start, end, step))
+def _instance_norm(
+    out: Out, x: Any, w: Any, b: Any, mean: Any, var: Any, own: bool, m: float, eps: float, *rest: Any
+) -> Any:
+    unless(not own, "with running statistics")
+    return _group_norm(out, x, x.shape[1], w, b, eps)
 
 
-def _split(out: None, x: Any, sizes: list[int], dim: int = 0) -> tuple[Any, ...]:
-    return tuple(ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=dim))
+def layers(batch_norm: str) -> dict[str, Any]:
+    """The entries of layers that stay whole, batch norm "composed" or "fused"."""
+    if batch_norm not in ("composed", "fused"):
+        raise ValueError(f"from_torch: batch_norm={batch_norm!r} must be 'composed' (primitives) or 'fused' (one)")
+    composed = batch_norm == "composed"
+    train = normalization.batch_norm_composed if composed else normalization.batch_norm
+    infer = normalization.batch_norm_inference_composed if composed else normalization.batch_norm_inference
 
+    def batch(
+        x: Any, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: Any, eps: float, *rest: Any
+    ) -> Any:
+        axes = tuple(k for k in range(x.ndim) if k != 1)
+        return train(x, w, b, axis=axes, eps=eps) if training else infer(x, w, b, mean, var, axis=axes, eps=eps)
 
-def _triangle(keep: Any) -> Entry:
-    return lambda out, x, diagonal=0: ops.where(Tensor(keep(np.ones(x.shape[-2:], bool), diagonal)), x, 0)
-
-
-def _diagonal(out: Out, x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    rest = [k for k in range(x.ndim) if k not in (dim1 % x.ndim, dim2 % x.ndim)]
-    steps = np.arange(out.shape[-1])
-    moved = ops.transpose(x, (*rest, dim1 % x.ndim, dim2 % x.ndim))
-    return ops.getitem(moved, (..., steps + max(-offset, 0), steps + max(offset, 0)))
-
-
-def _pad(out: Out, x: Any, pad: list[int], value: float = 0.0) -> Any:
-    pairs = list(zip(pad[::2], pad[1::2], strict=True))  # the last axis first
-    return padded(x, [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1], value)
-
-
-def _index(indices: list[Any], x: Any) -> tuple[Any, ...]:
-    if any(raw(i).dtype == bool for i in indices if i is not None):
-        raise NotKnown("by a mask, whose number of elements is not known before; use torch.where")
-    return tuple(slice(None) if i is None else i for i in indices)
-
-
-def _gather(out: Out, x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Any:
-    return ops.getitem(x, _within(x, dim, index))
-
-
-def _within(x: Any, dim: int, index: Any) -> tuple[Any, ...]:
-    return along(in_range(index, x.shape[dim]), dim)
-
-
-def _scatter(out: Out, x: Any, dim: int, index: Any, source: Any, *, add: bool = False) -> Any:
-    if isinstance(source, Tensor) and source.ndim:
-        source = ops.getitem(source, tuple(slice(n) for n in index.shape))
-    return written(x, _within(x, dim, index), source if isinstance(source, Tensor) else Tensor(source, dtype=x.dtype), add)
-
-
-def _slot(x: Any, dim: int, what: Any) -> tuple[Any, ...]:
-    return (slice(None),) * (dim % x.ndim) + (what,)
-
-
-def _full(out: Out, value: Any) -> Any:
-    return ops.broadcast_to(cast(value, out.dtype), out.shape) if isinstance(value, Tensor) else Tensor(
-        np.full(out.shape, value, out.dtype)
-    )
-
-
-def _arange(out: Out, start: float, end: float, step: float = 1, **options: Any) -> Any:
-    return Tensor(np.asarray(start + step * np.arange(out.shape[0])), dtype=out.dtype)
-
-
-SHAPES: dict[str, Entry] = {
-    **dict.fromkeys(
-        (
-            "view reshape _unsafe_view unsqueeze squeeze flatten clone alias contiguous _to_copy lift_fresh_copy "
-            "_reshape_alias view_copy to"
-        ).split(),
-        _as,
-    ),
-    "detach": lambda out, x: x.detach(),
-    "expand": _expand,
-    "repeat": _repeat,
-    "permute": _permute,
-    "transpose": lambda out, x, dim0, dim1: ops.swapaxes(x, dim0, dim1) if x.ndim else x,
-    "t": lambda out, x: ops.transpose(x),
-    "slice": _slice,
-    "select": lambda out, x, dim, index: take(x, dim % x.ndim, index),
-    "split_with_sizes": _split,
-    "unbind": lambda out, x, dim=0: tuple(take(x, dim % x.ndim, k) for k in range(x.shape[dim])),
-    "cat": lambda out, tensors, dim=0: ops.concatenate([cast(x, out.dtype) for x in tensors], axis=dim),
-    "stack": lambda out, tensors, dim=0: ops.stack([cast(x, out.dtype) for x in tensors], axis=dim),
-    "flip": lambda out, x, dims: ops.flip(x, tuple(dims)),
-    "roll": lambda out, x, shifts, dims: ops.roll(x, tuple(shifts), tuple(dims)) if dims else ops.roll(x, shifts[0]),
-    "constant_pad_nd": _pad,
-    "tril": _triangle(np.tril),
-    "triu": _triangle(np.triu),
-    "diagonal": _diagonal,
-    "index": lambda out, x, indices: ops.getitem(x, _index(indices, x)),
-    "index_select": lambda out, x, dim, index: take(x, dim % x.ndim, in_range(index, x.shape[dim])),
-    "gather": _gather,
-    "index_put": lambda out, x, indices, values, accumulate=False: written(x, _index(indices, x), values, accumulate),
-    "scatter.src": _scatter,
-    "scatter.value": _scatter,
-    "scatter_add": lambda out, x, dim, index, source: _scatter(out, x, dim, index, source, add=True),
-    "slice_scatter": lambda out, x, source, dim=0, start=None, end=None, step=1: written(
-        x, _slot(x, dim, slice(start, end, step)), source
-    ),
-    "select_scatter": lambda out, x, source, dim, index: written(x, _slot(x, dim, index), source),
-    "copy": lambda out, x, source, non_blocking=False: _full(out, source),
-    "fill": lambda out, x, value: _full(out, value),
-    "full": lambda out, size, value, **options: _full(out, value),
-    "full_like": lambda out, x, value, **options: _full(out, value),
-    "scalar_tensor": lambda out, value, **options: _full(out, value),
-    **dict.fromkeys("zeros zeros_like empty empty_like".split(), lambda out, *given, **options: _full(out, 0)),
-    **dict.fromkeys("ones ones_like".split(), lambda out, *given, **options: _full(out, 1)),
-    "arange.start_step": _arange,
-}
-
-TABLE: dict[str, Entry] = ELEMENTWISE | PRODUCTS | REDUCTIONS | SHAPES
+    return {
+        "batch_norm": lambda out, *given: batch(*given),
+        # (result, statistics that nothing here reads)
+        "_native_batch_norm_legit_functional": lambda out, *given: (batch(*given),),
+        "_native_batch_norm_legit.no_stats": lambda out, x, w, b, *given: (batch(x, w, b, None, None, *given),),
+        "_native_batch_norm_legit_no_training": lambda out, x, w, b, mean, var, *given: (
+            batch(x, w, b, mean, var, False, *given),
+        ),
+        "layer_norm": _layer_norm,
+        "group_norm": _group_norm,
+        "instance_norm": _instance_norm,
+        "cross_entropy_loss": _cross_entropy,
+        "scaled_dot_product_attention": _attention,
+        "dropout": _dropout,
+    }
