@@ -1,7 +1,7 @@
 """JAX functions as functions of Tensors: a jaxpr, equation by equation. See `from_jax`.
 
-lax primitives: https://docs.jax.dev/en/latest/jax.lax.html; `ELEMENTWISE` gets an op's inputs, `OTHERS` what JAX says of
-the result first, and the equation's parameters by name.
+`ELEMENTWISE` gets a primitive's inputs, `OTHERS` what JAX says of the result first and the parameters by name
+(https://docs.jax.dev/en/latest/jax.lax.html).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .imported import (
 def from_jax(f: Callable[..., Any], *args: Any, check: bool = True) -> Imported:
     """A JAX function as a minigrad function `f(*inputs)`, to draw, check, compare and differentiate.
 
-    `args` are example inputs: arrays, nested as f takes them, in JAX's dtypes (float64 only where jax_enable_x64 is on).
+    `args` are example inputs: arrays, nested as f takes them, in JAX's dtypes (float64 where jax_enable_x64 is on).
     Every floating array is a leaf of `f.leaves`, named by argument and path, as `params.dense.w`; jitted functions and
     `jax.named_scope` are scopes; arrays that f closes over are constants. `f()` is f of the example inputs.
 
@@ -96,7 +96,7 @@ def _broadcast(out: Out, x: Any, *, broadcast_dimensions: Any, **params: Any) ->
 def _dot(out: Out, x: Any, y: Any, *, dimension_numbers: Any, **params: Any) -> Any:
     (cx, cy), (bx, by) = dimension_numbers
     batch = tuple(range(len(bx)))
-    matrices = not batch and y.ndim <= 2 or x.ndim == y.ndim == len(batch) + 2
+    matrices = (not batch and y.ndim <= 2) or x.ndim == y.ndim == len(batch) + 2
     if matrices and (tuple(bx), tuple(by), tuple(cx), tuple(cy)) == (batch, batch, (x.ndim - 1,), (len(batch),)):
         return ops.matmul(x, y)
     letters = iter("abcdefghijklmnopqrstuvwxyz")
@@ -283,7 +283,7 @@ def _out(v: Any) -> Out:
     return Out(tuple(v.aval.shape), np.dtype(dtype))
 
 
-_CALLS = "jit pjit closed_call core_call checkpoint remat remat2 custom_jvp_call custom_vjp_call".split()
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 
 
 def _inner(eqn: Any) -> Any:

@@ -1,8 +1,8 @@
 """PyTorch's ATen ops as minigrad's: `ELEMENTWISE` gets an op's inputs, `OTHERS` what PyTorch says of the result first.
 
-Keyed by the op's name, with its overload where overloads differ; arguments as in PyTorch's schema
-(https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_ir.html), defaults filled in. PyTorch opens
-every other op into these; also one that is here, where its entry raises NotKnown.
+Keyed by the op's name, with its overload where overloads differ; arguments as in PyTorch's schema, defaults filled in
+(https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_ir.html). PyTorch opens all other ops
+into these; and one that is here where its entry raises NotKnown.
 """
 
 from __future__ import annotations
@@ -84,10 +84,6 @@ def _reduced(function: Any) -> Any:
     return call
 
 
-def _var(out: Any, x: Any, dim: Any, correction: float | None = None, keepdim: bool = False) -> Any:
-    return ops.var(x, axis=_axis(dim), keepdims=keepdim, ddof=1 if correction is None else int(correction))
-
-
 def _extreme(position: Any) -> Any:
     """(values, indices): the gradient goes to the one element whose index is given."""
 
@@ -146,24 +142,22 @@ OTHERS: dict[str, Any] = {
     "addmm": lambda out, b, x, y, beta=1, alpha=1: _scaled(ops.matmul(x, y), alpha) + _scaled(b, beta),
     "linear": lambda out, x, w, b=None: functional.linear(x, ops.transpose(w), b),
     "einsum": lambda out, equation, operands, **options: ops.einsum(equation, *operands),
-    "sum.default": lambda out, x, **options: ops.sum(x),
     "sum": _reduced(ops.sum),
-    "mean.default": lambda out, x, **options: ops.mean(x),
     "mean": _reduced(ops.mean),
-    "prod.default": lambda out, x, **options: ops.prod(x),
+    "prod.default": _reduced(ops.prod),
     "amax": _reduced(ops.max),
     "amin": _reduced(ops.min),
-    "max.default": lambda out, x: ops.max(x),
-    "min.default": lambda out, x: ops.min(x),
+    "max.default": _reduced(ops.max),
+    "min.default": _reduced(ops.min),
     "max.dim": _extreme(ops.argmax),
     "min.dim": _extreme(ops.argmin),
     "any": _reduced(ops.max),
     "argmax": _reduced(ops.argmax),
     "argmin": _reduced(ops.argmin),
-    "var.correction": _var,
-    "var_mean.correction": lambda out, x, dim, *how, **options: (
-        _var(out, x, dim, *how, **options),
-        _reduced(ops.mean)(out, x, dim, options.get("keepdim", False)),
+    "var.correction": lambda out, x, *how, **options: OTHERS["var_mean.correction"](out, x, *how, **options)[0],
+    "var_mean.correction": lambda out, x, dim=None, correction=None, keepdim=False: (
+        ops.var(x, axis=_axis(dim), keepdims=keepdim, ddof=1 if correction is None else int(correction)),
+        ops.mean(x, axis=_axis(dim), keepdims=keepdim),
     ),
     "logsumexp": _reduced(ops.logsumexp),
     "linalg_vector_norm": _norm,
