@@ -49,8 +49,8 @@ __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "check", "cross_entropy", "cross_entropy_composed",
     "data", "detect_anomalies", "draw", "draw_pair", "dropout", "export", "eye", "from_jax", "from_torch",
     "full", "fuse", "grad", "graph", "huber_loss", "hvp", "jacobian", "kernels", "l1_loss", "layer_norm",
-    "layer_norm_composed", "linear", "log_softmax", "mse_loss", "nll_loss", "nn", "no_grad", "ones", "optim", "page", "primitive",
-    "record", "record_lines", "replay", "scope", "softmax", "tensor", "training", "zeros",
+    "layer_norm_composed", "linear", "log_softmax", "mse_loss", "nll_loss", "nn", "no_grad", "ones", "optim", "page",
+    "primitive", "record", "record_lines", "replay", "scope", "softmax", "tensor", "training", "zeros",
 ]
 __all__ += ops.__all__
 

@@ -179,7 +179,7 @@ class _FromJax(Imported):
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], check: bool) -> None:
         self._jax, self._f = needs("jax", "mg.from_jax", extra=""), f
         self._info = needs("jax._src.source_info_util", "mg.from_jax", extra="")
-        self._args, tree = args, self._jax.tree_util
+        self._args, tree, self.__signature__ = args, self._jax.tree_util, inspect.signature(f)
 
         def unflatten(leaves: list[Any], structure: Any) -> Any:
             return tree.tree_unflatten(structure, leaves)
@@ -188,7 +188,7 @@ class _FromJax(Imported):
 
     def _names(self) -> list[str]:
         tree = self._jax.tree_util
-        given = list(inspect.signature(self._f).parameters)
+        given = list(self.__signature__.parameters)
         paths = [
             tree.keystr(path, simple=True, separator=".") for path, _ in tree.tree_flatten_with_path(self._args)[0]
         ]

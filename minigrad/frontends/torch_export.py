@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import logging
 import operator
 import re
 import warnings
@@ -46,6 +48,7 @@ class _FromTorch(Imported):
             raise TypeError(f"from_torch: expected a torch.nn.Module, got {type(module).__name__}")
         self._module, self._others, self._opened = copy.deepcopy(module), others, set[str]()
         self._placeholders: list[str] = []
+        self.__signature__ = inspect.signature(module.forward)  # names for pictures and programs
         held = {
             name: Tensor(_array(x), requires_grad=x.requires_grad, name=name)
             for name, x in (*self._module.named_parameters(), *self._module.named_buffers())
@@ -78,6 +81,8 @@ class _FromTorch(Imported):
 
     def _read(self, leaves: list[Any], structure: Any) -> Reading:
         given = [self._torch.tensor(np.array(x._array)) if isinstance(x, Tensor) else x for x in leaves]
+        before = logging.root.manager.disable
+        logging.disable()  # what fails is told below, in one line
         try:
             with warnings.catch_warnings(), self._torch.random.fork_rng(devices=[]):
                 warnings.simplefilter("ignore")
@@ -90,6 +95,8 @@ class _FromTorch(Imported):
             raise ValueError(
                 f"from_torch: torch.export cannot read {self.name}: {type(error).__name__}: {said}"
             ) from error
+        finally:
+            logging.disable(before)
         return self._reading(exported)
 
     def _reading(self, exported: Any) -> Reading:

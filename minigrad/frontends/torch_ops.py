@@ -15,7 +15,7 @@ import numpy as np
 from .. import functional, losses, normalization, ops
 from ..core.context import scope
 from ..core.nodes import raw
-from .imported import COMMON, Out, between, detached, masks, pick, tiled, unless, widened
+from .imported import COMMON, NotKnown, Out, between, detached, masks, pick, tiled, unless, widened
 
 
 def _same(x: Any, *how: Any, **options: Any) -> Any:
@@ -207,9 +207,8 @@ def _attention(
     return ops.matmul(functional.softmax(scores), v)
 
 
-def _dropout(out: Out, x: Any, p: float, train: bool) -> Any:
-    unless(train and p > 0, "draws random numbers: call module.eval() first")
-    return x
+def _random(out: Any, *given: Any, **options: Any) -> Any:
+    raise NotKnown("draws random numbers, which only minigrad's functions with an rng do; for dropout: module.eval()")
 
 
 def _layer_norm(out: Out, x: Any, shape: list[int], w: Any, b: Any, eps: float, *rest: Any) -> Any:
@@ -258,5 +257,5 @@ def layers(batch_norm: str) -> dict[str, Any]:
         "instance_norm": _instance_norm,
         "cross_entropy_loss": _cross_entropy,
         "scaled_dot_product_attention": _attention,
-        "dropout": _dropout,
+        **dict.fromkeys(["native_dropout", "bernoulli", "rand", "rand_like", "randn", "randn_like"], _random),
     }
