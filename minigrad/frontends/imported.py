@@ -167,7 +167,7 @@ class Imported:
         for x, label in zip(given, self._names(), strict=True):
             if isinstance(x, Tensor):
                 x.named(label)
-        self.leaves = _leaves(given, held)
+        self.leaves = self._needing(given)
 
     def __call__(self, *inputs: Any) -> Any:
         flat, structure = self._flatten(inputs or self.inputs)
@@ -221,6 +221,12 @@ class Imported:
             error.add_note(f"{self.who}: in {step.op}, {step.place}")
             raise
 
+    def _needing(self, inputs: list[Any]) -> dict[str, Tensor]:
+        """Inputs, then parameters, that need a gradient, by name."""
+        names = dict(enumerate(self._names()))
+        named = {names.get(k, f"input {k}"): x for k, x in enumerate(inputs)} | self._held
+        return {name: x for name, x in named.items() if isinstance(x, Tensor) and x.requires_grad}
+
     def _compare(self, reading: Reading, leaves: list[Any], structure: Any) -> None:
         """ValueError unless results and gradients are the library's own at these inputs, up to rounding."""
         results = [y for y in self._flatten(self._run(reading, leaves))[0] if hasattr(y, "dtype")]
@@ -228,7 +234,7 @@ class Imported:
             return
         rng = np.random.default_rng(0)
         weights = [rng.normal(size=y.shape).astype(y.dtype) if y.dtype.kind == "f" else None for y in results]
-        targets = _leaves(leaves, self._held)
+        targets = self._needing(leaves)
         parts: list[Any] = [
             ops.sum(y * c) for y, c in zip(results, weights, strict=True) if getattr(y, "_needs", False)
         ]
@@ -269,12 +275,6 @@ class Imported:
     def _open(self, op: str) -> bool:
         """Have the library open an op into smaller ones when the model is read again; False if it cannot."""
         return False
-
-
-def _leaves(inputs: Iterable[Any], held: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those that need a gradient, inputs first, by name."""
-    named = {getattr(x, "_name", None) or f"input {k}": x for k, x in enumerate(inputs)}
-    return {name: x for name, x in (*named.items(), *held.items()) if isinstance(x, Tensor) and x.requires_grad}
 
 
 def _cast(x: Any, dtype: Any) -> Any:

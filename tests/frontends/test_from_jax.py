@@ -160,3 +160,99 @@ def test_ops_are_jaxs(name):
     assert off(loss.numpy(), np.asarray(theirs)) < 1e-12
     for d, e in zip(mg.grad(loss, list(ours.leaves.values())), slopes, strict=True):
         assert off(d.numpy(), np.asarray(e)) < 1e-12
+
+
+# The function that comes out -------------------------------------------------------------------------------
+
+
+def test_scopes_are_named_scopes_and_jitted_functions():
+    x = np.ones((3, 2))
+
+    @jax.jit
+    def double(x):
+        with jax.named_scope("inner"):
+            return jnp.sin(x) * 2
+
+    def f(x):
+        with jax.named_scope("first"):
+            y = jnp.cos(x)
+        with jax.named_scope("first"):
+            z = jnp.cos(y)
+        return double(z)
+
+    y = mg.from_jax(f, x)()
+    assert y.scope == ("double", "inner")
+    (z,) = y.inputs[0].inputs[0:1]
+    first, second = z.context.scope, z.inputs[0].context.scope
+    assert first.name == second.name == "first"
+
+
+def test_leaves_are_named_by_argument_and_path():
+    f = mg.from_jax(lambda params, x: params["layers"][0]["w"] * x, {"layers": [{"w": np.ones(2)}]}, np.ones(2))
+    assert list(f.leaves) == ["params.layers.0.w", "x"]
+    assert repr(f) == "<from_jax <lambda>: params.layers.0.w (2,), x (2,)>"
+
+
+def test_other_inputs_of_other_shapes():
+    f = mg.from_jax(lambda x: {"sum": x.sum(), "twice": (x * 2, x)}, np.ones(3))
+    x = mg.arange(4.0)
+    found = f(x)
+    assert found["sum"].item() == 6.0
+    assert found["twice"][1] is x
+    np.testing.assert_array_equal(f(np.ones((2, 2)))["twice"][0].numpy(), np.full((2, 2), 2.0))
+
+
+def test_relu_has_slope_0_at_0():
+    f = mg.from_jax(lambda x: jax.nn.relu(x).sum(), np.array([-1.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(mg.grad(f(), f.leaves["x"]).numpy(), [0.0, 0.0, 1.0])
+
+
+def test_dtypes_are_jaxs(float64):
+    jax.config.update("jax_enable_x64", False)
+    f = mg.from_jax(lambda x: x * 2, np.ones(2))
+    assert f().dtype == f.inputs[0].dtype == np.float32
+
+
+def test_a_program_of_it_runs_on_other_inputs():
+    f = mg.from_jax(lambda x: jax.nn.logsumexp(x, axis=-1).sum(), np.ones((2, 3)))
+    x = np.arange(6.0).reshape(2, 3)
+    run, loss = mg.record(f, f.inputs[0]).run(x), f(mg.tensor(x))
+    np.testing.assert_allclose(run.value, loss.numpy(), rtol=1e-14)
+    np.testing.assert_allclose(run.gradients["x"], jax.grad(f._f)(x), rtol=1e-12)
+
+
+# What it refuses -------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_primitive_is_refused_by_name_with_its_place_and_those_that_are_known():
+    with pytest.raises(NotImplementedError) as caught:
+        mg.from_jax(lambda x: jax.lax.sort(x) + jnp.linalg.cholesky(x), np.eye(3))
+    said = str(caught.value)
+    assert "no rule for sort (in " in said
+    assert "; cholesky" in said
+    assert "test_from_jax.py:" in said
+    assert "Known ops: " in said
+    assert " dot_general, " in said
+    with pytest.raises(NotImplementedError, match="random"):
+        mg.from_jax(lambda x: x * jax.random.normal(jax.random.key(0), (3,)), np.ones(3))
+    with pytest.raises(NotImplementedError, match="scan"):
+        mg.from_jax(lambda x: jax.lax.scan(lambda c, v: (c + v, c), x[0], x)[0], np.ones(3))
+
+
+@jax.custom_vjp
+def straight(x):
+    return x * 2
+
+
+straight.defvjp(lambda x: (x * 2, None), lambda _, g: (g,))
+
+
+def test_a_gradient_that_the_forward_does_not_tell_is_found():
+    with pytest.raises(ValueError, match=r"the gradient of x of .* differs from the library's own"):
+        mg.from_jax(lambda x: straight(x).sum(), np.ones(3))
+    assert mg.from_jax(lambda x: straight(x).sum(), np.ones(3), check=False)().item() == 6.0
+
+
+def test_what_cannot_be_traced_is_told_in_one_line():
+    with pytest.raises(ValueError, match=r"^from_jax: JAX cannot trace <lambda>: TracerBoolConversionError: .*$"):
+        mg.from_jax(lambda x: x if x.sum() > 0 else -x, np.ones(3))

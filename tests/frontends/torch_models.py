@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
+import pytest
+
+torch = pytest.importorskip("torch", reason="the models that mg.from_torch is tested with need torch")
+nn, F = torch.nn, torch.nn.functional
 
 
 class Trained(nn.Module):
