@@ -37,16 +37,11 @@ def _elu(x: Any, alpha: float, scale: float, input_scale: float) -> Any:
     return ops.where(x > 0, _scaled(x, scale), below)
 
 
-def _div(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
-    unless(rounding_mode is not None, f"with rounding_mode={rounding_mode!r}")
-    return ops.div(x, y)
-
-
 ELEMENTWISE: dict[str, Any] = COMMON | {
     "add": lambda x, y, alpha=1: ops.add(x, _scaled(y, alpha)),
     "sub": lambda x, y, alpha=1: ops.sub(x, _scaled(y, alpha)),
     "rsub": lambda x, y, alpha=1: ops.sub(y, _scaled(x, alpha)),
-    "div": _div,
+    **dict.fromkeys(["div.Tensor", "div.Scalar"], ops.div),  # not with rounding
     "reciprocal": lambda x: ops.div(1.0, x),
     "sigmoid": ops.sigmoid,
     "silu": ops.silu,

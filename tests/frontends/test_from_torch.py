@@ -159,6 +159,28 @@ def test_a_program_of_it_runs_on_other_inputs():
         np.testing.assert_allclose(run.gradients[name], d.numpy(), rtol=1e-12, atol=1e-12)
 
 
+def test_it_trains_as_in_pytorch_and_replays():
+    model, args = models.made("batch norm, train")
+    f = mg.from_torch(model, *args)
+    ours, theirs = mg.optim.Adam(list(f.leaves.values()), lr=0.01), torch.optim.Adam(model.parameters(), lr=0.01)
+
+    @mg.replay
+    def step(x, y):
+        ours.zero_grad()
+        loss = f(x, y)
+        loss.backward()
+        ours.step()
+        return loss
+
+    for _ in range(10):
+        theirs.zero_grad()
+        expected = model(*args)
+        expected.backward()
+        theirs.step()
+        loss = step(*(a.numpy() for a in args))
+    np.testing.assert_allclose(loss.numpy(), expected.detach().numpy(), rtol=1e-12)
+
+
 # What it refuses -------------------------------------------------------------------------------------------
 
 
