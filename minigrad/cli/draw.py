@@ -32,9 +32,7 @@ def add_to(commands: Any) -> None:
         "Local variables of the function name the tensors. The table is printed, the picture written.",
     )
     parser.add_argument("function", metavar="FUNCTION", help="MODULE:FUNCTION or FILE.py:FUNCTION")
-    parser.add_argument(
-        "--torch", action="store_true", help="FUNCTION makes a PyTorch module, which is drawn"
-    )
+    parser.add_argument("--torch", action="store_true", help="FUNCTION makes a PyTorch module, which is drawn")
     parser.add_argument("--out", metavar="FILE", help=f"what to write: .{' .'.join(PICTURES)} (FUNCTION.svg)")
     gradient = "what arrives at the result in the backward pass (ones for a single number, else none)"
     parser.add_argument("--gradient", choices=("none", "ones", "random"), help=gradient)

@@ -37,27 +37,19 @@ def _elu(x: Any, alpha: float, scale: float, input_scale: float) -> Any:
     return ops.where(x > 0, _scaled(x, scale), below)
 
 
+_SAME_NAMES = "sigmoid silu leaky_relu maximum minimum where isnan logical_and logical_or logical_not"
 ELEMENTWISE: dict[str, Any] = COMMON | {
+    **{name: getattr(ops, name) for name in _SAME_NAMES.split()},
     "add": lambda x, y, alpha=1: ops.add(x, _scaled(y, alpha)),
     "sub": lambda x, y, alpha=1: ops.sub(x, _scaled(y, alpha)),
     "rsub": lambda x, y, alpha=1: ops.sub(y, _scaled(x, alpha)),
     **dict.fromkeys(["div.Tensor", "div.Scalar"], ops.div),  # not with rounding
     "reciprocal": lambda x: ops.div(1.0, x),
-    "sigmoid": ops.sigmoid,
-    "silu": ops.silu,
-    "leaky_relu": ops.leaky_relu,
     "gelu": _gelu,
     "elu": _elu,
     "hardtanh": between,  # slope 0 at the bounds, where clamp has 1
     "clamp": lambda x, low, high: ops.clip(x, low, high),
     "detach": detached,
-    "maximum": ops.maximum,
-    "minimum": ops.minimum,
-    "where": ops.where,
-    "isnan": ops.isnan,
-    "logical_and": ops.logical_and,
-    "logical_or": ops.logical_or,
-    "logical_not": ops.logical_not,
     "bitwise_and": masks(ops.logical_and),
     "bitwise_or": masks(ops.logical_or),
     "bitwise_not": masks(ops.logical_not),
@@ -191,11 +183,19 @@ def _cross_entropy(out: Out, z: Any, labels: Any, weight: Any, reduction: int, i
 
 @scope("attention")
 def _attention(
-    out: Out, q: Any, k: Any, v: Any, mask: Any, dropout: float, causal: bool, *, scale: Any = None, **options: Any
+    out: Out,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    dropout: float,
+    causal: bool,
+    *,
+    scale: Any = None,
+    enable_gqa: bool = False,
 ) -> Any:
     """softmax(q @ k.T * scale + mask) @ v."""
-    unless(dropout > 0, "with dropout, which draws random numbers: call module.eval() first")
-    unless(mask is not None or bool(options.get("enable_gqa")), "with a mask or enable_gqa=True")
+    unless(mask is not None or dropout > 0 or enable_gqa, "with a mask, dropout or enable_gqa")
     scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if causal:
         scores = ops.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -math.inf)
