@@ -169,7 +169,7 @@ def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, V
     The statistics are taken on x - x[first row], which keeps seven digits more on data far from zero and is exact
     for constants. The first row enters as a constant: x_hat does not change when x is shifted, so no derivative does.
     """
-    first = callback(first_row, raw(x), axis)
+    first = callback(first_row, raw(x), axis) if isinstance(x, Node) else first_row(x, axis)
     shifted = x - first if first.size else x
     offset = mean(shifted, axis=axis, keepdims=True)
     centred = shifted - offset  # (1)
