@@ -105,7 +105,8 @@ def inputs_of(roots: Sequence[Node], order: Sequence[Node]) -> set[Node]:
         ends = [best.get(x, (0, not x._needs, x)) for x in node.inputs if x is not None]
         product = node.op is not None and node.op.name in ("matmul", "mul", "einsum")
         steps, free, start = max(ends, key=lambda e: (e[0], product and e[1]), default=(0, True, node))
-        best[node] = (steps + 1, free, start)
+        step = node.op is None or node.op.name != "transpose"  # x @ w.T: a weight turned round stays one
+        best[node] = (steps + step, free, start)
     start = best[roots[-1]][2] if roots[-1] in best else roots[-1]
     lists = [n.inputs for n in order if n.op is not None and n.op.variadic and any(x is start for x in n.inputs)]
     return {start, *(x for inputs in lists for x in inputs if x is not None and x.op is None)}
