@@ -73,18 +73,22 @@ def plain(kernel: Any) -> Callable[..., Any]:
 AGAIN = "it runs again where the gradient itself is differentiated, so it must only compute"
 
 
+class Unsteady(TypeError):
+    """A `save` that does not give the same again: its gradient would be that of another function."""
+
+
 def steady(save: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """`save`, with a TypeError where it changes anything as it runs on Tensors, which is the second time."""
+    """`save`, and an error where it changes anything as it runs on Tensors or `again`: the second time."""
 
     @functools.wraps(save)
-    def call(*args: Any, **params: Any) -> Any:
-        if not any(isinstance(x, Node) for x in args):
+    def call(*args: Any, again: bool = False, **params: Any) -> Any:
+        if not again and not any(isinstance(x, Node) for x in args):
             return save(*args, **params)
         before = state_of(save)
         made = save(*args, **params)
         moved = changed(before, state_of(save))
         if moved:
-            raise TypeError(f"save of {name} draws, counts or changes something ({moved}); {AGAIN}")
+            raise Unsteady(f"save of {name} draws, counts or changes something ({moved}); {AGAIN}")
         return made
 
     return call
@@ -144,9 +148,8 @@ class Extension(Primitive):
     def pull(self, g: Any, out: Any, saved: Any, inputs: Any, params: Any, wanted: Any) -> list[tuple[int, Any]]:
         """As the core's, on arrays that cannot be written to; what is no gradient is refused by name."""
         g, out, saved, inputs = read_only((g, out, saved, tuple(inputs)))
-        if isinstance(out, Node) and out.op is self and not _same(out.saved, saved):
-            what = "a random draw? make it outside, and pass it as an input"
-            raise TypeError(f"save of {self.name} gave something else the second time ({what}); {AGAIN}")
+        if isinstance(out, Node) and out.op is self:
+            self._must_be_same(out.saved, saved)
         steps = super().pull(g, out, saved, inputs, params, wanted)
         arrays = not any(isinstance(x, Node) for x in (g, out, *inputs))
         for k, d in steps:
@@ -156,6 +159,16 @@ class Extension(Primitive):
                 need = f"an array of the shape of {x}, {raw(inputs[k]).shape}, computed from what it is given"
                 raise TypeError(f"the rule of {self.name} returned {got} for {x}; it must return {need}")
         return steps
+
+    def steady_on(self, node: Node) -> None:
+        """Run `save` once more on the arrays that a node was given; an error where it gives anything else."""
+        if self.save is not None:
+            self._must_be_same(node.saved, self.save(*node.arrays, again=True, **node.params))
+
+    def _must_be_same(self, first: Any, again: Any) -> None:
+        if not _same(first, again):
+            what = "a random draw? make it outside, and pass it as an input"
+            raise Unsteady(f"save of {self.name} gave something else the second time ({what}); {AGAIN}")
 
     def _checked(self) -> None:
         """Where it was asked for, hold the rules just given against another implementation; refuse wrong ones."""
