@@ -47,9 +47,7 @@ def _zero(e: Evidence) -> str | None:
 
 def _without_g(e: Evidence) -> str | None:
     a, n = (m.reshape(e.x.size, e.y.size) for m in (e.analytic, e.numeric))
-    if e.y.size > 1 and _constant(a, 1) and not _constant(n, 1) and not e.elementwise:
-        return "the rule does not multiply by g"
-    if e.y.size > 1 and e.elementwise and _constant(a, 1) and np.all(np.abs(a).max(axis=1) > CLOSE * e.size):
+    if e.y.size > 1 and not e.linear and _constant(a, 1) and not _constant(n, 1):
         return "the rule does not multiply by g"
     return None
 
@@ -279,7 +277,8 @@ def _transposed(e: Evidence) -> str | None:
     if e.x.size != e.y.size:
         return None
     square = e.numeric.reshape(e.x.size, e.y.size)
-    if e.fits(square.T.reshape(e.numeric.shape)):
+    turned = np.swapaxes(e.numeric, 0, 1) if e.x.ndim == 2 else e.numeric
+    if e.fits(square.T.reshape(e.numeric.shape)) or e.fits(turned):
         return "rows and columns are exchanged: a transpose or an axis is wrong"
     return None
 
@@ -309,9 +308,9 @@ KINDS: tuple[Callable[[Evidence], str | None], ...] = (
     _factor_along,
     _few,
     normalized,
+    _transposed,
+    _replaced,
     _repeated,
     _wrong_axis,
     _across,
-    _replaced,
-    _transposed,
 )

@@ -26,7 +26,7 @@ class Evidence:
     """The Jacobian that a rule gives and the true one, of shape (*x.shape, *y.shape).
 
     x, y: names and values of the argument and the result; values: of all inputs by name; others: the true Jacobians
-    of the other arguments; noise: what two entries may differ by.
+    of the other arguments; noise: what two entries may differ by; linear: whether the rule is linear in g.
     """
 
     argument: str
@@ -37,6 +37,7 @@ class Evidence:
     values: Mapping[str, FloatArray] = field(default_factory=dict)
     others: Mapping[str, FloatArray] = field(default_factory=dict)
     noise: float = 0.0
+    linear: bool = True  # in g
 
     @cached_property
     def size(self) -> float:
@@ -130,4 +131,4 @@ def evidence_of(case: Any, k: int) -> Evidence:
     first = case.order == 1
     values = dict(zip(case.names, case.arrays, strict=True)) if first else {}
     others = {other.argument: other.numeric for at, other in case.jacobians.items() if at != k and first}
-    return Evidence(j.argument, j.analytic, j.numeric, case.arrays[k], case.y, values, others, j.allowed)
+    return Evidence(j.argument, j.analytic, j.numeric, case.arrays[k], case.y, values, others, j.allowed, j.linear)

@@ -78,7 +78,7 @@ class Examination:
         self._repeats()
         first = self._case(1, self.arrays)
         self._judged(first)
-        on_tensors = self._on_tensors(first)
+        on_tensors = self._on_tensors(first, self.found.elements)
         cases = [first]
         if self.order == 2 and self.twice is not None and on_tensors and self._usable:
             second = self._case(2, self.arrays, first.cotangent)
@@ -152,8 +152,8 @@ class Examination:
         self.found.modes.add("full")
         return [e for e in part if not e.skipped] + entries(case, self.rtol, self.atol)
 
-    def _on_tensors(self, case: Case) -> bool:
-        """Whether the gradients can be had on Tensors; they must be those on arrays."""
+    def _on_tensors(self, case: Case, judged: list[Element]) -> bool:
+        """Whether the gradients can be had on Tensors; they must be those on arrays, as closely as was judged."""
         if self.twice is None:
             return False
         try:
@@ -168,10 +168,10 @@ class Examination:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.found.notes.append(f"not differentiable again, so right to order 1 at most: {said}")
             return False
-        exact, *others = (np.concatenate([np.ravel(d) for d in ds]) for ds in case.gradients(case.cotangent))
-        moves = np.max([np.abs(exact - other) for other in others], axis=0)
-        size = np.max(np.abs(exact[np.isfinite(exact)]), initial=0.0)
-        off = ~(np.abs(theirs - exact) <= 1e-9 * size + SENSITIVITY * moves) & ~((theirs == exact) | np.isnan(exact))
+        exact = np.concatenate([np.ravel(d) for d in case.gradients(case.cotangent)[0]])
+        near = {name: max((e.allowed for e in judged if e.argument == name), default=0.0) for name in self.names}
+        most = np.concatenate([np.full(x.size, near[name]) for name, x in zip(self.names, self.arrays, strict=True)])
+        off = ~(np.abs(theirs - exact) <= most) & np.isfinite(exact) & (theirs != exact)
         if off.any():
             at = int(np.argmax(np.where(off, np.abs(theirs - exact), 0.0)))
             self.found.problems.append(
@@ -242,8 +242,8 @@ class Examination:
             self.found.notes.append(f"no second point could be judged: {why}")
             return
         looked_at = [self._case(case.order, moved, cases[0].cotangent, like=case) for case in cases]
-        wrong = []
-        for case in looked_at:
+        wrong, part = [], []
+        for case in looked_at[::-1]:
             part = self._looked_into(case, projected(case, self.rtol, self.atol))
             part = [e for e in part if e.index is not None] or part  # entries know better than projections
             wrong += [e for e in part if e.wrong]
@@ -261,7 +261,7 @@ class Examination:
             )
             self._explain(looked_at)
             return
-        self._on_tensors(looked_at[0])
+        self._on_tensors(looked_at[0], part)
         self._parameters()
 
     def _revealing(self, moved: list[FloatArray], wrong: set[str]) -> str:
