@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from .._support.signatures import Values
 from .collect import Drawable, count, graph
 from .data import Graph
-from .options import MOST, Options
+from .options import MOST, Look, Options
 from .pair import Pair, Report
 from .picture import Drawing, Picture
 from .stepping import page_of
@@ -69,15 +69,8 @@ def draw_pair(
     labels: tuple[str, str] | None = None,
     report: Report = None,
     gradient: Values = None,
-    backward: bool = True,
     names: Any = None,
-    depth: int | None = None,
-    detail: int | None = None,
-    direction: str = "TB",
-    theme: str = "light",
-    title: str = "",
-    max_nodes: int = MOST,
-    fold: bool | None = None,
+    **look: Unpack[Look],
 ) -> Pair:
     """Draw two graphs side by side: tensors with the same name are linked, with the largest difference between them.
 
@@ -92,7 +85,7 @@ def draw_pair(
     x: value equal; grad equal
     y: value equal; grad equal
     """
-    options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold)
+    options = Options(**look)
     (label_a, a), (label_b, b) = _labelled(a), _labelled(b)
     given = labels or (label_a or "composed", label_b or "fused")
     if isinstance(given, str) or len(given) != 2:
@@ -106,19 +99,17 @@ def page(
     *,
     gradient: Values = None,
     names: Any = None,
-    title: str = "",
-    depth: int | None = None,
-    max_nodes: int = MOST,
-    fold: bool | None = None,
+    **look: Unpack[Look],
 ) -> Path:
     """Write the interactive page of one graph or of several, and return its path.
 
     graphs: {"composed": y, "fused": z} (Tensors, sequences of them, Graphs or Drawings), or one of these alone. The
     page shows each of them and all side by side; a slider and the arrow keys step through forward, then backward; a
     click on a card shows its formula, rules, values, gradient and the contributions that sum to it. gradient,
-    names, depth, max_nodes, fold: as in `mg.draw`. Needs a renderer (RendererNotFound says how to get one).
+    names, depth, max_nodes, fold, module: as in `mg.draw`. Needs a renderer (RendererNotFound says how to get one).
     """
-    options = Options(title=title, depth=depth, max_nodes=max_nodes, fold=fold)
+    options = Options(**look)
+    title = options.title
     named = graphs if isinstance(graphs, Mapping) else {title or "graph": graphs}
     if not named:
         raise ValueError("page(graphs, path): there is no graph to show; pass {'name': tensor, ...}")

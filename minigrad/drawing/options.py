@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -11,6 +11,20 @@ from .theme import THEMES, Palette
 
 MOST = 1000  # nodes in one picture
 FULL = 200  # cards with numbers
+
+
+class Look(TypedDict, total=False):
+    """The same as keywords of a function: `**look: Unpack[Look]`."""
+
+    backward: bool
+    depth: int | None
+    detail: int | None
+    direction: str
+    theme: str
+    title: str
+    max_nodes: int
+    fold: bool | None
+    module: str | None
 
 
 @dataclass(frozen=True)
@@ -33,17 +47,16 @@ class Options:
     module: str | None = None
 
     def __post_init__(self) -> None:
-        title, module = self.title, self.module
         checks = {
             "backward": (_is(self.backward, True, False), "True or False"),
             "depth": (_whole(self.depth, 0, None), "None, or 0 (each outermost scope is one card) or more"),
             "detail": (_is(self.detail, None, 0, 1, 2), "0 (names), 1 (and shapes) or 2 (and numbers)"),
             "direction": (_is(self.direction, "TB", "LR"), "'TB' (top to bottom) or 'LR' (left to right)"),
             "theme": (_is(self.theme, *THEMES), " or ".join(map(repr, THEMES))),
-            "title": (isinstance(title, str), "a text"),
+            "title": (isinstance(self.title, str), "a text"),
             "max_nodes": (_whole(self.max_nodes, 1), "a number of cards, at least 1"),
             "fold": (_is(self.fold, None, True, False), "None (where there are more than 40 cards), True or False"),
-            "module": (module is None or isinstance(module, str), "None or the name of a scope"),
+            "module": (isinstance(self.module, str | None), "None or the name of a scope"),
         }
         for name, (fine, said) in checks.items():
             if not fine:

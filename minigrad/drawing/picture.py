@@ -95,19 +95,11 @@ class Picture:
         """
         target = Path(path)
         kind = target.suffix.lower().removeprefix(".")
-        makers: dict[str, Any] = {
-            "svg": self.svg,
-            "png": lambda: self.png(dpi=dpi),
-            "pdf": self.pdf,
-            "dot": lambda: self.dot,
-            "gv": lambda: self.dot,
-            "html": self.html,
-            "json": self.json,
-            "md": self.markdown,
-        }
-        if kind not in makers:
-            raise ValueError(f"save({str(path)!r}): the ending must be one of {', '.join('.' + k for k in makers)}")
-        return write(target, makers[kind]())
+        kinds = {"gv": "dot", "md": "markdown"} | {k: k for k in ("svg", "png", "pdf", "dot", "html", "json")}
+        if kind not in kinds:
+            raise ValueError(f"save({str(path)!r}): the ending must be one of {', '.join('.' + k for k in kinds)}")
+        made = getattr(self, kinds[kind])
+        return write(target, made if isinstance(made, str) else made(dpi=dpi) if kind == "png" else made())
 
     def show(self) -> None:
         """Show it: in a notebook as the cell's picture, elsewhere as the table in the terminal."""
