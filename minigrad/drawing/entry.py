@@ -15,7 +15,7 @@ from .collect import Drawable, count, graph
 from .data import Graph
 from .options import MOST, Look, Options
 from .pair import Pair, Report
-from .picture import Drawing, Picture
+from .picture import Drawing, Picture, fitted
 from .stepping import page_of
 from .svg import write
 from .views import refusal, view
@@ -35,6 +35,7 @@ def draw(
     max_nodes: int = MOST,
     fold: bool | None = None,
     module: str | None = None,
+    width: int | str | None = None,
     marks: Any = None,
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
@@ -44,7 +45,9 @@ def draw(
     names: `locals()`, any dict of tensors, or a module. depth: how many levels of scopes and modules are drawn open
     (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB" or "LR".
     theme: "light" or "dark". fold: repeated blocks are drawn once with "x 11" (None: where there are more than 40
-    cards). module: draw only the scopes of that name. marks: what `mg.check.blame(y)` reported; the guilty op is
+    cards). module: draw only the scopes of that name. width: the px it is shown in, or "readme", "notebook", "slide",
+    "column" (of print): numbers, rules, repeats and the inside of modules are left out until letters are 11 px high
+    there (6 pt in print); needs a renderer. marks: what `mg.check.blame(y)` reported; the guilty op is
     marked. A graph whose leaves were written since, as by an optimizer's step, says so. ValueError for an option that
     is not one of these, and for graphs of more than max_nodes cards, naming the ways out.
 
@@ -58,8 +61,9 @@ def draw(
     n2  sum    y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
-    options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold, module)
-    return Drawing(_collected(y, options, gradient, names, marks), options)
+    options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold, module, width)
+    data = _collected(y, options, gradient, names, marks)
+    return fitted(lambda chosen: Drawing(data, chosen), options)
 
 
 def draw_pair(
@@ -90,7 +94,9 @@ def draw_pair(
     given = labels or (label_a or "composed", label_b or "fused")
     if isinstance(given, str) or len(given) != 2:
         raise ValueError(f"labels={labels!r} must be two texts, one for each graph")
-    return Pair([_collected(y, options, gradient, names) for y in (a, b)], options, given, report)
+    data = [_collected(y, options, gradient, names) for y in (a, b)]
+    rows = report if report is None else list(report)
+    return fitted(lambda chosen: Pair(data, chosen, given, rows), options)
 
 
 def page(

@@ -1,4 +1,4 @@
-"""What makes a picture readable before it is laid out: the spine, the order of slots, and where leaves are drawn.
+"""What makes a picture readable before it is laid out: the spine, the slots, and where leaves are drawn.
 
 Knows plain data alone; every layout, Graphviz's or our own, may ask.
 """
@@ -35,21 +35,23 @@ def follows(source: str | None, node: Node, path: dict[str, int]) -> bool:
     return source in path and node.id in path and path[source] + 1 == path[node.id]
 
 
-def slots_in_order(node: Node, path: dict[str, int]) -> list[int]:
-    """Positions of the inputs that have a card of their own: the one on the spine first, the others right of it.
+def slots_of(node: Node) -> list[int]:
+    """Positions of the inputs that have a card of their own, in the order of the arguments."""
+    return [k for k, slot in enumerate(node.inputs) if slot.node is not None]
 
-    That removes the crossings; the expression line keeps the true order of the arguments.
-    """
-    shown = [k for k, slot in enumerate(node.inputs) if slot.node is not None]
-    return sorted(shown, key=lambda k: (not follows(node.inputs[k].node, node, path), k))
+
+def start(graph: Graph) -> str:
+    """The leaf that the longest path starts from: what goes in, where the other leaves belong to the ops they feed."""
+    return next(iter(spine(graph)))
 
 
 def homes(graph: Graph) -> dict[str, int | None]:
     """The scope that each leaf is drawn in: beside the ops that use it, in their module but not in a scope inside it.
 
-    A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). The input stays
+    A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). What goes in stays
     outside: it comes from elsewhere.
     """
+    first = start(graph)
     found: dict[str, int | None] = {}
     for node in graph.nodes:
         if node.op:
@@ -57,7 +59,7 @@ def homes(graph: Graph) -> dict[str, int | None]:
             continue
         around = [ancestors(graph, user.scope) for user in graph.users.get(node.id, ())] or [[]]
         common = (scope for scope in around[0] if all(scope in others for others in around))
-        at = None if node.kind == "input" else next(common, None)
+        at = None if node.kind == "input" or node.id == first else next(common, None)
         while at is not None and not is_module(graph.scopes[at]):
             at = graph.scopes[at].parent
         found[node.id] = at

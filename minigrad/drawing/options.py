@@ -11,6 +11,13 @@ from .theme import THEMES, Palette
 
 MOST = 1000  # nodes in one picture
 FULL = 200  # cards with numbers
+# Where pictures are published: px to the right, px down, and the least height of letters there.
+ROOMS: dict[str, tuple[int, int | None, float]] = {
+    "readme": (830, None, 11.0),
+    "notebook": (860, None, 11.0),
+    "slide": (1280, 720, 11.0),
+    "column": (320, None, 8.0),  # 240 pt of print, 6 pt
+}
 
 
 class Look(TypedDict, total=False):
@@ -25,6 +32,7 @@ class Look(TypedDict, total=False):
     max_nodes: int
     fold: bool | None
     module: str | None
+    width: int | str | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Options:
     max_nodes: int = MOST
     fold: bool | None = None
     module: str | None = None
+    width: int | str | None = None
+    narrow: int = 0  # not for users: 1, an op's leaves one above the other; 2, a pair's graphs likewise
 
     def __post_init__(self) -> None:
         checks = {
@@ -57,6 +67,10 @@ class Options:
             "max_nodes": (_whole(self.max_nodes, 1), "a number of cards, at least 1"),
             "fold": (_is(self.fold, None, True, False), "None (where there are more than 40 cards), True or False"),
             "module": (isinstance(self.module, str | None), "None or the name of a scope"),
+            "width": (
+                _is(self.width, None, *ROOMS) or _whole(self.width, 100),
+                f"None, a number of px (100 or more) or {', '.join(map(repr, ROOMS))}",
+            ),
         }
         for name, (fine, said) in checks.items():
             if not fine:
@@ -66,6 +80,11 @@ class Options:
     def colours(self) -> Palette:
         """The palette of the theme."""
         return THEMES[self.theme]
+
+    @property
+    def room(self) -> tuple[int, int | None, float]:
+        """Width, height and least size of letters that `width` asks for."""
+        return ROOMS[self.width] if isinstance(self.width, str) else (int(self.width or 0), None, 11.0)
 
     def told(self, cards: int) -> int:
         """How much is told on each card: what was asked for, else numbers unless there are too many cards for them."""

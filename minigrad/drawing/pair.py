@@ -11,6 +11,7 @@ from ..program.words import cut, number
 from .cards import Style, cell, font, row, table
 from .data import Graph
 from .dot import Part, document
+from .layout import homes, start
 from .match import Match, matches
 from .options import Options
 from .picture import Picture
@@ -51,19 +52,34 @@ class Pair(Picture):
         tables = self._tables(c)
         extra = [f"table_{k} [label={label}];" for k, label in enumerate(tables)]
         ends = [f"{RIGHT}{self.right.roots[-1]}", *(f"table_{k}" for k in range(len(tables)))]
-        extra += [f"{a} -> {b} [style=invis weight=4];" for a, b in itertools.pairwise(ends)]
-        tops = [m for m in self.matches if not self.left[m.left].op and not self.right[m.right].op]
-        tops.sort(key=lambda m: self.left[m.left].kind != "input")  # the data stands at the top of both
-        for m in tops[:1]:  # on one rank, and an edge that keeps the left one left
-            extra.append(f"{{rank=same; {LEFT}{m.left} -> {RIGHT}{m.right} [style=invis weight=0]}}")
-        extra += [_link(match, k, c) for k, match in enumerate(self.matches)]
+        if self.options.narrow == 1:  # below both, beside each other
+            ends[:1] = [f"{LEFT}{self.left.roots[-1]}"]
+            extra += [f"{ends[0]} -> {b} [style=invis];" for b in ends[1:]]
+        else:
+            extra += [f"{a} -> {b} [style=invis weight=4];" for a, b in itertools.pairwise(ends)]
+        first = f"{LEFT}{self.left.roots[-1]}"
+        if self.options.narrow == 2:  # the second graph below the first
+            tops = [n.id for n in self.right if not any(slot.node for slot in n.inputs)]
+            extra += [f"{first} -> {RIGHT}{top} [style=invis];" for top in tops]
+        else:
+            free = [{name for name, scope in homes(g).items() if scope is None} for g in (self.left, self.right)]
+            found = [m for m in self.matches if m.left in free[0] and m.right in free[1]]
+            found = [m for m in found if not self.left[m.left].op and not self.right[m.right].op]
+            found.sort(key=lambda m: m.left != start(self.left))  # what goes in stands at the top of both
+            for m in found[:1]:  # on one rank, and an edge that keeps the left one left
+                extra.append(f"{{rank=same; {LEFT}{m.left} -> {RIGHT}{m.right} [style=invis weight=0]}}")
+        extra += [_link(match, k, c) for k, match in enumerate(self.matches) if not self.options.narrow]
         return document(parts, title=self.title, extra=extra)
 
     def _tables(self, c: Palette) -> list[str]:
         """What each costs, and what is the same in both; small tables, each about as high as a card."""
         costs = [_line([*(str(x) for x in r), "", ""][:3], c) for r in self.rows]
         found = [
-            _line([_matched(k, m), str(m.value or "-"), str(m.gradient or "-")], c, badge=c[f"match_{k % MATCHES}"])
+            _line(
+                [_matched(k, m), m.value.brief if m.value else "-", m.gradient.brief if m.gradient else "-"],
+                c,
+                badge=c[f"match_{k % MATCHES}"],
+            )
             for k, m in enumerate(self.matches)
         ]
         heads = (["", *self.labels], ["the same tensor in both", "value differs by", "gradient differs by"])

@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import graphviz
 
@@ -18,9 +20,9 @@ from .cards import Style
 from .data import Graph
 from .dot import Part, document
 from .options import Options
-from .renderer import render
+from .renderer import RendererNotFound, render
 from .stepping import Frame, page_of
-from .svg import dressed, points, with_own_ids, write
+from .svg import dressed, points, smallest_text, with_own_ids, write
 from .views import view
 
 PIXELS = 40_000_000
@@ -121,6 +123,48 @@ class Picture:
         except Exception as error:  # a notebook cell must show something, whatever went wrong
             bundle["text/plain"] = f"{bundle['text/plain']}\n\n{error}".strip()
         return bundle
+
+
+P = TypeVar("P", bound=Picture)
+
+# What is left out until the letters are large enough, least first.
+LESS: tuple[dict[str, Any], ...] = (
+    *({"narrow": narrow} for narrow in (0, 1)),
+    *({"narrow": narrow, "fold": True} for narrow in (0, 1)),
+    *({"narrow": narrow, "fold": True, "detail": 1} for narrow in (0, 1)),
+    *({"narrow": 2, "fold": True, "detail": detail} for detail in (2, 1)),
+    *({"narrow": narrow, "fold": True, "detail": 0} for narrow in (0, 1, 2)),
+    *({"fold": True, "depth": depth, "detail": detail} for depth in (2, 1, 0) for detail in (2, 1, 0)),
+)
+
+
+def fitted(make: Callable[[Options], P], options: Options) -> P:
+    """The picture with as much on it as can be read at the width asked for; with `width=None` all of it.
+
+    What the user asked for by name is kept. Where nothing is small enough, it is the picture with the largest letters;
+    without a renderer nothing can be measured, and it is all of it.
+    """
+    whole = make(options)
+    wide, high, least = options.room
+    best: tuple[float, P] = (0.0, whole)
+    tried = set()
+    for less in LESS if options.width is not None else ():
+        asked = {name for name in less if getattr(options, name) not in (None, False)}
+        picture = make(replace(options, **{k: v for k, v in less.items() if k not in asked}))
+        if picture.dot in tried:
+            continue
+        tried.add(picture.dot)
+        try:
+            size = smallest_text(picture.svg(), (wide, high))
+        except RendererNotFound:
+            break
+        except (RuntimeError, TimeoutError):  # what Graphviz cannot lay out that way
+            continue
+        if size > best[0]:
+            best = size, picture
+        if size >= least:
+            break
+    return best[1]
 
 
 class Drawing(Picture):

@@ -125,7 +125,7 @@ def _buttons(labels: list[str]) -> str:
 def _legend(graphs: list[Graph]) -> str:
     nodes = [node for graph in graphs for node in graph.nodes]
     kinds = {node.kind for node in nodes}
-    swatches = [(kind, f"{kind}_fill", f"{kind}_line", ";border-radius:4px") for kind in LEAVES if kind in kinds]
+    swatches = [(word, f"{k}_fill", f"{k}_line", ";border-radius:4px") for k, word in LEAVES.items() if k in kinds]
     swatches += [(word, f"{role}bar", f"{role}line", "") for kind, (word, role) in BARS.items() if kind in kinds]
     swatches += [("saved for backward", "saved_fill", "saved_ink", "")] if any(node.saves for node in nodes) else []
     entries = [

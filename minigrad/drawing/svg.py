@@ -10,9 +10,24 @@ from .theme import MONO, MONO_STACK, SANS, SANS_STACK
 
 
 def bare(rendered: bytes) -> str:
-    """The <svg> element alone, without comments and without the native tooltips that show ids."""
+    """The <svg> element alone, without comments and without the native tooltips that show ids.
+
+    The names of frames are moved to the end and get a rim in the colour of the frame: no edge runs through a word.
+    """
     text = rendered.decode("utf-8", "replace")
-    return re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", text[text.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", text[text.index("<svg") :], flags=re.DOTALL)
+    frames = r'(<g id="[^"]*" class="cluster">\n<(?:path|polygon) fill="([^"]*)"[^>]*>\n)(.*?)(</g>\n)'
+    labels: list[str] = []
+
+    def lifted(found: re.Match[str]) -> str:
+        head, fill, label, end = found.groups()
+        halo = f'<text paint-order="stroke" stroke="{fill}" stroke-width="4" stroke-linejoin="round"'
+        labels.append(label.replace("<text", halo))
+        return head + end
+
+    svg = re.sub(frames, lifted, svg, flags=re.DOTALL)
+    at = svg.rindex("</g>")
+    return svg[:at] + "".join(labels) + svg[at:]
 
 
 def dressed(rendered: bytes) -> str:
@@ -28,6 +43,13 @@ def points(svg: str) -> tuple[float, float]:
     """Width and height of its view box."""
     found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
     return (float(found.group(1)), float(found.group(2))) if found else (100.0, 100.0)
+
+
+def smallest_text(svg: str, room: tuple[float, float | None]) -> float:
+    """The height of the smallest letters, in px, where the picture is shown in so many px: as it is, or scaled down."""
+    wide, high = (size * 4 / 3 for size in points(svg))  # Graphviz counts points, of 72 an inch; a browser px, of 96
+    scale = min(1.0, room[0] / wide, 1.0 if room[1] is None else room[1] / high)
+    return min([float(s) for s in re.findall(r'<text[^>]* font-size="([\d.]+)"', svg)], default=99.0) * scale * 4 / 3
 
 
 def without_links(svg: str) -> str:

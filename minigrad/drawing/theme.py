@@ -9,7 +9,14 @@ MONO, SANS = "Courier", "Helvetica"  # the two families whose metrics every Grap
 MONO_STACK = "ui-monospace,SF Mono,Menlo,DejaVu Sans Mono,Liberation Mono,Consolas,Courier New,monospace"
 SANS_STACK = "Helvetica,Arial,Liberation Sans,Arimo,Nimbus Sans,sans-serif"
 
-LEAVES = ("input", "parameter", "constant")  # kinds of leaves; their roles are <kind>_fill, _line and _ink
+# kinds of leaves, and the words of the legend; their roles are <kind>_fill, _line and _ink
+LEAVES = {
+    "input": "input: from outside this part",
+    "data": "data",
+    "buffer": "buffer of a module",
+    "leaf": "leaf that wants a gradient",
+    "parameter": "parameter of a module",
+}
 BARS = {"op": ("op", ""), "fused": ("fused op", "fused_"), "module": ("module", "module_")}  # kind: (word, roles)
 
 Palette = dict[str, str]
@@ -31,8 +38,10 @@ _ROLES = {  # role: (light, dark)
     "line": ("#64748B", "#6B7C90"),
     "slot": ("#E8EDF3", "#253140"),
     **_together("input_fill input_line input_ink", "#E6F0FB #1D4F91 #1D4F91", "#12304F #7DB7F0 #A9D1F8"),
+    **_together("data_fill data_line data_ink", "#E6F0FB #1D4F91 #1D4F91", "#12304F #7DB7F0 #A9D1F8"),
+    **_together("buffer_fill buffer_line buffer_ink", "#F1F5F9 #64748B #334155", "#1E2732 #8494A7 #C3CFDB"),
+    **_together("leaf_fill leaf_line leaf_ink", "#E4F4EA #14713D #116235", "#12351F #6CCB8F #9ADFB4"),
     **_together("parameter_fill parameter_line parameter_ink", "#E4F4EA #14713D #116235", "#12351F #6CCB8F #9ADFB4"),
-    **_together("constant_fill constant_line constant_ink", "#F1F5F9 #64748B #334155", "#1E2732 #8494A7 #C3CFDB"),
     **_together("fused_bar fused_body fused_line", "#5B21B6 #F8F5FE #5B21B6", "#6D3FD6 #211A36 #A98BF5"),
     **_together("module_bar module_body module_line", "#0F766E #F0FAF8 #0F766E", "#0F6B64 #10282A #4FBDB1"),
     "saved_fill": ("#FDE9A9", "#54400F"),

@@ -9,7 +9,7 @@ from typing import Any
 from ..program.words import cut
 from .data import Graph, Node, Saved, Slot
 from .fold import folded
-from .layout import ancestors
+from .layout import ancestors, start
 from .options import Options
 from .words import plural
 
@@ -75,11 +75,13 @@ def collapsed(graph: Graph, depth: int) -> Graph:
             members.setdefault(boxes[node.id], []).append(node)
     if not members:
         return graph
+    first = start(graph)
     own: dict[int, list[Node]] = {}  # parameters that only one box uses disappear in it
     for node in graph.nodes:
         users = {boxes.get(user.id) for user in graph.users.get(node.id, ())}
         only = users.pop() if len(users) == 1 else None
-        if node.kind in ("parameter", "constant") and only is not None:
+        inner = node.kind in ("parameter", "buffer", "leaf") or (node.kind == "data" and not node.named)
+        if only is not None and inner and node.id != first:
             own.setdefault(only, []).append(node)
     hidden = {node.id for nodes in own.values() for node in nodes}
     stands_for = {node.id: f"m{scope}" for scope, nodes in members.items() for node in nodes}
@@ -112,7 +114,7 @@ def _module(
     ]
     result = (seen_outside or inside)[-1]
     saves: dict[int, Saved] = {saved.storage: saved for node in inside for saved in node.saves}
-    learned = [node for node in own if node.kind == "parameter"]
+    learned = [node for node in own if node.needs]
     said = plural(len(inside), "op")
     if learned:
         said += f", {plural(len(learned), 'parameter')} ({sum(node.value.size for node in learned):,} numbers)"

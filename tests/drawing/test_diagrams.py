@@ -38,7 +38,7 @@ def test_in_inference_no_path_leads_through_the_statistics():
 
 def test_shared_parameters_are_drawn_once():
     g = diagrams.mini_batches().graph
-    names = [n.name for n in g if n.kind == "parameter"]
+    names = [n.name for n in g if n.kind == "leaf"]
     assert sorted(names) == ["beta[1]", "gamma[1]", "w[1]"]
     assert len(g["w[1]"].contributions) == 2
 

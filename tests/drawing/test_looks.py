@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.drawing.data import Numbers
-from minigrad.drawing.theme import DARK, LIGHT
+from minigrad.drawing.theme import DARK, LEAVES, LIGHT
 from minigrad.program.words import number, shape
 
 from .examples import DY, composed, fused
@@ -30,9 +30,9 @@ TEXT += [("muted", "slot"), ("muted", "page"), ("muted", "cluster_a"), ("muted",
 TEXT += [("gradient", "page"), ("gradient_value", "gradient_fill"), ("value", "body"), ("saved_ink", "saved_fill")]
 TEXT += [("cluster_ink", "cluster_a"), ("cluster_ink", "cluster_b")]
 TEXT += [("bar_ink", f"{kind}bar") for kind in ("", "fused_", "module_")] + [("bar_ink", "wrong")]
-TEXT += [(f"{kind}_ink", f"{kind}_fill") for kind in ("input", "parameter", "constant")]
+TEXT += [(f"{kind}_ink", f"{kind}_fill") for kind in LEAVES]
 LINES = [("forward", "page"), ("gradient", "cluster_b"), ("forward", "cluster_b"), ("line", "page"), ("line", "body")]
-LINES += [(f"{kind}_line", f"{kind}_fill") for kind in ("input", "parameter", "constant")]
+LINES += [(f"{kind}_line", f"{kind}_fill") for kind in LEAVES]
 BADGES = [("bar_ink", f"match_{k}") for k in range(8)]
 
 

@@ -33,13 +33,22 @@ def test_the_order_of_the_search(monkeypatch):
     monkeypatch.setattr(renderer, "_pure", lambda: "/pure")
     monkeypatch.setattr(shutil, "which", lambda name: {"dot": "/dot", "mine": "/mine"}.get(name))
     monkeypatch.setenv("MINIGRAD_DOT", "mine")
-    assert renderer.find() == "/mine"
+    assert renderer.programs() == ["/mine"]
     monkeypatch.delenv("MINIGRAD_DOT")
-    assert renderer.find() == "/dot"
+    assert renderer.programs() == ["/pure", "/dot"]
+    assert renderer.programs("pdf") == ["/dot"]
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert renderer.find() == "/pure"
+    assert renderer.programs() == ["/pure"]
     with pytest.raises(RendererNotFound, match="PDF needs a system Graphviz"):
-        renderer.find("pdf")
+        renderer.programs("pdf")
+
+
+@pytest.mark.skipif(DOT is None, reason="no system Graphviz here")
+def test_where_the_first_program_fails_the_next_one_draws_and_that_is_said(monkeypatch):
+    monkeypatch.delenv("MINIGRAD_DOT", raising=False)
+    monkeypatch.setattr(renderer, "_pure", lambda: "/no/such/program")
+    with pytest.warns(RuntimeWarning, match=r"/no/such/program could not be run.*; .*dot drew this picture instead"):
+        assert "<svg" in mg.draw(fused()).svg()
 
 
 def test_a_wrong_choice_is_an_error_not_a_fallback(monkeypatch):
@@ -90,7 +99,7 @@ def test_svg_holds_every_card_and_edge(program, monkeypatch):
     svg = drawing.svg()
     assert svg.startswith("<svg ")
     assert "viewBox" in svg
-    assert len(re.findall(r'class="node (?:op|input|parameter)"', svg)) == 12
+    assert len(re.findall(r'class="node (?:op|leaf)"', svg)) == 12
     assert len(re.findall(r'class="edge forward"', svg)) == 13
     assert len(re.findall(r'class="edge backward"', svg)) == 13
     for text in ("Batch norm", "x_hat = centred / std", "statistics", "saved", "output"):

@@ -93,7 +93,7 @@ def test_a_shared_weight_stays_one_card():
         with mg.scope("Step"):
             y = mg.tanh(y @ w)
     g = mg.draw(y, fold=True).graph
-    assert [(n.name, n.times) for n in g if n.kind == "parameter"] == [("w", 1)]
+    assert [(n.name, n.times) for n in g if n.kind == "leaf"] == [("w", 1)]
     assert [(n.op, n.times) for n in g if n.op] == [("matmul", 6), ("tanh", 6)]
 
 
