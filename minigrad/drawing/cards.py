@@ -8,7 +8,7 @@ bottom, s<k> of each buffer. Knows one node and the style; where it stands is do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,10 +32,11 @@ class Style:
     detail: int = 2
     backward: bool = True
     across: bool = False  # left to right
-    narrow: int = 0  # from 1 on the leaves of an op stand one above the other
+    narrow: int = 0  # see Options
     prefix: str = ""
     roots: tuple[str, ...] = ()
     badges: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # id -> (text, colour role)
+    chips: Collection[tuple[str, int]] = ()  # (id, position) of inputs that are told by name alone
     hues: Mapping[str, str] = field(default_factory=dict)  # id -> colour role of its bar
 
     @classmethod
@@ -87,7 +88,7 @@ def wrapped(text: str, wide: int) -> list[str]:
     ['2*(x - mean(x,', 'axis=0))*g/N']
     """
     lines = [""]
-    for piece in re.findall(r"[^\s,(*/+@-]+[,(]?|[(*/+@-]+|,|\s+", text):
+    for piece in re.split(r"(?<=, )|(?= [-+*/@=]+ )|(?<=[^-+*/(, ])(?=[*/]+[\w(])|(?<=\w\()", text):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > wide:
             lines.append("")
         lines[-1] += piece if lines[-1] else piece.lstrip()
@@ -132,19 +133,20 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
     width = 2 if style.across else 2 * max(1, len(own) + bool(shared))
     bar = c[style.hues.get(node.id, f"{kind}bar")]
     times = f" x {node.times}" if node.times > 1 else ""
-    order = ""
+    order, sends = "", style.backward and any(slot.local for slot in node.inputs)
     if node.forward and node.times == 1 and node.kind != "module":
-        order = f"fwd {node.forward}" + (f"  bwd {node.backward}" if style.backward and node.backward else "")
+        order = f"fwd {node.forward}" + (f"  bwd {node.backward}" if sends and node.backward else "")
     heading = table(
         row(
             cell(font(cut(node.op, NAME) + times, c["bar_ink"], 12, bold=True), align="left", width=FLOOR // 3),
             cell(_tagged(font(order, c["bar_ink"], 9), node, style), align="right"),
-        )
+        ),
+        padding=1,
     )
     rows = _slot_rows(node, own, shared, style, width)
     rows.append(row(cell(heading, colspan=width, bgcolor=bar, border=1, color=bar, width=FLOOR)))
     rows.append(_wide(_lines(_expression(node), c["ink"], 11, bold=True), width))
-    if node.made_by:
+    if node.made_by and style.detail >= 1:
         rows.append(_wide(_lines(wrapped(f"made by backward of {node.made_by}", 32)[:LINES], c["muted"], 9), width))
     rows += _rest(node, style, width)
     root = node.id in style.roots
@@ -175,7 +177,8 @@ def _slot_rows(node: Node, own: list[int], shared: list[int], style: Style, widt
     wide = {1: 30, 2: 20, 3: 16}.get(len(names), 13)
     top, below = [], []
     for place, (k, name) in enumerate(names):
-        text = _lines([name], c["muted"], 9)
+        chip = (node.id, k) in style.chips
+        text = _lines([f"[{name}]" if chip else name], c["ink" if chip else "muted"], 9, bold=chip)
         sent = _lines(_sent(node, k, wide), c["gradient"], 9) if told and node.inputs[k].local else ""
         if style.across:
             top += [row(cell(text, port=f"i{k}", colspan=width, **look))]

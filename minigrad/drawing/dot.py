@@ -15,7 +15,7 @@ import graphviz
 from ..program.words import cut, shape
 from .cards import Style, card, cell, font, kept_slots, row, table
 from .data import Graph, Node, saved_bytes
-from .layout import ancestors, entering, follows, homes, is_module, slots_of, spine, start
+from .layout import ancestors, chips, entering, follows, homes, is_module, owners, slots_of, spine, start
 from .renderer import TOGETHER
 from .theme import BARS, LEAVES, MATCHES, SANS, Palette
 from .words import attribute, clean, plural, size
@@ -42,8 +42,8 @@ def document(parts: list[Part], *, title: str = "", legend: bool = True, extra: 
         "bgcolor": colours["page"],
         "rankdir": "LR" if across else "TB",
         "fontname": SANS,
-        "nodesep": "0.22",
-        "ranksep": "0.36",
+        "nodesep": "0.12" if parts[0].style.narrow else "0.22",
+        "ranksep": "0.16" if parts[0].style.narrow == 3 else "0.36",
         "pad": "0.12",
         "splines": "true",
         "outputorder": "edgeslast",
@@ -57,13 +57,15 @@ def document(parts: list[Part], *, title: str = "", legend: bool = True, extra: 
         node_attr={"shape": "plain", "fontname": "Courier", "fontsize": "10"},
         edge_attr={"fontname": "Courier", "fontsize": "9", "arrowsize": "0.65", "penwidth": "1.3"},
     )
-    if not any(node.made_by for part in parts for node in part.graph.nodes):
+    if parts[0].style.narrow or not any(node.made_by for part in parts for node in part.graph.nodes):
         dot.body.append(TOGETHER.removeprefix("\n"))  # one set of ranks for all; a backward pass is better without
     for part in parts:
         if part.frame is None and len(parts) == 1:
             _Writer(dot, part).write()
             continue
-        if part.style.narrow == 1:  # no frame: the second graph may stand where the first leaves room
+        if part.style.narrow == 1 and not any(
+            node.made_by for node in part.graph.nodes
+        ):  # no frame: the second graph may stand where the first leaves room
             p, said = part.style.prefix, font(part.frame or "", colours["ink"], 14, bold=True, face=SANS)
             dot.body.append(f"\t{p}title [label=<{said or ' '}>];\n")
             dot.body.append(f"\t{p}title -> {p}{start(part.graph)} [style=invis weight=9];\n")
@@ -86,7 +88,8 @@ class _Writer:
 
     def __init__(self, dot: graphviz.Digraph, part: Part) -> None:
         self.dot, self.graph = dot, part.graph
-        self.style = part.style if part.style.hues else replace(part.style, hues=_hues(part.graph))
+        hues = part.style.hues or _hues(part.graph)
+        self.style = replace(part.style, hues=hues, chips=chips(part.graph, part.style.narrow))
         self.path, self.home = spine(part.graph), homes(part.graph)
         self.order = {node.id: slots_of(node) for node in part.graph.nodes}
         self.inside: dict[int | None, list[Node]] = {}  # scope: cards that stand directly in it
@@ -105,6 +108,8 @@ class _Writer:
         for node in self.graph.nodes:
             self._edges(node)
             self._places(node)
+        if self.style.narrow:
+            self._stack()
 
     def _cards(self, scope: int | None, depth: int = 0) -> None:
         """The cards of a scope, then the clusters in it; never deeper than DEEPEST."""
@@ -142,7 +147,7 @@ class _Writer:
         if kept and self.style.backward and self.style.detail >= 1:
             cells += cell(font(size(kept), c["saved_ink"], 9), bgcolor=c["saved_fill"])
         return (
-            f'subgraph "cluster_{p}{scope}" {{ id="k-{p}{scope}"; label=<{table(row(cells), spacing=2, padding=1)}>; '
+            f'subgraph "cluster_{p}{scope}" {{ id="k-{p}{scope}"; label=<{table(row(cells), spacing=4)}>; '
             f'labeljust=l; style="rounded,filled"; peripheries=1; '
             f'fillcolor="{c["cluster_a" if depth % 2 == 0 else "cluster_b"]}"; color="{c["cluster_line"]}"; '
             f"penwidth={1.2 if depth == 0 else 0.8}; margin={12 if depth == 0 else 8};"
@@ -158,7 +163,7 @@ class _Writer:
         seen: set[tuple[str | None, int]] = set()
         for k in order:
             slot, at = node.inputs[k], cell_of[k]
-            if (slot.node, at) in seen:
+            if (slot.node, at) in seen or (node.id, k) in self.style.chips:
                 continue  # the same tensor again, in the slot that stands for the rest
             seen.add((slot.node, at))
             both = {"weight": "8" if follows(slot.node, node, self.path) else "1"}
@@ -184,6 +189,31 @@ class _Writer:
                 self.dot.edge(p + a, p + b, style="invis", weight="2")
             elif a in self.path:
                 self.dot.body.append(f"\t{{rank=same; {p}{a} -> {p}{b} [style=invis weight=0]}}\n")
+
+    def _stack(self) -> None:
+        """What leads to the last root first, and what only leads to others below it; likewise forward and backward."""
+        p = self.style.prefix
+        if self.style.narrow == 3:
+            leaves = [node.id for node in self.graph.nodes if not node.op]
+            ops = [node.id for node in self.graph.nodes if node.op]
+            pairs = [*zip(leaves, [*leaves[2:], *ops[:1], *ops[:1]], strict=False), *itertools.pairwise(ops)]
+            for a, b in pairs:
+                self.dot.edge(p + a, p + b, style="invis", weight="9")
+            return
+        owner = owners(self.graph) if self.style.narrow == 2 else {}
+        parts: dict[object, list[Node]] = {}
+        for node in self.graph.nodes:
+            if node.op:
+                parts.setdefault((owner.get(node.id), bool(node.made_by)), []).append(node)
+        order = sorted(parts.values(), key=lambda nodes: (nodes[-1].id not in self.path, bool(nodes[0].made_by)))
+        if any(nodes[0].made_by for nodes in order):
+            order.sort(key=lambda nodes: bool(nodes[0].made_by))
+        for above, below in itertools.pairwise(order):
+            inside = {node.id for node in below}
+            for top in below:
+                if any(top.inputs[k].node in inside for k in slots_of(top) if (top.id, k) not in self.style.chips):
+                    continue
+                self.dot.edge(self.style.prefix + above[-1].id, self.style.prefix + top.id, style="invis")
 
 
 def _tooltip(node: Node) -> str:
@@ -213,8 +243,9 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
         swatches.append((len(said) + 4, cell(font(said, c[ink], 9), **framed)))
 
     def sample(said: str, role: str, look: str) -> None:
-        line = cell("", border=2, sides="B", color=c[role], style=look, width=26, height=5, cellpadding=0)
-        swatches.append((len(said) + 8, cell(table(row(line, cell(font(said, c[role], 9))), padding=2))))
+        line = cell("", border=2, sides="T", color=c[role], style=look, width=26, height=4)
+        drawn = table(row(line)).replace("<TABLE", '<TABLE FIXEDSIZE="TRUE" WIDTH="26" HEIGHT="4"', 1)
+        swatches.append((len(said) + 8, cell(drawn) + cell(font(said, c[role], 9))))
 
     for kind in (kind for kind in LEAVES if kind in kinds):
         swatch(LEAVES[kind], f"{kind}_ink", f"{kind}_fill", f"{kind}_line")
@@ -241,5 +272,9 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
         if lines[-1] and sum(n for n, _ in lines[-1]) + letters > LEGEND:
             lines.append([])
         lines[-1].append((letters, said))
-    rows += [row(cell(table(row("<TD> </TD>".join(said for _, said in line)), padding=4))) for line in lines if line]
+    for group in lines if swatches else []:
+        one = table(row("<TD> </TD>".join(said for _, said in group)), padding=4)
+        room = 6 * sum(letters for letters, _ in group) + 8 * len(group)  # as wide as it is: nothing is stretched
+        one = one.replace("<TABLE", f'<TABLE FIXEDSIZE="TRUE" WIDTH="{room}" HEIGHT="24"', 1)
+        rows.append(row(cell(one)))
     return f"<{table(''.join(rows) or row('<TD> </TD>'), spacing=2)}>"

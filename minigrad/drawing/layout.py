@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from .data import Graph, Node, Scope
 
+NEAR = 2  # steps of the tape that an edge may span where all ops stand below each other
+BUSY = 3  # ops that a leaf has edges to; one that more ops use is named at each of them
+
 
 def spine(graph: Graph) -> dict[str, int]:
     """Ids on a longest path from a leaf to the last root, numbered along it: drawn as one straight column.
@@ -43,6 +46,40 @@ def slots_of(node: Node) -> list[int]:
 def start(graph: Graph) -> str:
     """The leaf that the longest path starts from: what goes in, where the other leaves belong to the ops they feed."""
     return next(iter(spine(graph)))
+
+
+def owners(graph: Graph) -> dict[str, str]:
+    """For each node the root that it is drawn above: the last of those that are computed from it."""
+    found: dict[str, str] = {}
+    for root in dict.fromkeys(reversed(graph.roots)):
+        waiting = [root]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = root
+                waiting += [slot.node for slot in graph[name].inputs if slot.node is not None]
+    return found
+
+
+def chips(graph: Graph, narrow: int) -> set[tuple[str, int]]:
+    """(id, position) of the inputs that are told by name in their slot, without an edge across the picture.
+
+    Those that come from a leaf which many ops use, or from the forward pass into a recorded backward pass; where room
+    is short, also those between the parts of several roots; where it is very short all but the nearest.
+    """
+    owner = owners(graph) if narrow == 2 else {}
+    order = {node.id: k for k, node in enumerate(node for node in graph.nodes if node.op)}
+    users = {name: len({n.id for n in found}) for name, found in graph.users.items()}
+
+    def named(node: Node, source: Node) -> bool:
+        back = node.made_by and not source.made_by and (source.op or users[source.id] > 1)
+        busy = not source.op and users[source.id] > BUSY
+        if narrow == 3:  # one below the other
+            return order[node.id] - order.get(source.id, -NEAR) > NEAR
+        return bool(back) or busy or owner.get(source.id) != owner.get(node.id)
+
+    inputs = ((node, k, slot.node) for node in graph.nodes for k, slot in enumerate(node.inputs))
+    return {(node.id, k) for node, k, source in inputs if source is not None and named(node, graph[source])}
 
 
 def homes(graph: Graph) -> dict[str, int | None]:

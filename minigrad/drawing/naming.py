@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.nodes import Node
+from ..program.formulas import SHAPE_ONLY
 from .words import clean
 
 Given = dict[Any, tuple[str, bool]]  # tensor, or Array: (name, does a module own it?)
@@ -133,6 +134,13 @@ class Names(dict[Any, str]):
         for member, node in _gradients(order, self).items():
             if member not in self.named:
                 self[member] = f"d_{self[node]}"
+        start = _cotangent(order)
+        if start is not None and start not in self.named:
+            self[start] = "g"
+            self.named.add(start)
+        for node in order:  # what a rule only gives another shape keeps its name
+            if reshaped(node) and node not in self.named:
+                self[node] = self[node.inputs[0]]
 
     def _constant(self, consumer: Node, k: int) -> str:
         """What an array is called that nobody named: what the op calls it, where that is a word, or a module's x."""
@@ -167,3 +175,19 @@ def _gradients(order: Sequence[Node], members: Mapping[Any, str]) -> dict[Node, 
                 found.setdefault(x, cause)
                 break
     return found
+
+
+def _cotangent(order: Sequence[Node]) -> Node | None:
+    """In a recorded backward pass: the array that was given as `gradient=`, the first g that a rule reads."""
+    for node in order:
+        cause = node.context.cause
+        for x in node.inputs if cause is not None else ():
+            if x is not None and x.op is None and not x._needs and x._array.shape == cause._array.shape:
+                return x if all(x is not y for y in cause.inputs) else None
+    return None
+
+
+def reshaped(node: Node) -> bool:
+    """Whether a rule made this only to give something another shape."""
+    op = node.op
+    return op is not None and node.context.cause is not None and op.builtin and op.name in SHAPE_ONLY

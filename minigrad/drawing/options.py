@@ -54,7 +54,9 @@ class Options:
     fold: bool | None = None
     module: str | None = None
     width: int | str | None = None
-    narrow: int = 0  # not for users: 1, an op's leaves one above the other; 2, a pair's graphs likewise
+    # How a picture is made narrow, not for users: 1, the leaves of an op stand one above the other; 2, so do the graphs
+    # of a pair and the parts of several roots; 3, so do all ops, and a pair's graphs beside each other.
+    narrow: int = 0
 
     def __post_init__(self) -> None:
         checks = {

@@ -129,13 +129,16 @@ P = TypeVar("P", bound=Picture)
 
 # What is left out until the letters are large enough, least first.
 LESS: tuple[dict[str, Any], ...] = (
-    *({"narrow": narrow} for narrow in (0, 1)),
-    *({"narrow": narrow, "fold": True} for narrow in (0, 1)),
-    *({"narrow": narrow, "fold": True, "detail": 1} for narrow in (0, 1)),
-    *({"narrow": 2, "fold": True, "detail": detail} for detail in (2, 1)),
-    *({"narrow": narrow, "fold": True, "detail": 0} for narrow in (0, 1, 2)),
+    *({"narrow": narrow} for narrow in (0, 1, 2)),
+    *({"narrow": narrow, "fold": True} for narrow in (0, 1, 2)),
+    *({"narrow": narrow, "fold": True, "detail": 1} for narrow in (1, 2)),
+    *({"narrow": narrow, "fold": True, "detail": 0} for narrow in (0, 2)),
+    *({"narrow": 3, "detail": detail} for detail in (2, 1, 0)),
     *({"fold": True, "depth": depth, "detail": detail} for depth in (2, 1, 0) for detail in (2, 1, 0)),
 )
+
+
+TALL = 80  # cards that may all stand below each other
 
 
 def fitted(make: Callable[[Options], P], options: Options) -> P:
@@ -151,7 +154,8 @@ def fitted(make: Callable[[Options], P], options: Options) -> P:
     for less in LESS if options.width is not None else ():
         asked = {name for name in less if getattr(options, name) not in (None, False)}
         picture = make(replace(options, **{k: v for k, v in less.items() if k not in asked}))
-        if picture.dot in tried:
+        cards = sum(len(graph) for graph in picture.graphs().values())
+        if picture.dot in tried or (less.get("narrow") == 3 and cards > TALL):
             continue
         tried.add(picture.dot)
         try:

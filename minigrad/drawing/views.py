@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..program.formulas import SHAPE_ONLY
 from ..program.words import cut
 from .data import Graph, Node, Saved, Slot
 from .fold import folded
@@ -28,6 +29,7 @@ def view(graph: Graph, options: Options) -> Graph:
     """The graph as it will be drawn, or a ValueError that names the ways out where it stays too large."""
     if options.module is not None:
         graph = part(graph, options.module)
+    graph = without_shapes(graph)
     seen = graph if options.depth is None else collapsed(graph, options.depth)
     if options.fold or (options.fold is None and len(seen) > CROWDED):
         seen = folded(seen)
@@ -41,6 +43,20 @@ def view(graph: Graph, options: Options) -> Graph:
     if len(seen) > options.max_nodes:
         raise ValueError(refusal(len(seen), options.max_nodes))
     return seen
+
+
+def without_shapes(graph: Graph) -> Graph:
+    """A recorded backward pass without the ops that only give something another shape: they keep its name."""
+    gone = {
+        n.id: n.inputs[0].node or ""
+        for n in graph.nodes
+        if n.made_by and n.op in SHAPE_ONLY and n.inputs[0].node and n.id not in graph.roots
+    }
+    for name in gone:
+        while gone[name] in gone:
+            gone[name] = gone[gone[name]]
+    kept = tuple([node.renamed(gone) for node in graph.nodes if node.id not in gone])
+    return replace(graph, nodes=kept) if gone else graph
 
 
 def part(graph: Graph, name: str) -> Graph:

@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Any, dict[str, str]]] = {
     "embedding": (embedding, {"table": "leaf"}),
     "a Gaussian's log-likelihood": (likelihood, {"mu": "leaf", "log_sigma": "leaf", "data": "data"}),
     "an RNN": (recurrent, {"w": "leaf", "u": "leaf", "h0": "data", "x0": "data", "x1": "data", "x2": "data"}),
-    "a second derivative": (twice_differentiated, {"x": "leaf", "constant": "data"}),
+    "a second derivative": (twice_differentiated, {"x": "leaf", "g": "data"}),
     "unnamed arrays": (with_mask, {"x": "leaf", "constant": "data", "constant2": "data"}),
 }
 
