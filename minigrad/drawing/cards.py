@@ -15,7 +15,8 @@ from typing import Any
 from ..program.words import cut, shape
 from .data import Node, Numbers, saved_bytes
 from .options import Options
-from .theme import BARS, MONO, Palette
+from .shading import title_of
+from .theme import BARS, MONO, SHADES, Palette
 from .words import escaped, size
 
 FLOOR = 140  # points: a column of cards lines up
@@ -37,13 +38,15 @@ class Style:
     roots: tuple[str, ...] = ()
     badges: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # id -> (text, colour role)
     chips: Collection[tuple[str, int]] = ()  # (id, position) of inputs that are told by name alone
+    shades: str = ""  # what the colours of the bars say
     hues: Mapping[str, str] = field(default_factory=dict)  # id -> colour role of its bar
 
     @classmethod
     def of(cls, options: Options, cards: int, **more: Any) -> Style:
         """The style of a picture with so many cards."""
         across = options.direction == "LR"
-        return cls(options.colours, options.told(cards), options.backward, across, options.narrow, **more)
+        look = {"shades": title_of(options.color), **more}
+        return cls(options.colours, options.told(cards), options.backward, across, options.narrow, **look)
 
 
 def font(text: str, colour: str, points: float, bold: bool = False, face: str = MONO) -> str:
@@ -79,6 +82,11 @@ def card(node: Node, slots: list[int], style: Style) -> str:
 def kept_slots(slots: list[int]) -> tuple[list[int], list[int]]:
     """(slots with a cell of their own, slots that share the last one)."""
     return (slots, []) if len(slots) <= SLOTS else (slots[: SLOTS - 1], slots[SLOTS - 1 :])
+
+
+def step_of(share: float) -> int:
+    """Which of the five colours shows a share."""
+    return min(SHADES - 1, int(share * SHADES))
 
 
 def wrapped(text: str, wide: int) -> list[str]:
@@ -131,21 +139,26 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
     c, kind = style.colours, BARS[node.kind][1]
     own, shared = kept_slots(slots)
     width = 2 if style.across else 2 * max(1, len(own) + bool(shared))
-    bar = c[style.hues.get(node.id, f"{kind}bar")]
+    bar, ink = c[style.hues.get(node.id, f"{kind}bar")], c["bar_ink"]
+    if node.shade is not None:
+        step = step_of(node.shade[0])
+        bar, ink = c[f"shade_{step}"], c[f"shade_ink_{step}"]
     times = f" x {node.times}" if node.times > 1 else ""
     order, sends = "", style.backward and any(slot.local for slot in node.inputs)
     if node.forward and node.times == 1 and node.kind != "module":
         order = f"fwd {node.forward}" + (f"  bwd {node.backward}" if sends and node.backward else "")
     heading = table(
         row(
-            cell(font(cut(node.op, NAME) + times, c["bar_ink"], 12, bold=True), align="left", width=FLOOR // 3),
-            cell(_tagged(font(order, c["bar_ink"], 9), node, style), align="right"),
+            cell(font(cut(node.op, NAME) + times, ink, 12, bold=True), align="left", width=FLOOR // 3),
+            cell(_tagged(font(order, ink, 9), node, style), align="right"),
         ),
         padding=1,
     )
     rows = _slot_rows(node, own, shared, style, width)
     rows.append(row(cell(heading, colspan=width, bgcolor=bar, border=1, color=bar, width=FLOOR)))
     rows.append(_wide(_lines(_expression(node), c["ink"], 11, bold=True), width))
+    if node.shade is not None:
+        rows.append(_wide(font(cut(node.shade[1], 40), c["ink"], 9, bold=True), width))
     if node.made_by and style.detail >= 1:
         rows.append(_wide(_lines(wrapped(f"made by backward of {node.made_by}", 32)[:LINES], c["muted"], 9), width))
     rows += _rest(node, style, width)

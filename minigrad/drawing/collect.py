@@ -18,6 +18,7 @@ from ..program.words import constant, cut
 from .data import Contribution, Graph, Numbers, Saved, Scope, Slot
 from .data import Node as Drawn
 from .naming import Datum, Names, names_given, role
+from .shading import shades
 from .words import clean
 
 SHORT, EACH = 56, 20  # letters of an expression on a card, and of each name where it is longer
@@ -26,12 +27,13 @@ WRITTEN = "written after it was recorded"  # a leaf whose value is newer than wh
 Drawable: TypeAlias = "Node | Sequence[Node] | Graph"
 
 
-def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None) -> Graph:
+def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None, color: Any = None) -> Graph:
     """The recorded graph of `y` (a Tensor or several) as plain data: nodes in tape order, values, gradients, rules.
 
     `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is
     used, and if there was none the gradients are None. `names` names tensors: `locals()`, any dict, or a module.
-    `marks` are remarks on ops: a report of `mg.check.blame`, or {tensor's number: text}. Where a leaf was written
+    `marks` are remarks on ops: a report of `mg.check.blame`, or {tensor's number: text}. `color` is a share for each
+    op, as in `mg.draw`. Where a leaf was written
     after the graph was recorded, as by an optimizer's step, the first of `notes` says so.
     Pure: no `.grad` changes. TypeError for what is not a Tensor.
 
@@ -47,7 +49,7 @@ def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any
     said = getattr(marks, "marks", marks) or {}
     if not isinstance(said, Mapping):
         raise TypeError(f"marks= takes a report of mg.check.blame or {{number: text}}, got {type(marks).__name__}")
-    return _Collector(roots, order, names, said).graph(_cotangents(roots, gradient))
+    return _Collector(roots, order, names, said).graph(_cotangents(roots, gradient), color)
 
 
 def count(y: Any) -> int:
@@ -126,8 +128,9 @@ class _Collector:
         self.scopes: dict[Any, int] = {}
         self.table: list[Scope] = []
 
-    def graph(self, cotangents: list[tuple[Node, Any, bool]]) -> Graph:
+    def graph(self, cotangents: list[tuple[Node, Any, bool]], color: Any = None) -> Graph:
         seen, notes = self._backward(cotangents)
+        shade = shades(color, self.order, seen.gradients)
         if not cotangents:  # the order in which it would run
             seen.steps = {node: k for k, node in enumerate(reversed(self.order), 1)}
         ops = {node: self._op(node) for node in self.order}  # also finds out who keeps whom
@@ -148,7 +151,7 @@ class _Collector:
                 about["mark"] = WRITTEN if member in self.stale else ""
             else:
                 about |= ops[member] | seen.about(member)
-                about["scope"] = self._scope(member)
+                about |= {"scope": self._scope(member), "shade": shade.get(member)}
             nodes.append(Drawn(**about))
         return Graph(tuple(nodes), tuple(self.id[r] for r in self.roots), tuple(self.table), tuple(notes))
 

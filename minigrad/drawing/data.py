@@ -167,6 +167,7 @@ class Node:
     cause: str | None = None  # in a recorded backward pass: the forward node whose rule made this one, if it is here
     made_by: str = ""  # the same in words, also where that node is not part of the graph
     mark: str = ""  # a remark to be seen at once, such as what mg.check.blame found
+    shade: tuple[float, str] | None = None  # `color=`: how much, from 0 to 1, and what the card says of it
     times: int = 1  # how many equal nodes this one stands for; `saves` then lists those of all, first its own
     holds: tuple[str, ...] = ()  # a collapsed module: what is inside
 
@@ -289,6 +290,12 @@ class Graph:
     def cost(self) -> str:
         """How many ops stand on the tape and what they keep, in words."""
         return f"{plural(self.ops, 'op')} on the tape, {size(self.saved_bytes)} saved for backward"
+
+    @property
+    def about(self) -> str:
+        """What the graph computes, in one sentence: the calls in order, and the cost."""
+        calls = [f"{cut(clean(n.name), 24)} = {cut(clean(n.short), 40)}" for n in self.nodes if n.op][-12:]
+        return f"{', '.join(calls) or 'one leaf'}. {self.cost}"
 
     def to_json(self, indent: int | None = None) -> str:
         """All of it as JSON; arrays of more than 500 elements are cut to 8 rows of 6."""

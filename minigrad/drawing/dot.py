@@ -17,7 +17,7 @@ from .cards import Style, card, cell, font, kept_slots, row, table
 from .data import Graph, Node, saved_bytes
 from .layout import ancestors, chips, entering, follows, homes, is_module, owners, slots_of, spine, start
 from .renderer import TOGETHER
-from .theme import BARS, LEAVES, MATCHES, SANS, Palette
+from .theme import BARS, LEAVES, MATCHES, SANS, SHADES, Palette
 from .words import attribute, clean, plural, size
 
 DEEPEST = 12  # scopes nested deeper than this are drawn in the one around them
@@ -262,6 +262,12 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
         swatch("same bar colour: made by that op's rule", "muted")
     if any(part.style.badges for part in parts):
         swatch("same number: same tensor in both", "muted")
+    shaded = sorted({node.shade for node in nodes if node.shade is not None})
+    if shaded:
+        blank = (cell(font(f" {k + 1} ", c[f"shade_ink_{k}"], 9), bgcolor=c[f"shade_{k}"]) for k in range(SHADES))
+        low, high = (cut(words, 24) for _, words in (shaded[0], shaded[-1]))
+        ends = [cell(font(text, c["muted"], 9)) for text in (f"{parts[0].style.shades}: {low}", high)]
+        swatches.append((len(low + high + parts[0].style.shades) + 24, ends[0] + "".join(blank) + ends[1]))
     rows = []
     if title:
         rows.append(row(cell(font(cut(title, 120), c["ink"], 16, bold=True, face=SANS))))

@@ -36,20 +36,24 @@ def draw(
     fold: bool | None = None,
     module: str | None = None,
     width: int | str | None = None,
+    color: Any = None,
     marks: Any = None,
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
 
     y: a Tensor, a sequence of them, or a Graph. gradient: the cotangent to show gradients for; without it the one
     given to `y.backward()`, and without that they read `none`. backward=False hides gradients and backward edges.
-    names: `locals()`, any dict of tensors, or a module. depth: how many levels of scopes and modules are drawn open
-    (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB" or "LR".
-    theme: "light" or "dark". fold: repeated blocks are drawn once with "x 11" (None: where there are more than 40
-    cards). module: draw only the scopes of that name. width: the px it is shown in, or "readme", "notebook", "slide",
-    "column" (of print): numbers, rules, repeats and the inside of modules are left out until letters are 11 px high
-    there (6 pt in print); needs a renderer. marks: what `mg.check.blame(y)` reported; the guilty op is
-    marked. A graph whose leaves were written since, as by an optimizer's step, says so. ValueError for an option that
-    is not one of these, and for graphs of more than max_nodes cards, naming the ways out.
+    names: `locals()`, any dict of tensors and arrays, or a module. depth: how many levels of scopes and modules are
+    drawn open (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB"
+    or "LR". theme: "light", "dark", or "auto" (an SVG that is dark where the notebook or the system is, as cells show
+    it). fold: repeated blocks are drawn once with "x 11" (None: where there are more than 40 cards). module: draw
+    only the scopes of that name. width: the px it is shown in, or "readme", "notebook", "slide", "column" (of print):
+    numbers, rules, repeats and the inside of modules are left out until letters are 11 px high there (6 pt in print);
+    needs a renderer. color: what the bars of ops say: "bytes", "time" (measured now), "gradient" (its norm, by
+    powers), a mapping {tensor: share from 0 to 1, or (share, words)}, or a report that has one as `.colors` and the
+    words for the legend as `.color_title`. marks: what `mg.check.blame(y)` reported; the guilty op is marked. A graph
+    whose leaves were written since, as by an optimizer's step, says so. ValueError for an option that is not one of
+    these, and for graphs of more than max_nodes cards, naming the ways out.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
@@ -61,7 +65,7 @@ def draw(
     n2  sum    y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
-    options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold, module, width)
+    options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color)
     data = _collected(y, options, gradient, names, marks)
     return fitted(lambda chosen: Drawing(data, chosen), options)
 
@@ -136,7 +140,7 @@ def _collected(y: Drawable, options: Options, gradient: Values, names: Any, mark
     ops = count(y)
     if ops > 20 * options.max_nodes + 10_000:
         raise ValueError(refusal(ops, options.max_nodes))
-    return graph(y, gradient=gradient if options.backward else None, names=names, marks=marks)
+    return graph(y, gradient=gradient if options.backward else None, names=names, marks=marks, color=options.color)
 
 
 def _labelled(x: Drawable | tuple[str, Drawable]) -> tuple[str, Drawable]:

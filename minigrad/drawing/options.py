@@ -33,6 +33,7 @@ class Look(TypedDict, total=False):
     fold: bool | None
     module: str | None
     width: int | str | None
+    color: Any
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Options:
     fold: bool | None = None
     module: str | None = None
     width: int | str | None = None
+    color: Any = None  # checked where it is read, by shading.py
     # How a picture is made narrow, not for users: 1, the leaves of an op stand one above the other; 2, so do the graphs
     # of a pair and the parts of several roots; 3, so do all ops, and a pair's graphs beside each other.
     narrow: int = 0
@@ -64,7 +66,7 @@ class Options:
             "depth": (_whole(self.depth, 0, None), "None, or 0 (each outermost scope is one card) or more"),
             "detail": (_is(self.detail, None, 0, 1, 2), "0 (names), 1 (and shapes) or 2 (and numbers)"),
             "direction": (_is(self.direction, "TB", "LR"), "'TB' (top to bottom) or 'LR' (left to right)"),
-            "theme": (_is(self.theme, *THEMES), " or ".join(map(repr, THEMES))),
+            "theme": (_is(self.theme, *THEMES), "'light', 'dark' or 'auto'"),
             "title": (isinstance(self.title, str), "a text"),
             "max_nodes": (_whole(self.max_nodes, 1), "a number of cards, at least 1"),
             "fold": (_is(self.fold, None, True, False), "None (where there are more than 40 cards), True or False"),

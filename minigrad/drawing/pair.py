@@ -37,7 +37,7 @@ class Pair(Picture):
         )
 
     @cached_property
-    def dot(self) -> str:
+    def _dot(self) -> str:
         c = self.options.colours
         worn: tuple[dict[str, tuple[str, str]], ...] = ({}, {})
         for k, match in enumerate(self.matches):

@@ -5,6 +5,8 @@ Knows plain data and options; nothing of Tensors.
 
 from __future__ import annotations
 
+import base64
+import copy
 import importlib
 import itertools
 import os
@@ -12,17 +14,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import graphviz
 
+from ..program.words import cut
 from .cards import Style
 from .data import Graph
 from .dot import Part, document
 from .options import Options
 from .renderer import RendererNotFound, render
 from .stepping import Frame, page_of
-from .svg import dressed, points, smallest_text, with_own_ids, write
+from .svg import adaptive, dressed, in_light, points, smallest_text, with_own_ids, write
 from .views import view
 
 PIXELS = 40_000_000
@@ -33,11 +36,24 @@ class Picture:
     """DOT text and what can be made of it. `Drawing` is one graph, `Pair` two."""
 
     title = ""
+    options: Options
 
     @property
     def dot(self) -> str:
         """The DOT text: the same bytes for the same graph."""
+        return in_light(self._dot)
+
+    @property
+    def _dot(self) -> str:
+        """The same, with theme="auto" in colours that stand for roles."""
         raise NotImplementedError
+
+    def themed(self, theme: str) -> Self:
+        """The same picture in other colours: "light", "dark", or "auto" (dark where the notebook or the system is)."""
+        other = copy.copy(self)
+        other.__dict__.pop("_dot", None)
+        other.options = replace(self.options, theme=theme)
+        return other
 
     def graphs(self) -> dict[str, Graph]:
         """The plain data as drawn, by name."""
@@ -57,7 +73,9 @@ class Picture:
 
         RendererNotFound without Graphviz; its message says how to get one.
         """
-        return dressed(render(self.dot, "svg", timeout=timeout))
+        about = "; ".join(f"{name}: {graph.about}" for name, graph in self.graphs().items())
+        svg = dressed(render(self._dot, "svg", timeout=timeout), cut(self.title, 120), about)
+        return adaptive(svg) if self.options.theme == "auto" else svg
 
     def png(self, *, dpi: float = 110, timeout: float = 60) -> bytes:
         """The picture as PNG. ValueError if it would have more than 40 million pixels."""
@@ -115,11 +133,13 @@ class Picture:
         print(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What a notebook shows: the SVG with ids of its own, or the table and the hint. Never raises."""
+        """What a notebook shows: the SVG in its colours and a PNG, or the table and the hint. Never raises."""
         bundle = {"text/plain": ""}
         try:
             bundle["text/plain"] = str(self)
-            bundle["image/svg+xml"] = with_own_ids(self.svg(), f"mg{next(_shown)}-")
+            shown = self if self.options.theme == "dark" else self.themed("auto")
+            bundle["image/svg+xml"] = with_own_ids(shown.svg(), f"mg{next(_shown)}-")
+            bundle["image/png"] = base64.b64encode(self.png(dpi=96)).decode()  # for notebooks that are not trusted
         except Exception as error:  # a notebook cell must show something, whatever went wrong
             bundle["text/plain"] = f"{bundle['text/plain']}\n\n{error}".strip()
         return bundle
@@ -175,12 +195,12 @@ class Drawing(Picture):
     """One drawn graph: `.graph` the plain data, `.dot`, `.svg()`, `.png()`, `.save(path)`, `str()` a table."""
 
     def __init__(self, data: Graph, options: Options) -> None:
-        self.graph, self.title = view(data, options), options.title
-        self.part = Part(self.graph, Style.of(options, len(self.graph), roots=self.graph.roots))
+        self.graph, self.options, self.title = view(data, options), options, options.title
 
     @cached_property
-    def dot(self) -> str:
-        return document([self.part], title=self.title)
+    def _dot(self) -> str:
+        style = Style.of(self.options, len(self.graph), roots=self.graph.roots)
+        return document([Part(self.graph, style)], title=self.title)
 
     def graphs(self) -> dict[str, Graph]:
         return {self.title or "graph": self.graph}

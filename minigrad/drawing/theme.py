@@ -54,10 +54,22 @@ _ROLES = {  # role: (light, dark)
     "cluster_b": ("#EDF1F6", "#1B252F"),
     "cluster_line": ("#94A3B8", "#4A5A6C"),
     "cluster_ink": ("#334155", "#C3CFDB"),
+    # how much, in five steps, and the ink on each
+    **_together(
+        " ".join(f"shade_{k}" for k in range(5)),
+        "#EEF3FB #C9DBF3 #93B8E6 #2F65B0 #123F80",
+        "#17202B #1F3550 #2A5285 #7FB0EA #C4DCFB",
+    ),
+    **_together(
+        " ".join(f"shade_ink_{k}" for k in range(5)),
+        "#0F172A #0F172A #0F172A #FFFFFF #FFFFFF",
+        "#E6EDF3 #E6EDF3 #FFFFFF #0F172A #0F172A",
+    ),
     **_together(
         " ".join(f"match_{k}" for k in range(8)),
-        "#0369A1 #A3480B #15703A #A21B6B #4F46C8 #6B6100 #0F6E73 #8A3A3A",
-        "#0B6FA8 #A4500F #1B7340 #A32A70 #5A52CC #6E6405 #12747A #96454A",
+        # far apart for every eye: a test computes it for normal, red-blind and green-blind sight
+        "#0077AA #777700 #000077 #007766 #5566EE #333300 #0000FF #000022",
+        "#4466FF #AA6600 #664444 #7766BB #776688 #0000FF #773311 #6611AA",
     ),
 }
 LIGHT: Palette = {role: light for role, (light, _) in _ROLES.items()}
@@ -66,5 +78,6 @@ DARK: Palette = {role: dark for role, (_, dark) in _ROLES.items()}
 # The page draws once and colours by CSS: every role gets a colour of its own that is then replaced by a variable.
 SENTINEL: Palette = {role: f"#fe0b{k:02x}" for k, role in enumerate(LIGHT)}
 
-THEMES = {"light": LIGHT, "dark": DARK}
+THEMES = {"light": LIGHT, "dark": DARK, "auto": SENTINEL}
+SHADES = 5
 MATCHES = 8  # colours for what belongs together
