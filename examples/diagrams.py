@@ -12,6 +12,7 @@ layer         seed 003: one layer, a -> z -> z_norm -> z_tilde -> a
 two-layers    seed 003: a net with one hidden layer on one mini-batch
 mini-batches  seed 003: the same net on two mini-batches; w, gamma and beta are shared and drawn once
 eleven        seed 001: 11 hidden layers of 128, repeated layers folded to one page
+deep          seed 001: these with and without batch norm, how large values and gradients are from layer to layer
 backward      the automatic backward pass of composed batch norm beside the analytic one
 """
 
@@ -165,17 +166,32 @@ def mini_batches(**options: Any) -> Any:
     return mg.draw(outs, gradient=g, title="Two mini-batches, shared parameters (seed 003)", fold=False, **options)
 
 
-def eleven(**options: Any) -> Any:
-    """11 hidden layers of 128 with batch norm and ReLU, without biases, one output."""
+def deep_net(normalized: bool) -> tuple[Any, Any]:
+    """11 hidden layers of 128 and one output, with batch norm or without, on the same numbers."""
     generator = rng()
     parts: list[Any] = []
     for k in range(11):
-        parts += [nn.Linear(2 if k == 0 else 128, 128, bias=False, rng=generator), nn.BatchNorm1d(128), nn.ReLU()]
+        parts.append(nn.Linear(2 if k == 0 else 128, 128, bias=False, rng=generator))
+        parts += [nn.BatchNorm1d(128)] if normalized else []
+        parts.append(nn.ReLU())
     net = nn.Sequential(*parts, nn.Linear(128, 1, rng=generator), nn.Sigmoid())
     x = mg.tensor(generator.normal(size=(300, 2)), name="x")
-    y = net(x).named("y_hat")
+    return net, net(x).named("y_hat")
+
+
+def eleven(**options: Any) -> Any:
+    """11 hidden layers of 128 with batch norm and ReLU, without biases, one output."""
+    net, y = deep_net(True)
     title = "11 hidden layers on one page (seed 001)"
     return mg.draw(y, names=net, gradient=arriving(y), title=title, **{"fold": True, **options})
+
+
+def deep(**options: Any) -> Any:
+    """The same with and without batch norm: how large values and gradients are from layer to layer."""
+    (_, y), (_, plain) = deep_net(True), deep_net(False)
+    title = "11 hidden layers, with and without batch norm (seed 001)"
+    pair = ("with batch norm", y), ("without", plain)
+    return mg.draw_pair(*pair, gradient=arriving(y), title=title, **{"fold": True, "tables": False, **options})
 
 
 def backward(**options: Any) -> Any:
@@ -202,6 +218,7 @@ DIAGRAMS: dict[str, Callable[..., Any]] = {
     "two-layers": two_layers,
     "mini-batches": mini_batches,
     "eleven": eleven,
+    "deep": deep,
     "backward": backward,
 }
 

@@ -6,7 +6,7 @@
 side-by-side         README.md: batch norm composed and fused, and what differs
 backward             docs/pictures.md: the backward pass as a graph, recorded and written by hand
 training, inference  docs/pictures.md: the two stages of a layer with running averages (seed 001)
-eleven               docs/pictures.md: repeated layers drawn once
+deep                 docs/pictures.md: repeated layers drawn once, with and without batch norm
 first-graph          docs/first-graph.md: one neuron, a loss, and what comes back
 batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
 batch-norm-fused     docs/batch-norm.md: the same as one op
@@ -108,7 +108,7 @@ PICTURES: dict[str, Callable[..., Any]] = {
     "backward": DIAGRAMS["backward"],
     "training": DIAGRAMS["training"],
     "inference": DIAGRAMS["inference"],
-    "eleven": DIAGRAMS["eleven"],
+    "deep": DIAGRAMS["deep"],
     "first-graph": first_graph,
     "batch-norm-staged": batch_norm_staged,
     "batch-norm-fused": batch_norm_fused,

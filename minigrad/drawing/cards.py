@@ -7,12 +7,15 @@ bottom, s<k> of each buffer. Knows one node and the style; where it stands is do
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..program.words import cut, shape
+import numpy as np
+
+from ..program.words import cut, number, shape
 from .data import Node, Numbers, saved_bytes
 from .options import Options
 from .shading import title_of
@@ -21,6 +24,7 @@ from .words import escaped, size
 
 FLOOR = 140  # points: a column of cards lines up
 NAME, SLOTS = 24, 6
+COLUMNS = 24  # bars of a sparkline
 LINE = 26  # letters of an expression on one line
 LINES = 3  # of an expression or a rule; a longer rule is told by its name and stands in the tooltip
 
@@ -72,6 +76,11 @@ def row(*cells: str) -> str:
 def table(rows: str, *, spacing: int = 0, padding: int = 0) -> str:
     """Rows as a table without lines."""
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="{padding}">{rows}</TABLE>'
+
+
+def exactly(table: str, width: float, height: float) -> str:
+    """A table that is not stretched to the cell that it stands in."""
+    return table.replace("<TABLE", f'<TABLE FIXEDSIZE="TRUE" WIDTH="{width:.0f}" HEIGHT="{height:.0f}"', 1)
 
 
 def card(node: Node, slots: list[int], style: Style) -> str:
@@ -132,7 +141,8 @@ def _tagged(text: str, node: Node, style: Style) -> str:
         return text
     said, role = style.badges[node.id]
     badge = cell(font(f" {said} ", style.colours["bar_ink"], 9, bold=True), bgcolor=style.colours[role])
-    return table(row(cell(text), cell(" "), badge) if text else row(badge))
+    letters = len(re.sub(r"<[^>]*>", "", text)) + len(said) + 3
+    return exactly(table(row(cell(text), cell(" "), badge) if text else row(badge)), 5.6 * letters, 14)
 
 
 def _op_card(node: Node, slots: list[int], style: Style) -> str:
@@ -176,7 +186,7 @@ def _op_card(node: Node, slots: list[int], style: Style) -> str:
 def _leaf_card(node: Node, style: Style) -> str:
     ink = style.colours[f"{node.kind}_ink"]
     name = font(cut(node.name, NAME), ink, 14, bold=True) or " "
-    word = _tagged(font(node.kind, ink, 9), node, style)
+    word = _tagged(font(f" {node.kind}", ink, 9), node, style)
     rows = [row(cell(name, align="left", width=48), cell(word, align="right")), *_rest(node, style, 2)]
     return f"<{table(''.join(rows), spacing=0, padding=1)}>"
 
@@ -242,11 +252,41 @@ def _rest(node: Node, style: Style, width: int) -> list[str]:
     gradient = _numbers("grad ", node.gradient, c["gradient_value"]) if fill else ""
     look = {"port": "g", "align": "right"} if style.across else {}
     rows += [_wide(gradient, width, bgcolor=fill, **look)] if fill or style.across else []
+    if style.detail >= 2 and node.repeats:
+        drawn = [
+            ("value", c["value"], [v for v, _ in node.repeats]),
+            ("grad", c["gradient"], [g for _, g in node.repeats]),
+        ]
+        rows += [
+            _wide(_sparkline(*line, c), width)
+            for line in drawn[: 1 + style.backward]
+            if not all(map(math.isnan, line[2]))
+        ]
     if not style.across:  # edges start below all text
         half = width // 2
         ports = [cell("", port="v", colspan=half), cell("", port="g", colspan=width - half, bgcolor=fill)]
         rows.append(row(*ports).replace("<TD", '<TD HEIGHT="2" CELLPADDING="0"'))
     return rows
+
+
+def _sparkline(what: str, colour: str, sizes: list[float], c: Palette) -> str:
+    """The first and the last size of equal blocks, and a bar for each (at most COLUMNS), by powers."""
+    fine = [math.log(v) for v in sizes if v > 0 and math.isfinite(v)]
+    low, high = min(fine, default=0.0), max(fine, default=0.0)
+    low = min(low, high - 1.0)  # what hardly changes looks so
+    some = [sizes[round(k)] for k in np.linspace(0, len(sizes) - 1, min(len(sizes), COLUMNS))]
+    bars = ""
+    for v in some:
+        known = v > 0 and math.isfinite(v)
+        height = 2 + round(12 * (math.log(v) - low) / (high - low)) if known else 2
+        rest = row(cell("", width=4, height=14 - height, fixedsize="true", cellpadding=0)) if height < 14 else ""
+        bar = row(cell("", bgcolor=colour if known else c["muted"], width=4, height=height, cellpadding=0))
+        bars += cell(exactly(table(rest + bar), 4, 14), cellpadding=0)
+    ends = f"|{what}| {number(sizes[0], 2)} .. {number(sizes[-1], 2)}"
+    return table(
+        row(cell(font(ends, colour, 9), align="left"))
+        + row(cell(exactly(table(row(bars), spacing=1), 5 * len(some) + 1, 16), align="left"))
+    )
 
 
 def _buffer_rows(node: Node, style: Style, width: int) -> list[str]:

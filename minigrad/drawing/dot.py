@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import graphviz
 
 from ..program.words import cut, shape
-from .cards import Style, card, cell, font, kept_slots, row, table
+from .cards import Style, card, cell, exactly, font, kept_slots, row, table
 from .data import Graph, Node, saved_bytes
 from .layout import ancestors, chips, entering, follows, homes, is_module, owners, slots_of, spine, start
 from .renderer import TOGETHER
@@ -168,6 +168,16 @@ class _Writer:
             seen.add((slot.node, at))
             both = {"weight": "8" if follows(slot.node, node, self.path) else "1"}
             both |= {"minlen": "2"} if slot.node in far else {}
+            if slot.again is not None:  # what a repeated block is fed from in all but the first
+                look = {
+                    "style": "dotted",
+                    "penwidth": "2",
+                    "color": c["forward"],
+                    "constraint": "false",
+                    "class": "again",
+                }
+                end, start = f"{p}{node.id}:i{at}:{into}", f"{p}{slot.again}:v:{out}"
+                self.dot.edge(start, end, id=f"r-{p}{slot.again}-{p}{node.id}-{k}", **look)
             kinds = [("forward", "v", "i", {"color": c["forward"]})]
             if self.style.backward and slot.local:
                 kinds.append(("backward", "g", "d", {"color": c["gradient"], "style": "dashed", "dir": "back"}))
@@ -244,8 +254,7 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
 
     def sample(said: str, role: str, look: str) -> None:
         line = cell("", border=2, sides="T", color=c[role], style=look, width=26, height=4)
-        drawn = table(row(line)).replace("<TABLE", '<TABLE FIXEDSIZE="TRUE" WIDTH="26" HEIGHT="4"', 1)
-        swatches.append((len(said) + 8, cell(drawn) + cell(font(said, c[role], 9))))
+        swatches.append((len(said) + 8, cell(exactly(table(row(line)), 26, 4)) + cell(font(said, c[role], 9))))
 
     for kind in (kind for kind in LEAVES if kind in kinds):
         swatch(LEAVES[kind], f"{kind}_ink", f"{kind}_fill", f"{kind}_line")
@@ -258,6 +267,8 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
         sample("forward", "forward", "solid")
     if backward and any(slot.local for node in nodes for slot in node.inputs):
         sample("backward, g = gradient of the op's output", "gradient", "dashed")
+    if any(slot.again for node in nodes for slot in node.inputs):
+        sample("into the next of equal blocks", "forward", "dotted")
     if any(node.made_by for node in nodes):
         swatch("same bar colour: made by that op's rule", "muted")
     if any(part.style.badges for part in parts):
@@ -281,6 +292,5 @@ def _legend(parts: list[Part], c: Palette, title: str, notes: list[str]) -> str:
     for group in lines if swatches else []:
         one = table(row("<TD> </TD>".join(said for _, said in group)), padding=4)
         room = 6 * sum(letters for letters, _ in group) + 8 * len(group)  # as wide as it is: nothing is stretched
-        one = one.replace("<TABLE", f'<TABLE FIXEDSIZE="TRUE" WIDTH="{room}" HEIGHT="24"', 1)
-        rows.append(row(cell(one)))
+        rows.append(row(cell(exactly(one, room, 24))))
     return f"<{table(''.join(rows) or row('<TD> </TD>'), spacing=2)}>"

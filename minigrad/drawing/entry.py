@@ -37,6 +37,8 @@ def draw(
     module: str | None = None,
     width: int | str | None = None,
     color: Any = None,
+    legend: bool = True,
+    tables: bool = True,
     marks: Any = None,
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
@@ -51,7 +53,8 @@ def draw(
     numbers, rules, repeats and the inside of modules are left out until letters are 11 px high there (6 pt in print);
     needs a renderer. color: what the bars of ops say: "bytes", "time" (measured now), "gradient" (its norm, by
     powers), a mapping {tensor: share from 0 to 1, or (share, words)}, or a report that has one as `.colors` and the
-    words for the legend as `.color_title`. marks: what `mg.check.blame(y)` reported; the guilty op is marked. A graph
+    words for the legend as `.color_title`. legend=False leaves the legend away, and for a pair tables=False the
+    tables. marks: what `mg.check.blame(y)` reported; the guilty op is marked. A graph
     whose leaves were written since, as by an optimizer's step, says so. ValueError for an option that is not one of
     these, and for graphs of more than max_nodes cards, naming the ways out.
 
@@ -65,7 +68,9 @@ def draw(
     n2  sum    y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
-    options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color)
+    options = Options(
+        backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color, legend, tables
+    )
     data = _collected(y, options, gradient, names, marks)
     return fitted(lambda chosen: Drawing(data, chosen), options)
 

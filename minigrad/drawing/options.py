@@ -34,6 +34,8 @@ class Look(TypedDict, total=False):
     module: str | None
     width: int | str | None
     color: Any
+    legend: bool
+    tables: bool
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Options:
     module: str | None = None
     width: int | str | None = None
     color: Any = None  # checked where it is read, by shading.py
+    legend: bool = True
+    tables: bool = True
     # How a picture is made narrow, not for users: 1, the leaves of an op stand one above the other; 2, so do the graphs
     # of a pair and the parts of several roots; 3, so do all ops, and a pair's graphs beside each other.
     narrow: int = 0
@@ -71,6 +75,8 @@ class Options:
             "max_nodes": (_whole(self.max_nodes, 1), "a number of cards, at least 1"),
             "fold": (_is(self.fold, None, True, False), "None (where there are more than 40 cards), True or False"),
             "module": (isinstance(self.module, str | None), "None or the name of a scope"),
+            "legend": (_is(self.legend, True, False), "True or False"),
+            "tables": (_is(self.tables, True, False), "True or False"),
             "width": (
                 _is(self.width, None, *ROOMS) or _whole(self.width, 100),
                 f"None, a number of px (100 or more) or {', '.join(map(repr, ROOMS))}",

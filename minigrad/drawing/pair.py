@@ -49,7 +49,7 @@ class Pair(Picture):
             Part(g, Style.of(self.options, cards, prefix=p, roots=g.roots, badges=badges), label)
             for g, p, badges, label in zip((self.left, self.right), (LEFT, RIGHT), worn, self.labels, strict=True)
         ]
-        tables = self._tables(c)
+        tables = self._tables(c) if self.options.tables else []
         extra = [f"table_{k} [label={label}];" for k, label in enumerate(tables)]
         ends = [f"{RIGHT}{self.right.roots[-1]}", *(f"table_{k}" for k in range(len(tables)))]
         if self.options.narrow == 3:
@@ -72,7 +72,7 @@ class Pair(Picture):
             for m in found[:1]:  # on one rank, and an edge that keeps the left one left
                 extra.append(f"{{rank=same; {LEFT}{m.left} -> {RIGHT}{m.right} [style=invis weight=0]}}")
         extra += [_link(match, k, c) for k, match in enumerate(self.matches) if not self.options.narrow]
-        return document(parts, title=self.title, extra=extra)
+        return document(parts, title=self.title, legend=self.options.legend, extra=extra)
 
     def _tables(self, c: Palette) -> list[str]:
         """What each costs, and what is the same in both; small tables, each about as high as a card."""

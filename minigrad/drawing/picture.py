@@ -200,7 +200,7 @@ class Drawing(Picture):
     @cached_property
     def _dot(self) -> str:
         style = Style.of(self.options, len(self.graph), roots=self.graph.roots)
-        return document([Part(self.graph, style)], title=self.title)
+        return document([Part(self.graph, style)], title=self.title, legend=self.options.legend)
 
     def graphs(self) -> dict[str, Graph]:
         return {self.title or "graph": self.graph}

@@ -77,7 +77,7 @@ def test_each_is_small_and_up_to_date(name, theme):
         assert words(svg) == words(drawing.svg()), f"run python -m examples.doc_pictures {name} --out docs/pictures"
     said = " ".join(words(svg))
     graphs = drawing.graphs().values()
-    assert all(cut(node.name, 24) in said for graph in graphs for node in graph)
+    assert all(cut(node.name, 24) in said for graph in graphs for node in graph if node.kind != "module")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,6 +19,8 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "title": ([None, 3], "a text"),
     "max_nodes": ([0, -5, 10.0, None, True], "at least 1"),
     "fold": ([1, "yes"], "None (where there are more than 40 cards), True or False"),
+    "legend": ([None, 0], "True or False"),
+    "tables": ([None, "no"], "True or False"),
     "width": ([0, 99, 830.0, "blog", True], "'readme', 'notebook', 'slide', 'column'"),
     "module": ([3, ["affine"]], "None or the name of a scope"),
 }
