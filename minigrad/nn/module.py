@@ -97,7 +97,7 @@ class Module(Shown):
         before = current()
         for observer in before.observers:
             observer.entered(self)
-        enter(before.inside(type(self).__name__))
+        enter(before.inside(type(self).__name__, self))
         try:
             return self.forward(*inputs, **options)
         finally:
