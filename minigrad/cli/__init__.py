@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from .. import __version__
 from . import batchnorm, compare, draw, exercise, train
-from .problems import Problem
+from .options import Problem
 
 COMMANDS = (batchnorm, draw, compare, train, exercise)
 

@@ -14,8 +14,18 @@ import numpy as np
 from ..anomalies import record_lines
 from ..core.tensor import Tensor
 from .loading import load_function
-from .options import PICTURES, add_command, add_shared, file_to_write, generator, input_arrays, save, why_no_renderer
-from .problems import Problem
+from .options import (
+    PICTURES,
+    TABLE,
+    Problem,
+    add_command,
+    add_shared,
+    file_to_write,
+    generator,
+    input_arrays,
+    save,
+    why_no_renderer,
+)
 
 
 def add_to(commands: Any) -> None:
@@ -39,7 +49,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom or left to right (TB)")
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help="of the colours (light)")
     parser.add_argument("--max-nodes", type=int, default=1000, metavar="N", help="largest picture (1000 cards)")
-    add_shared(parser, "--shape", "--data", "--seed")
+    add_shared(parser, "--shape", "--data", *TABLE, "--seed")
 
 
 def run(args: argparse.Namespace) -> int:

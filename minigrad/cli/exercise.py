@@ -8,8 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .options import PICTURES, add_command, add_shared, file_to_write
-from .problems import Problem
+from .options import PICTURES, Problem, add_command, add_shared, file_to_write
 
 
 def add_to(commands: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .problems import Problem
+from .options import Problem
 
 
 def load_function(name: str) -> Callable[..., Any]:

@@ -12,8 +12,7 @@ import numpy as np
 from .. import data, losses, nn, optim, training
 from .._support.files import load_arrays
 from ..training.history import new_figure
-from .options import add_command, add_shared, file_to_write, numbers
-from .problems import Problem
+from .options import Problem, add_command, add_shared, file_to_write, numbers
 
 Array = np.ndarray[Any, Any]
 OPTIMIZERS: dict[str, Any] = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minigrad.cli import draw
-from minigrad.cli.problems import Problem
+from minigrad.cli.options import Problem
 from minigrad.drawing import renderer
 
 
