@@ -69,7 +69,7 @@ def read_rows(path: Path, *, separator: str | None = None, decimal: str | None =
     told = re.fullmatch(r"sep=(.)", lines[0].strip(' "'))  # how Excel is told
     if told:
         lines[0], separator = "", separator or told[1]
-    comments = [k for k, line in enumerate(lines) if line.lstrip().startswith("#")]
+    comments = [k for k, line in enumerate(lines) if re.match(r"\s*#(?!N/A)", line)]
     first = next((k for k, line in enumerate(lines) if line.strip() and k not in set(comments)), len(lines))
     remark = next((lines[k].lstrip(" #\t").rstrip() for k in reversed(comments) if k < first), "")
     for k in comments:
@@ -135,7 +135,7 @@ def _separator(sample: Sequence[str], decimal: str | None) -> str:
         share = (len(alike) + _lacks_one(rows[0], width, separator)) / len(rows)
         if width > 1 and share > 0.5 and (separator, decimal) != (",", ","):
             scores[separator] = (share == 1, _numbers(alike[1:] or alike, separator, decimal)[0])
-    return max(scores, key=lambda separator: scores[separator], default=",")
+    return max(scores, key=lambda separator: scores[separator], default=";" if decimal == "," else ",")
 
 
 def _numbers(rows: Sequence[Sequence[str]], separator: str, decimal: str | None) -> tuple[float, Style]:
