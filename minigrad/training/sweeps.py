@@ -52,7 +52,7 @@ def sweep(
         for path, text in _results(run, todo, dict(given or {}), jobs):
             done = json.loads(text)
             found[path] = done["result"]
-            bar.advance(", ".join(f"{name}={done['setting'].get(name)}" for name in varied))
+            bar.advance([f"{name}={done['setting'].get(name)}" for name in varied], ", ")
     return [found[path] for path in paths]
 
 
