@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from . import batchnorm, compare, draw, exercise, train
+from . import batchnorm, compare, draw, exercise, predict, train
 from .options import Problem
 
-COMMANDS = (batchnorm, draw, compare, train, exercise)
+COMMANDS = (batchnorm, draw, compare, train, predict, exercise)
 
 
 class OneLine(argparse.ArgumentParser):
@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         status = int(args.run(args))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except Problem as problem:
         print(f"minigrad: {problem}", file=sys.stderr)
@@ -70,5 +71,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _to_nowhere() -> None:
     """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -45,7 +45,7 @@ def as_options(message: object, args: argparse.Namespace) -> str:
     text = str(message).replace("resume=False", "--no-resume")
     for name in vars(args):
         text = re.sub(rf"\b{name}=(?=[^=]|$)", f"--{name.replace('_', '-')} ", text)
-    return text.replace("  ", " ")
+    return text.replace("  ", " ").replace(" )", ")")
 
 
 def add_command(
@@ -90,8 +90,8 @@ def input_arrays(args: argparse.Namespace, rng: np.random.Generator) -> list[Any
     return arrays
 
 
-def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = ()) -> data.Table:
-    """The table of a file, as the options of TABLE say, with the columns `also`; how it was read is printed."""
+def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = (), file: Any = None) -> data.Table:
+    """The table of a file, as the options of TABLE say, with the columns `also`; how it was read is printed to `file`."""
     columns = None if args.columns is None else [*args.columns.split(","), *also]
     try:
         table = data.table(name, columns=columns, separator=args.separator, decimal=args.decimal)
@@ -99,7 +99,7 @@ def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = ())
     except ValueError as error:
         raise Problem(as_options(error, args)) from error
     if not getattr(args, "json", False):
-        print(table)
+        print(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file=file)
     return table
 
 

@@ -201,7 +201,8 @@ class Module(Shown):
         for path, module in self.named_modules():
             tensors = [(name, x) for name, x in module._attributes() if isinstance(x, Tensor)]
             trained = [x for _, x in tensors if x.requires_grad]
-            held = ", ".join(f"{name} {x.shape}" + ("" if x.requires_grad else " (not trained)") for name, x in tensors)
+            held = ", ".join(f"{name} {x.shape}" for name, x in tensors if x.requires_grad)
+            held += f", {len(tensors) - len(trained)} not trained" if len(tensors) > len(trained) else ""
             layer = f"{type(module).__name__}({module._about()})"
             size = f"{sum(x.size for x in trained):,}" if trained else "-"
             rows.append([path or "-", layer, held or "-", size, "train" if module.training else "eval"])
@@ -236,10 +237,8 @@ class Summary(Shown):
         rows = [[path, layer.partition("(")[0], held, size] for path, layer, held, size, _ in model._rows()]
         rows = [["part", "layer", "holds", "to train"], *([r for r in rows if r[0] != "-" or r[2] != "-"])]
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        cells = [
-            [*(text.ljust(w) for text, w in zip(r[:3], widths, strict=False)), r[3].rjust(widths[3])] for r in rows
-        ]
-        return "\n".join([*("  ".join(row) for row in cells), model._counted()])
+        lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+        return "\n".join([*lines, model._counted()])
 
     __repr__ = __str__
 

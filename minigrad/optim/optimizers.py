@@ -192,9 +192,8 @@ def _check_option(who: str, name: str, value: Any) -> None:
     numbers = value if pair and isinstance(value, (tuple, list)) else [value]
     right = len(numbers) == 1 + pair and all(isinstance(x, (float, int, np.floating, np.integer)) for x in numbers)
     if not right or not all(0 <= x < below for x in numbers):
-        expected = f"{'two numbers' if pair else 'a number'}, 0 <= {'beta' if pair else name}{' < 1' if below == 1 else ' and finite'}"
-        error = ValueError if right else TypeError
-        raise error(f"{who}: {name}={value!r} must be {expected}")
+        expected = f"two numbers, 0 <= beta < {below}" if pair else f"a number, 0 <= {name} < {below}"
+        raise (ValueError if right else TypeError)(f"{who}: {name}={value!r} must be {expected}")
 
 
 class SGD(Optimizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .callbacks import EarlyStopping, Run
+from .figures import LayerStatistics, plot_boundary
 from .fitting import evaluate, fit, predict
 from .history import History
 from .metrics import accuracy, binary_accuracy, mae, mse, r2
@@ -12,6 +13,7 @@ from .sweeps import sweep
 __all__ = [
     "EarlyStopping",
     "History",
+    "LayerStatistics",
     "NonFiniteStep",
     "Run",
     "accuracy",
@@ -20,6 +22,7 @@ __all__ = [
     "fit",
     "mae",
     "mse",
+    "plot_boundary",
     "predict",
     "r2",
     "sweep",

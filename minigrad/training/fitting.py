@@ -200,6 +200,8 @@ def fit(
                         if k not in ("epoch", "step")
                     ]
                 )
+            if state.stop and state.epoch < epochs and history.seconds:
+                bar.say(f"stopped after epoch {state.epoch}")
         except (NonFiniteStep, KeyboardInterrupt) as error:
             error.history = history  # type: ignore[union-attr]
             raise
@@ -218,8 +220,7 @@ def _going_on(checkpoint: Any, state: Run) -> str:
     if state.stop:
         return f"{checkpoint} has {state.epoch} epochs, and EarlyStopping ends the run there: nothing to do"
     if state.epoch >= state.epochs:
-        more = f"epochs={state.epoch + state.epochs} trains on"
-        return f"{checkpoint} has {state.epoch} epochs already, epochs={state.epochs}: nothing to do ({more})"
+        return f"{checkpoint} has {state.epoch} epochs, and {state.epochs} were asked for: nothing to do"
     return f"going on from epoch {state.epoch} of {checkpoint}"
 
 

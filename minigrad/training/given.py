@@ -273,14 +273,15 @@ class Weighted:
     weights: tuple[float, ...]
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
+        """The weighted mean."""
         each: Any = self.loss(outputs, targets, reduction="none")  # type: ignore[call-arg]
         w = callback(_looked_up, self.weights, raw(targets), each.dtype)
         return sum_(mul(each, w)) / callback(np.sum, w)
 
 
 def _looked_up(weights: tuple[float, ...], targets: Array, dtype: Any) -> Array:
-    table: Array = np.asarray(weights, dtype)
-    return table[targets.astype(int)]
+    found: Array = np.asarray(weights, dtype)[targets.astype(int)]
+    return found
 
 
 def weighted(loss: Loss, weights: Any, y: Array) -> Weighted:

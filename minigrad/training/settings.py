@@ -100,7 +100,7 @@ def of_optimizer(optimizer: Optimizer, schedule: Schedule | None) -> Settings:
 def moving(model: Module, optimizer: Optimizer, schedule: Schedule | None, rng: Sequence[Generator]) -> Settings:
     """What training itself changes: a run may go on with it as it was at the start, or as it is at the checkpoint."""
     rates = schedule.start if schedule is not None else [group["lr"] for group in optimizer.groups]
-    found = {"lr": described(rates[0] if len(rates) == 1 else rates)}
+    found = {"lr": described(rates[0] if len(set(rates)) == 1 else rates)}
     found["the weights at the start (rng=, init=)"] = digest(model.state_dict().values())
     found["the state of the generators (seed=, rng=)"] = digest(
         np.frombuffer(state_of(r).encode(), np.uint8) for r in rng
