@@ -14,7 +14,17 @@ import numpy as np
 from ..anomalies import record_lines
 from ..core.tensor import Tensor
 from .loading import load_function
-from .options import PICTURES, add_command, add_shared, file_to_write, generator, input_arrays, save, why_no_renderer
+from .options import (
+    PICTURES,
+    TABLE,
+    add_command,
+    add_shared,
+    file_to_write,
+    generator,
+    input_arrays,
+    save,
+    why_no_renderer,
+)
 from .problems import Problem, say
 
 LADDERS = ("svg", "json", "md")  # endings that a ladder has
@@ -47,7 +57,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--ladder", action="store_true", help=f"values down, gradients up: .{' .'.join(LADDERS)}")
     parser.add_argument("--width", type=int, metavar="PX", help="of a ladder, 300 to 860 px (830)")
     parser.add_argument("--max-nodes", type=int, default=1000, metavar="N", help="largest picture (1000 cards)")
-    add_shared(parser, "--shape", "--data", "--seed")
+    add_shared(parser, "--shape", "--data", *TABLE, "--seed")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,5 +1,8 @@
 """mg.from_torch against PyTorch itself: loss and every gradient, blame, pictures; and what it refuses."""
 
+# classes of a library that may be absent:
+# mypy: disable-error-code="misc,name-defined"
+
 from __future__ import annotations
 
 import numpy as np
