@@ -40,8 +40,11 @@ def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, Ints]:
     shape = scores.shape
     if not shape:
         raise ValueError(f"{who}: expected scores of shape (..., classes), got a single number")
+    if given.shape == shape and shape[-1] > 1:
+        raise ValueError(f"{who}: labels of shape {shape} look one-hot; pass class numbers, labels.argmax(axis=-1)")
     if given.dtype.kind not in "iu":
-        raise TypeError(f"{who}: labels are class numbers and must be integers, got dtype {given.dtype}")
+        hint = "; pass labels.astype(int)" if given.dtype.kind == "f" else ""
+        raise TypeError(f"{who}: labels are class numbers and must be integers, got dtype {given.dtype}{hint}")
     if given.shape != shape[:-1]:
         raise ValueError(
             f"{who}: scores have shape {shape}, so labels must have shape {shape[:-1]}, got {given.shape}"

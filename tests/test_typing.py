@@ -194,8 +194,11 @@ TYPES = {
     "mg.nn.Convention": "mg.nn.CONVENTIONS['torch']",
     "mg.optim.AdamW": "mg.optim.AdamW(net.parameters(), betas=(0.9, 0.99))",
     "mg.training.History": "mg.training.fit(net, mg.cross_entropy, adam, (a, a), epochs=3, seed=rng)",
-    "Path": "mg.page({'a': x}, 'p.html'); mg.draw(x).save('x.svg')",
-    "str": "mg.record(loss, x).source(); mg.draw([x, x], gradient=a).svg(); mg.draw_pair(x, ('f', x)).svg(); mg.graph(x).to_dot()",
+    "Path": "mg.page({'a': x}, 'p.html'); mg.draw(x).save('x.svg'); mg.ladder(x).save('y.svg')",
+    "str": """
+        mg.record(loss, x).source(); mg.draw([x, x], gradient=a).svg(); mg.draw_pair(x, ("f", x)).svg();
+        mg.graph(x).to_dot()
+    """,
 }
 
 ERRORS = """

@@ -11,7 +11,7 @@ from ..check import compare
 from ..core.tensor import Tensor
 from .loading import load_function
 from .options import add_command, add_shared, generator, input_arrays
-from .problems import Problem
+from .problems import Problem, say
 
 
 def add_to(commands: Any) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         report = compare(f, g, inputs, order=args.order, labels=labels, tol=args.tol, seed=args.seed)
     except (Exception, SystemExit) as error:
         raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
-    print(json.dumps(report.as_data(), indent=1) if args.json else report)
+    say(json.dumps(report.as_data(), indent=1) if args.json else report)
     return 0 if report else 1
 
 

@@ -15,7 +15,10 @@ from ..anomalies import record_lines
 from ..core.tensor import Tensor
 from .loading import load_function
 from .options import PICTURES, add_command, add_shared, file_to_write, generator, input_arrays, save, why_no_renderer
-from .problems import Problem
+from .problems import Problem, say
+
+LADDERS = ("svg", "json", "md")  # endings that a ladder has
+DIAGRAM: dict[str, Any] = {"detail": None, "direction": "TB", "max_nodes": 1000}  # options that a ladder has not
 
 MODEL_FILES = (".onnx", ".pt", ".pth", ".safetensors", ".h5", ".keras")
 
@@ -41,6 +44,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--detail", type=int, choices=(0, 1, 2), help="0 names, 1 and shapes, 2 and numbers")
     parser.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom or left to right (TB)")
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help="of the colours (light)")
+    parser.add_argument("--ladder", action="store_true", help=f"values down, gradients up: .{' .'.join(LADDERS)}")
+    parser.add_argument("--width", type=int, metavar="PX", help="of a ladder, 300 to 860 px (830)")
     parser.add_argument("--max-nodes", type=int, default=1000, metavar="N", help="largest picture (1000 cards)")
     add_shared(parser, "--shape", "--data", "--seed")
 
@@ -68,33 +73,42 @@ def run(args: argparse.Namespace) -> int:
     names = {**(found if isinstance(result, dict) else {}), **names}
     tensors = list(found.values())
     gradient = None if args.forward_only else _gradient(tensors, args.gradient, rng)
-    from ..drawing import draw  # only here: --help needs no graphviz package
+    from ..drawing import draw, ladder  # only here: --help needs no graphviz package
 
+    options = {"width": args.width or 830} if args.ladder else {name: getattr(args, name) for name in DIAGRAM}
     try:
-        drawing = draw(
+        drawing: Any = (ladder if args.ladder else draw)(
             tensors if len(tensors) > 1 else tensors[0],
             gradient=gradient,
             backward=not args.forward_only,
             names=names,
             title=args.function.rpartition(":")[2],
-            **{name: getattr(args, name) for name in ("depth", "detail", "direction", "theme", "max_nodes")},
+            depth=args.depth,
+            theme=args.theme,
+            **options,
         )
     except (ValueError, RuntimeError) as error:
         raise Problem(str(error)) from error
     save(drawing, out)  # before anything is printed: a reader that goes away early does not lose it
-    print(drawing)
-    print(f"wrote {out}")
+    say(drawing)
+    say(f"wrote {out}")
     return 0
 
 
 def _target(args: argparse.Namespace) -> Path:
     """Where to write; checked before the user's code runs. Without a renderer and without --out: DOT text."""
     name = args.function.rpartition(":")[2] or "graph"
+    given = [name for name, usual in DIAGRAM.items() if getattr(args, name) != usual] if args.ladder else []
+    if given or (args.width is not None and not args.ladder):
+        option = f"--{given[0].replace('_', '-')}" if given else "--width"
+        raise Problem(f"{option} is for {'graph diagrams, not for a' if given else 'a'} --ladder")
+    if args.ladder:
+        return file_to_write("--out", f"{name}.svg" if args.out is None else args.out, LADDERS)
     out = file_to_write("--out", f"{name}.svg" if args.out is None else args.out, PICTURES)
     reason = why_no_renderer(out.suffix.lower().removeprefix("."), asked=args.out is not None)
     if reason is None:
         return out
-    print(f"no renderer found, so the picture is DOT text: {reason}")
+    say(f"no renderer found, so the picture is DOT text: {reason}")
     return out.with_suffix(".dot")
 
 

@@ -91,12 +91,12 @@ def file_to_write(option: str, name: str, endings: tuple[str, ...]) -> Path:
 
 def why_no_renderer(kind: str, *, asked: bool) -> str | None:
     """Why pictures of this kind cannot be drawn here, else None. A Problem where it, or a renderer, was asked for."""
-    from ..drawing.renderer import RendererNotFound, find  # only here: --help needs no graphviz package
+    from ..drawing.renderer import RendererNotFound, programs  # only here: --help needs no graphviz package
 
     if kind in PICTURES[4:]:
         return None
     try:
-        find("svg" if kind == "html" else kind)
+        programs("svg" if kind == "html" else kind)
     except RendererNotFound as error:
         if asked or os.environ.get("MINIGRAD_DOT"):
             raise Problem(f"cannot draw {kind}: {error}") from error
