@@ -169,6 +169,7 @@ TYPES = {
         mg.training.binary_accuracy(a, a); mg.training.mse(a, a); mg.training.mae(a, a); mg.training.r2(a, a)
     """,
     "dict[str, str]": "mg.kernels()",
+    "dict[str, Tensor]": "mg.from_torch(net, a).leaves; mg.from_jax(loss, a, check=False).leaves",
     "dict[str, float]": "mg.training.evaluate(net, a, a, mg.mse_loss)",
     "list[dict[str, Any]]": "mg.training.sweep(lambda lr: {'loss': lr}, [{'lr': 0.1}], folder='f')",
     "None": """
@@ -222,7 +223,7 @@ ERRORS = """
     mg.full((2,), "v"); x + "a"; x["a"]; x[0].fooo(); x.fooo; x.T.fooo(); x.item().fooo(); x.grad.data;
     (a * x).fooo(); x.reshape("a"); x.backward("g"); x.softmax.fooo; mg.no_grad(3); mg.scope(3); mg.primitive(3);
     cube("x"); cube(x).fooo(); product(a, x).fooo(); loss("x"); quiet("x"); watched(x).fooo(); mg.replay(3);
-    mg.record(3, x); mg.record(loss, x).fooo();
+    mg.record(3, x); mg.record(loss, x).fooo(); mg.from_jax("f", x); mg.from_torch(net, check="no");
     step(a).fooo(); steps(a)[0].fooo(); Trainer().step(a).fooo(); Net()("x"); Net()(x).fooo(); mg.nn.Liner(3, 4);
     mg.nn.Linear("3", 4); mg.nn.Linear(3, 4)("x"); mg.nn.Linear(3, 4)(x).fooo(); net(x).fooo();
     mg.nn.ReLU()(x).fooo(); mg.nn.Sequential(3); mg.nn.BatchNorm1d("3"); mg.optim.SGD(net.parameters(), lr="0.1");
