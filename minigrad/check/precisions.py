@@ -61,7 +61,7 @@ class Precision(Report):
 
     @property
     def colors(self) -> dict[Node, tuple[float, str]]:
-        """For `mg.draw(report.result, color=report)`: the share of its digits that each value lost in the first dtype."""
+        """For `mg.draw(report.result, color=report)`: the share of its digits that each value lost in the first."""
         return self.shades(self.dtypes[0])
 
     @property
