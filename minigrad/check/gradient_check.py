@@ -69,7 +69,7 @@ class Gradcheck(Report):
 
     def _tables(self) -> list[Table]:
         wrong = [k for k, e in enumerate(self.worst) if e.wrong]
-        shown = self.worst[: max(SHOWN, min(len(wrong), 2 * SHOWN))] if wrong else self.worst[:3]
+        shown = self.worst[: 3 if self.off or not wrong else SHOWN]
         second = any(e.order == 2 for e in shown)
         rows = [
             [
@@ -98,7 +98,9 @@ def _place(index: tuple[int, ...] | None) -> str:
 def report_of(name: str, found: Found, order: int) -> Gradcheck:
     """The report on one examination."""
     count = sum(e.wrong for e in found.elements)
-    found.elements.sort(key=lambda e: (bool(e.skipped), -(e.difference / e.allowed if e.allowed else e.difference)))
+    found.elements.sort(
+        key=lambda e: (bool(e.skipped), e.zero, -(e.difference / e.allowed if e.allowed else e.difference))
+    )
     return Gradcheck(
         name,
         " and ".join(sorted(found.modes)),

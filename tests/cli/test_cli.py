@@ -247,7 +247,7 @@ def test_compare_misused(argv, text, capsys):
     assert err.count("\n") == 1
 
 
-COMMANDS = ["", "batchnorm", "draw", "compare", "train", "exercise"]
+COMMANDS = ["", "batchnorm", "draw", "compare", "check", "train", "exercise"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "exercise list", "exercise start", "exercise check"])
