@@ -5,6 +5,86 @@ from __future__ import annotations
 CS = [(7, 3), (3,), (3,)]
 
 # fmt: off
+OTHERS = [  # functions, as those in courses.py
+    (
+        "group norm",
+        """
+def forward(x, gamma, beta, G=2):
+    N, C, H = x.shape
+    xg = x.reshape(N, G, C // G * H)
+    mu, var = xg.mean(axis=2, keepdims=True), xg.var(axis=2, keepdims=True)
+    xh = ((xg - mu) / np.sqrt(var + 1e-5)).reshape(x.shape)
+    return gamma * xh + beta, (G, xh, var, gamma)
+def backward(dout, cache):
+    G, xh, var, gamma = cache
+    N, C, H = dout.shape
+    d = (dout * gamma).reshape(N, G, -1)
+    z = xh.reshape(N, G, -1)
+    dx = (d - d.mean(2, keepdims=True) - z * (d * z).mean(2, keepdims=True)) / np.sqrt(var + 1e-5)
+    return dx.reshape(dout.shape), (dout * xh).sum((0, 2), keepdims=True), dout.sum((0, 2), keepdims=True)
+""",
+        "dx.reshape(dout.shape), (dout * xh)",
+        "dx.reshape(dout.shape), -(dout * xh)",
+        [(2, 4, 3), (1, 4, 1), (1, 4, 1)],
+        {"G": 2},
+        "sign is wrong",
+    ),
+    (
+        "test mode",
+        """
+def forward(x, gamma, beta, bn_param):
+    mean, var = bn_param["running_mean"], bn_param["running_var"]
+    if bn_param["mode"] == "train":
+        raise NotImplementedError
+    x_hat = (x - mean) / np.sqrt(var + 1e-5)
+    return gamma * x_hat + beta, (x_hat, gamma, np.sqrt(var + 1e-5))
+def backward(dout, cache):
+    x_hat, gamma, std = cache
+    return dout * gamma / std, (dout * x_hat).sum(0), dout.sum(0)
+""",
+        "dout * gamma / std",
+        "dout * gamma",
+        CS,
+        {"bn_param": {"mode": "test", "running_mean": [0.1, 0.2, 0.3], "running_var": [1.5, 2.0, 0.5]}},
+        "factor that differs",
+    ),
+    (
+        "no affine part",
+        """
+def forward(x):
+    m, v = x.mean(axis=0), x.var(axis=0)
+    return (x - m) / np.sqrt(v + 1e-3), (x, m, v)
+def backward(dout, cache):
+    x, m, v = cache
+    s = np.sqrt(v + 1e-3)
+    h = (x - m) / s
+    return (dout - dout.mean(axis=0) - h * np.mean(dout * h, axis=0)) / s
+""",
+        "s = np.sqrt(v + 1e-3)",
+        "s = np.sqrt(v)",
+        [(6, 3)],
+        {},
+        "eps",
+    ),
+    (
+        "root mean square",
+        """
+def forward(x, gamma):
+    r = 1 / np.sqrt((x ** 2).mean(-1, keepdims=True) + 1e-6)
+    return x * r * gamma, (x, r, gamma)
+def backward(dout, cache):
+    x, r, gamma = cache
+    d = dout * gamma
+    dx = r * d - x * r ** 3 * (d * x).mean(-1, keepdims=True)
+    return dx, (dout * x * r).sum(0)
+""",
+        "- x * r ** 3 * (d * x).mean(-1, keepdims=True)",
+        "",
+        [(4, 5), (5,)],
+        {},
+        "left out",
+    ),
+]
 CLASSES = [
     (
         "an object with W and dW",

@@ -7,11 +7,11 @@ import pytest
 
 from minigrad.check import backward
 
-from .course_classes import CLASSES
+from .course_classes import CLASSES, OTHERS
 from .courses import COURSES
 
 RNG = np.random.default_rng(4)
-CASES = [(*c[:5], c[5], c[6]) for c in COURSES] + [(*c[:5], {}, c[5]) for c in CLASSES]
+CASES = [(*c[:5], c[5], c[6]) for c in COURSES + OTHERS] + [(*c[:5], {}, c[5]) for c in CLASSES]
 IDS = [c[0].replace(" ", "-") for c in CASES]
 
 
