@@ -9,7 +9,7 @@ import numpy as np
 
 from .._support.signatures import Data
 from ..core.context import using
-from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
+from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, overflowed, value_of
 from .examining import Examination, Found, gradients_with_graph
 from .jacobian import Element, of_tensors
 from .numerical import FloatArray
@@ -170,7 +170,9 @@ def gradcheck(
             raise TypeError(f"gradcheck: {names[k]} shares memory with another input; pass {names[k]}.copy()")
     twice, made = gradients_with_graph(f), lambda point: value_of(f, leaves_of(point))
     how = Examination(of_tensors(f), arrays, names, twice, made, order, mode, rtol, atol, seed, move)
-    return report_of(name_of(f), how.run(), order)
+    found = how.run()
+    found.problems += filter(None, [overflowed(f, arrays)])
+    return report_of(name_of(f), found, order)
 
 
 def _accepted(x: Any, name: str) -> FloatArray:
