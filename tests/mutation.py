@@ -219,8 +219,9 @@ NAMES = {
     "stale cache": ("remembers",),
     "right only at order 1": ("as a constant",),
     "wrong axis": ("axis", "exchanged", "factor", "stands where"),
-    "swapped argument": ("derivative by", "sign is wrong", "exchanged", "stands where", "transpose", "factor", "missing",
-                         "term"),
+    "swapped argument": (
+        "derivative by", "sign is wrong", "exchanged", "stands where", "transpose", "factor", "missing", "term"
+    ),
 }  # fmt: skip
 
 
@@ -265,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
         by_suite[plant.kind] += suite
         by_checker[plant.kind] += checker
         named_of[plant.kind] += named
-        if args.verbose or not (suite and checker):
+        if args.verbose or not (suite and checker and named):
             print(f"{plant}: suite {'caught' if suite else 'MISSED'}, checker {'caught' if checker else 'MISSED'}, "
                   f"{'named' if named else 'not named'}")  # fmt: skip
     for kind, count in planted_of.items():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
+from .._support.text import printable
 
 
 class Table(NamedTuple):
@@ -41,7 +42,8 @@ class Report(Shown):
     def __str__(self) -> str:
         tables = [table(t.header, t.rows, text=t.text) for t in self._tables() if t.rows]
         said = [wrapped(line) for line in self._remarks()]
-        return "\n".join([self._head(), *said, *(f"\n{below}" for below in [*tables, *self._parts()])])
+        below = [f"\n{part}" for part in [*tables, *self._parts()]]
+        return printable("\n".join([self._head(), *said, *below]))
 
     def __repr__(self) -> str:
         return str(self)

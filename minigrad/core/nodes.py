@@ -16,6 +16,7 @@ import numpy as np
 from .._support.arguments import bound, declared
 from .._support.arrays import buffers, constant, copied, real
 from .._support.signatures import Decorator, Fused, Rule
+from .._support.text import visible
 from .context import Context, Observer, current, using
 
 next_number = itertools.count(1).__next__
@@ -93,7 +94,7 @@ def describe(x: Any) -> str:
     value = raw(x)
     if not isinstance(value, np.ndarray):
         return repr(value) if len(repr(value)) < 60 else type(value).__name__
-    return (f"{x._name}: " if getattr(x, "_name", None) else "") + f"{value.shape} {value.dtype}"
+    return (f"{visible(x._name)}: " if getattr(x, "_name", None) else "") + f"{value.shape} {value.dtype}"
 
 
 def noted(error: Exception, node: Node) -> None:
