@@ -12,7 +12,7 @@ import numpy as np
 
 from .loading import load_function
 from .options import add_command, add_shared, generator, input_arrays
-from .problems import Problem
+from .problems import Problem, say
 
 
 def add_to(commands: Any) -> None:
@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     except (Exception, SystemExit) as error:
         raise _problem(args, error) from error
-    print(report)
+    say(report)
     return 0 if report else 1
 
 
@@ -85,11 +85,10 @@ def _problem(args: argparse.Namespace, error: BaseException) -> Problem:
     """What the checker refused, or what the user's code raised: with the line where."""
     from ..exercises import failure
 
-    file = Path(args.forward.rpartition(":")[0])
-    if isinstance(error, (TypeError, ValueError)) and error.__traceback__ is not None:
-        last = error.__traceback__
-        while last.tb_next is not None:
-            last = last.tb_next
-        if Path(last.tb_frame.f_code.co_filename).is_relative_to(Path(__file__).parents[1]):
-            return Problem(f"{file}: {error}")
-    return Problem(str(failure(error, file)))
+    file, last = Path(args.forward.rpartition(":")[0]), error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    raised_in = Path(last.tb_frame.f_code.co_filename) if last is not None else file
+    if isinstance(error, (TypeError, ValueError)) and raised_in.is_relative_to(Path(__file__).parents[1]):
+        return Problem(f"{file}: {error}")
+    return Problem(str(failure(error, raised_in)).replace(str(raised_in), raised_in.name))
