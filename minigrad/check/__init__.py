@@ -2,6 +2,7 @@
 
     mg.check.gradcheck(f, inputs)           analytic against numerical derivatives, element by element
     mg.check.blame(y)                       every op of a graph on its own: which rule is wrong
+    mg.check.backward(fwd, bwd, inputs)     anybody's (out, cache) pair, in plain NumPy
     mg.check.compare(f, g, inputs)          two implementations: values, gradients, Hessian-vector products, cost
     mg.check.explain_zeros(y)               why gradients are zero or tiny
     mg.check.precision(f, inputs)           the same in float32 and float16: where digits are lost
@@ -20,6 +21,7 @@ from .comparison import check_registration as check_registration
 from .costs import Cost, cost
 from .gradient_check import Gradcheck, gradcheck
 from .numerical import numerical_grad, rel_error
+from .pairs import backward
 from .precisions import Precision, precision
 from .zeros import ZeroReport, explain_zeros
 
@@ -31,6 +33,7 @@ __all__ = [
     "Precision",
     "WhatIf",
     "ZeroReport",
+    "backward",
     "blame",
     "compare",
     "cost",

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from .._support.text import visible
-from . import batchnorm, compare, draw, exercise, predict, train
+from . import batchnorm, check, compare, draw, exercise, predict, train
 from .problems import Problem, complain
 
-COMMANDS = (batchnorm, draw, compare, train, predict, exercise)
+COMMANDS = (batchnorm, draw, compare, check, train, predict, exercise)
 
 
 class OneLine(argparse.ArgumentParser):
