@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,3 +94,27 @@ def _prefixed(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
             named = visible(repr(prefixes[0]))
             return [f"the model's names begin with {named}; PyTorch's go to minigrad.export.from_torch_state"]
     return []
+
+
+def mapped(change: Callable[[Any], Any], x: Any) -> Any:
+    """x with everything in its tuples, lists and dicts changed.
+
+    >>> mapped(lambda v: v + 1, (1, {"eps": 2}))
+    (2, {'eps': 3})
+    """
+    if isinstance(x, (tuple, list)):
+        inside = [mapped(change, part) for part in x]
+        return inside if isinstance(x, list) else type(x)(*inside) if hasattr(x, "_fields") else tuple(inside)
+    return {key: mapped(change, part) for key, part in x.items()} if isinstance(x, dict) else change(x)
+
+
+def parts(x: Any) -> list[Any]:
+    """All that is in what `save` returned, in order: arrays, numbers, anything."""
+    found: list[Any] = []
+    mapped(found.append, () if x is None else x)
+    return found
+
+
+def buffers(x: Any) -> list[np.ndarray[Any, Any]]:
+    """The arrays in what `save` returned: what memory it keeps."""
+    return [part for part in parts(x) if isinstance(part, np.ndarray)]

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 from .. import __version__
 from .._support.text import visible
-from . import batchnorm, compare, draw, exercise, train
+from . import batchnorm, compare, draw, exercise, predict, train
 from .problems import Problem, complain
 
-COMMANDS = (batchnorm, draw, compare, train, exercise)
+COMMANDS = (batchnorm, draw, compare, train, predict, exercise)
 
 
 class OneLine(argparse.ArgumentParser):
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         status = int(args.run(args))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except Problem as problem:
         complain(problem)
@@ -73,5 +74,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _to_nowhere() -> None:
     """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from typing import Any
 from ..check import compare
 from ..core.tensor import Tensor
 from .loading import load_function
-from .options import add_command, add_shared, generator, input_arrays
+from .options import TABLE, add_command, add_shared, generator, input_arrays
 from .problems import Problem, say
 
 
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("f", metavar="F", help="MODULE:FUNCTION or FILE.py:FUNCTION")
     parser.add_argument("g", metavar="G", help="the other one")
     parser.add_argument("--tol", type=float, help="largest error allowed (depends on the data; see the docs)")
-    add_shared(parser, "--shape", "--data", "--order", "--dtype", "--seed", "--json")
+    add_shared(parser, "--shape", "--data", *TABLE, "--order", "--dtype", "--seed", "--json")
 
 
 def run(args: argparse.Namespace) -> int:

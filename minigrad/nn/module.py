@@ -14,7 +14,7 @@ import contextlib
 import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,17 @@ from ..core.nodes import callback, write
 from ..core.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
+ELSEWHERE = {  # what other libraries have as methods of a model: what to write here
+    "fit": "mg.training.fit(net, loss, optimizer, (x, y), epochs=...)",
+    "compile": "mg.training.fit(net, loss, optimizer, (x, y), metrics=..., epochs=...)",
+    "predict": "mg.training.predict(net, x)",
+    "predict_proba": "mg.softmax(mg.training.predict(net, x))",
+    "evaluate": "mg.training.evaluate(net, x, y, loss, metrics)",
+    "score": "mg.training.evaluate(net, x, y, loss, metrics)",
+    "add": "mg.nn.Sequential(layer, layer, ...)",
+    "to": "nothing: all runs on the CPU; dtype= is an option of the layers",
+    "cuda": "nothing: all runs on the CPU",
+}
 
 
 def put(values: Mapping[Tensor, Any]) -> None:
@@ -97,7 +108,7 @@ class Module(Shown):
         before = current()
         for observer in before.observers:
             observer.entered(self)
-        enter(before.inside(type(self).__name__))
+        enter(before.inside(type(self).__name__, self))
         try:
             return self.forward(*inputs, **options)
         finally:
@@ -222,19 +233,64 @@ class Module(Shown):
         lines = [f"  {name}: {value!r}".replace("\n", "\n  ") for name, value in parts]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
 
-    def _html(self) -> str:
-        rows, counted = [], set()
+    def summary(self) -> Summary:
+        """A table of all parts: what each holds, and how many of its numbers are trained; as text, or in a notebook.
+
+        >>> import minigrad as mg
+        >>> mg.nn.Sequential(mg.nn.Linear(2, 3, rng=0), mg.nn.Tanh()).summary()
+        part      layer   holds                      to train
+        layers.0  Linear  weight (2, 3), bias (3,)          9
+        layers.1  Tanh    -                                 -
+        Sequential: 9 numbers to train
+        """
+        return Summary(self)
+
+    def _rows(self) -> list[list[str]]:
+        """What `summary` shows of each part: path, layer, what it holds, how much is trained, mode."""
+        rows = []
         for path, module in self.named_modules():
             tensors = [(name, x) for name, x in module._attributes() if isinstance(x, Tensor)]
             trained = [x for _, x in tensors if x.requires_grad]
-            counted.update(trained)
-            held = ", ".join(f"{name} {x.shape}" + ("" if x.requires_grad else " (not trained)") for name, x in tensors)
+            held = ", ".join(f"{name} {x.shape}" for name, x in tensors if x.requires_grad)
+            held += f", {len(tensors) - len(trained)} not trained" if len(tensors) > len(trained) else ""
             layer = f"{type(module).__name__}({module._about()})"
             size = f"{sum(x.size for x in trained):,}" if trained else "-"
             rows.append([path or "-", layer, held or "-", size, "train" if module.training else "eval"])
-        head = f"{type(self).__name__}: {sum(x.size for x in counted):,} numbers to train"
-        return block(head, [table(["part", "layer", "holds", "to train", "mode"], rows, text=(0, 1, 2, 4))])
+        return rows
+
+    def _counted(self) -> str:
+        return f"{type(self).__name__}: {sum(x.size for x in self.parameters()):,} numbers to train"
+
+    def _html(self) -> str:
+        head = ["part", "layer", "holds", "to train", "mode"]
+        return block(self._counted(), [table(head, self._rows(), text=(0, 1, 2, 4))])
+
+    if not TYPE_CHECKING:  # for type checkers a name that is not there stays one
+
+        def __getattr__(self, name: str) -> Any:
+            say = f"; write {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{say}", name=name, obj=self)
 
     def _about(self) -> str:
         """What stands between the parentheses of repr."""
         return ""
+
+
+class Summary(Shown):
+    """What `Module.summary` gives: prints as a table."""
+
+    def __init__(self, model: Module) -> None:
+        self._model = model
+
+    def __str__(self) -> str:
+        model = self._model
+        rows = [[path, layer.partition("(")[0], held, size] for path, layer, held, size, _ in model._rows()]
+        rows = [["part", "layer", "holds", "to train"], *([r for r in rows if r[0] != "-" or r[2] != "-"])]
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+        return "\n".join([*lines, model._counted()])
+
+    __repr__ = __str__
+
+    def _html(self) -> str:
+        return self._model._html()

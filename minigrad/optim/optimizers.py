@@ -6,11 +6,12 @@ calls a step instead of a dozen a parameter. A step only writes to parameters, a
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -45,6 +46,15 @@ class Optimizer:
     """
 
     names: tuple[str, ...] = ()  # of the state vectors, one number a parameter element each
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Refuses options that it does not have, in words."""
+        known = inspect.signature(cls.__init__).parameters
+        unknown = [name for name in options if name not in known]
+        if unknown and all(p.kind is not p.VAR_KEYWORD for p in known.values()):
+            say = {"learning_rate": "; write lr=", "params": ""}.get(unknown[0], "")
+            raise TypeError(f"{cls.__name__} has no option {unknown[0]!r}{say}; it has {', '.join([*known][2:])}")
+        return super().__new__(cls)
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         given = list(params) if not isinstance(params, Tensor) else [params]
@@ -111,6 +121,9 @@ class Optimizer:
         self._step(gradients)
 
     def _step(self, gradients: Sequence[Array] | None = None) -> None:
+        for options in self.groups:  # users set the rates
+            if type(options["lr"]) is not float or not 0 <= options["lr"] < math.inf:
+                _check_option(type(self).__name__, "lr", options["lr"])
         for k, (group, flat) in enumerate(self._flat):
             for value, gradient, state, step in flat.updates(None if gradients is None else gradients[k]):
                 self._update(value, gradient, state, step, self.groups[group])
@@ -172,14 +185,14 @@ class Optimizer:
 
 
 def _check_option(who: str, name: str, value: Any) -> None:
-    if name == "betas":
-        if len(value) != 2 or not all(0 <= beta < 1 for beta in value):
-            raise ValueError(f"{who}: betas={value!r} must be two numbers, 0 <= beta < 1")
-    elif name == "alpha":
-        if not 0 <= value < 1:
-            raise ValueError(f"{who}: alpha={value!r} must be a number, 0 <= alpha < 1")
-    elif name != "nesterov" and not 0 <= value < math.inf:
-        raise ValueError(f"{who}: {name}={value!r} must be a finite number >= 0")
+    if name == "nesterov":
+        return
+    pair, below = name == "betas", 1 if name in ("betas", "alpha") else math.inf
+    numbers = value if pair and isinstance(value, (tuple, list)) else [value]
+    right = len(numbers) == 1 + pair and all(isinstance(x, (float, int, np.floating, np.integer)) for x in numbers)
+    if not right or not all(0 <= x < below for x in numbers):
+        expected = f"two numbers, 0 <= beta < {below}" if pair else f"a number, 0 <= {name} < {below}"
+        raise (ValueError if right else TypeError)(f"{who}: {name}={value!r} must be {expected}")
 
 
 class SGD(Optimizer):

@@ -13,19 +13,8 @@ import numpy as np
 from ..core.context import using
 from ..core.gradients import fitted
 from .program import Instruction, Program, Value, values_in
+from .program import without_dead_code as without_dead_code
 from .recording import NotRecordable, Pull, Recorder
-
-
-def without_dead_code(program: Program) -> Program:
-    """Leave out what nobody looks at: from the end backwards, pure instructions whose outputs are not used later."""
-    used = set(program.wanted())
-    kept: list[Instruction] = []
-    for instruction in reversed(program.instructions):
-        if instruction.pure and not used.intersection(instruction.outputs):
-            continue
-        used.update(instruction.used())
-        kept.append(instruction)
-    return program.with_instructions(kept[::-1])
 
 
 def without_repeats(program: Program) -> Program:

@@ -165,8 +165,6 @@ class Program:
 
     def forward(self) -> Program:
         """The forward part alone."""
-        from .passes import without_dead_code
-
         steps = [i for i in self.instructions if not i.backward]
         inputs = [v for v in self.inputs if v not in self.cotangents]
         return without_dead_code(replace(self, instructions=steps, inputs=inputs, gradients={}, cotangents=()))
@@ -212,6 +210,18 @@ class Program:
         ]
         ends = _plain((self.template, list(self.gradients.values()), self.cotangents), numbers)
         return hashlib.sha256(repr((text, steps, ends)).encode()).hexdigest()[:16]
+
+
+def without_dead_code(program: Program) -> Program:
+    """Leave out what nobody looks at: from the end backwards, pure instructions whose outputs are not used later."""
+    used = set(program.wanted())
+    kept: list[Instruction] = []
+    for instruction in reversed(program.instructions):
+        if instruction.pure and not used.intersection(instruction.outputs):
+            continue
+        used.update(instruction.used())
+        kept.append(instruction)
+    return program.with_instructions(kept[::-1])
 
 
 def _plain(x: Any, numbers: dict[Value, int]) -> Any:

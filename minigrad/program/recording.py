@@ -19,7 +19,7 @@ from ..core.context import Observer, current, using
 from ..core.gradients import cotangent, fitted, walk
 from ..core.nodes import Node, Primitive, describe, next_number, raw
 from ..core.tensor import Tensor
-from .program import Array, Instruction, Program, Value, values_in
+from .program import Array, Instruction, Program, Value, values_in, without_dead_code
 
 
 class NotRecordable(TypeError):
@@ -215,7 +215,7 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
               of them. Parameters may come from around it
     args      arrays of floating-point numbers become Tensors that require a gradient, and so do Tensors that do; other
               arrays are inputs without one; everything else is fixed
-    gradient  dL/df to start backward with; None: 1 for a single number, else ones that the program's run must be given
+    gradient  dL/df to start backward with while recording (None: ones); each run is given its own
 
     The gradients of all inputs and of all tensors around it that require one are part of the program, if the result
     depends on them. Modules keep their running statistics. NotRecordable for what a program cannot repeat: Python that
@@ -241,8 +241,6 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     >>> program.run(np.array([5.0, 7.0]), np.array(2.0)).value
     array([10., 14.])
     """
-    from .passes import without_dead_code
-
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)
     with using(Lines(), recorder, recording=True, frozen=True, cause=None):

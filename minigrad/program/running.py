@@ -23,7 +23,8 @@ def run(program: Program, args: Any, named: Mapping[str, Any], *, gradient: Any,
     """What the recorded function gives on other inputs, and its gradients.
 
     args      in the order of the recording; shapes and kinds of numbers must be those of the recording
-    gradient  dL/df; may be left out where f is a single number (or each of its results is)
+    gradient  dL/df; where f is a single number (or each of its results is) it may be left out and is 1. Left out where
+              f is an array, the forward alone is run, and there are no gradients
     dtype     another precision: floating-point inputs, tensors and constants are converted, and everything is computed
               in it
     change    {name of a value: an array, or a function of the value that it has}: what follows uses that instead
@@ -33,6 +34,8 @@ def run(program: Program, args: Any, named: Mapping[str, Any], *, gradient: Any,
     >>> program.run(np.array([3.0, 4.0]))
     Run(value=array(25.), gradients={'x': array([6., 8.])})
     """
+    if gradient is None and any(v.array.size != 1 for v in program.cotangents):
+        program = program.forward()
     start = inputs_of(program, args, named, gradient)
     held = evaluate(program, start, dtype=dtype, change=change)
     return Run(
@@ -61,13 +64,10 @@ def inputs_of(program: Program, args: Any, named: Mapping[str, Any], gradient: A
 def _cotangents(program: Program, gradient: Any) -> list[Any]:
     ends = program.cotangents
     if gradient is None:
-        unclear = [v for v in ends if v.array.size != 1]
-        if unclear:
-            raise ValueError(
-                f"gradient= is needed: the result has shape {unclear[0].shape}, and only a single number has a default"
-            )
         return [np.ones(v.shape, v.dtype) for v in ends]
-    parts = list(gradient) if isinstance(gradient, (tuple, list)) and len(ends) > 1 else [gradient]
+    parts = (
+        list(gradient) if isinstance(gradient, tuple) or (isinstance(gradient, list) and len(ends) > 1) else [gradient]
+    )
     if len(parts) != len(ends):
         raise ValueError(f"gradient= has {len(parts)} parts, but this program has {len(ends)} results with a gradient")
     return [raw(part) for part in parts]

@@ -58,7 +58,7 @@ def test_names_in_messages_and_titles_do_not_run_on_a_terminal(tmp_path, capsys)
     folder.mkdir()
     script = folder / "f.py"
     script.write_text(f"import minigrad as mg\ndef f(x):\n    return {{{RED!r}: mg.exp(x)}}\ng = f\n")
-    np.savez(tmp_path / "many.npz", **{RED: np.ones((3, 2)), "other": np.ones((3, 2))})
+    np.savez(tmp_path / "many.npz", **{RED: np.ones((3, 2)), "other": np.ones((3, 2))})  # type: ignore[arg-type]
     (tmp_path / "table.csv").write_text(f"{RED},1\n2,3\n")
     for arguments in (
         ["draw", f"{script}:f", "--shape", "2", "--out", str(folder / "x.dot")],
@@ -89,7 +89,7 @@ def test_names_of_tensors_do_not_run_on_a_terminal():
 
 
 def test_a_message_has_an_end(tmp_path, capsys):
-    np.savez(tmp_path / "x.npz", **{f"entry{k}": np.ones(1) for k in range(3000)})
+    np.savez(tmp_path / "x.npz", **{f"entry{k}": np.ones(1) for k in range(3000)})  # type: ignore[arg-type]
     assert main(["batchnorm", str(tmp_path / "x.npz")]) == 2
     assert len(capsys.readouterr().err) < 2100
     assert main(["batchnorm", os.fspath(tmp_path / "x.npz") + ":" + "y" * 10**5]) == 2

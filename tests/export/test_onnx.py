@@ -375,7 +375,7 @@ def test_misuse_is_named(tmp_path):
 
 
 def test_a_name_that_is_taken_is_numbered_without_asking_for_all_before_it():
-    class Asked(dict):
+    class Asked(dict[str, int]):
         times = 0
 
         def __contains__(self, name):

@@ -48,6 +48,9 @@ LOADERS: dict[str, Any] = {
 def test_mean_and_variance_exchanged_are_refused_by_every_loader(loader: str, tmp_path: Path):
     net, other = small(), small(1)
     net(BATCHES[0])
+    state: Any
+    torch: Any
+    keras: Any
     state, torch, keras = net.state_dict(), mg.export.torch_state(net), mg.export.keras_weights(net)
     for arrays, one, two in ((state, "layers.1.running_mean", "layers.1.running_var"), (torch, "1.running_mean",
                              "1.running_var"), (keras, 3, 4)):  # fmt: skip
@@ -187,7 +190,7 @@ def test_sixty_thousand_entries_make_a_short_message(tmp_path: Path):
 
 def test_names_in_messages_do_not_run_on_a_terminal(tmp_path: Path):
     net, path = small(), tmp_path / "a\x1b[31m.npz"
-    np.savez(path, **{"b\x1b]0;title\x07": np.zeros(1)})
+    np.savez(path, **{"b\x1b]0;title\x07": np.zeros(1)})  # type: ignore[arg-type]
     for call in (lambda: net.load(path), lambda: net.load_state_dict({"c\x9b": np.zeros(1)})):
         with pytest.raises(ValueError, match=r"\\x1b\[31m\.npz|c\\x9b") as caught:
             call()
@@ -279,7 +282,7 @@ def test_slots_hold_parameters():
 
     assert [name for name, _ in Slotted().named_parameters()] == ["weight", "bias"]
     assert One().parameters() == []
-    one = One()
+    one: Any = One()
     one.factor = mg.ones(1, requires_grad=True)
     assert [name for name, _ in one.named_parameters()] == ["factor"]
 

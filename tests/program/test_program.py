@@ -133,8 +133,14 @@ def test_wrong_inputs_are_named():
         ValueError, match=r"input y is \(2,\) float64, but the program was recorded with \(3,\) float64"
     ):
         program.run(np.ones(3), np.ones(2))
-    with pytest.raises(ValueError, match=r"gradient= is needed: the result has shape \(3,\)"):
-        program.run(np.ones(3), np.ones(3))
+    with pytest.raises(ValueError, match=r"gradient= has 2 parts, but this program has 1 results"):
+        program.run(np.ones(3), np.ones(3), gradient=(np.ones(3), np.ones(3)))
+
+
+def test_without_a_gradient_the_forward_alone_is_run():
+    run = mg.record(lambda x, y: x * y, np.ones(3), np.ones(3)).run(np.full(3, 2.0), np.full(3, 4.0))
+    assert run.value.tolist() == [8.0] * 3
+    assert run.gradients == {}
 
 
 def test_the_programs_own_arrays_are_nobodys():
@@ -191,7 +197,7 @@ def damaged():
         return json.dumps(plain)
 
     step = ["instructions", 0]
-    call = {"kind": "call", "name": "x", "call": "eval"}
+    call: dict[str, object] = {"kind": "call", "name": "x", "call": "eval"}
     call |= {"inputs": {"tuple": []}, "params": {"dict": []}, "outputs": []}
     return {
         "no JSON": ("{", "cannot be read"),
