@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from typing import Any
 
 from .._support.text import printable, visible
 
@@ -15,13 +16,12 @@ class Problem(Exception):
         return visible(super().__str__(), 2000)
 
 
-def say(text: object) -> None:
+def say(text: object, end: str = "\n", file: Any = None) -> None:
     """Print; names of files and tensors in it do not run on a terminal."""
-    print(printable(text))
+    print(printable(text), end=end, file=file)
 
 
 def complain(text: object) -> None:
-    """One line on stderr, if there is one and somebody reads it."""
-    if sys.stderr is not None:  # to print, None means stdout
-        with contextlib.suppress(OSError):
-            print(f"minigrad: {visible(text, 2000)}", file=sys.stderr)
+    """One line on stderr, if somebody reads it."""
+    with contextlib.suppress(OSError):
+        print(f"minigrad: {visible(text, 2000)}", file=sys.stderr)
