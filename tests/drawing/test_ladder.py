@@ -300,7 +300,7 @@ def test_any_name_stays_text(name):
     def picture(said):
         x = leaf("x", 2, 2).named(said)
         with mg.scope(said):
-            y = mg.square(x * 2.0).named(said)
+            y = mg.square(x * x).named(said)  # the name stands in a rule, too
         graph = mg.graph(y, gradient=np.ones((2, 2)), marks={y.number: said})
         return mg.ladder(graph, title=said, width=390).svg()
 
