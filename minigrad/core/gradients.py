@@ -91,8 +91,7 @@ def _walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any
 
 def rules_are_seen() -> bool:
     """Whether an observer wants to be told of the ops in rules, which then run on Nodes."""
-    observers = current().observers
-    return bool(observers) and any(observer.rules for observer in observers)
+    return any([observer.rules for observer in current().observers])
 
 
 def contributions(node: Node, g: Any, path: set[Node] | None, graph: bool, on_nodes: bool) -> list[tuple[int, Any]]:
