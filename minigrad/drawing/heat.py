@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from .blocks import LETTER, Block, above, fitted, number, text
 from .data import CORNER, WHOLE, Numbers
-from .theme import Palette
+from .theme import TINTS, Palette
 
 CELL = (38, 15)  # px of one number: five letters
 SLAB = 4  # px between the matrices of an array with more than two axes
 PIXELS, PIXEL = (12, 24), 7  # most rows and columns of a thumbnail, and px of one square
-LEVELS = 10  # tints of either colour
 
 Array = npt.NDArray[np.float64]
 
@@ -65,14 +64,8 @@ def tint(v: float, peak: float, c: Palette) -> str | None:
     """The colour of a number, None for that of the page."""
     if not math.isfinite(v):
         return c["wrong"]
-    level = round(LEVELS * min(1.0, abs(v) / peak)) if peak else 0
-    return mixed(c["page"], c["below_zero" if v < 0 else "above_zero"], 0.6 * level / LEVELS) if level else None
-
-
-def mixed(a: str, b: str, share: float) -> str:
-    """The colour `share` of the way from a to b."""
-    parts = [(int(a[k : k + 2], 16), int(b[k : k + 2], 16)) for k in (1, 3, 5)]
-    return "#" + "".join(f"{round(x + (y - x) * share):02X}" for x, y in parts)
+    level = round(TINTS * min(1.0, abs(v) / peak)) if peak else 0
+    return c[f"{'below' if v < 0 else 'above'}_{level}"] if level else None
 
 
 def heat(numbers: Numbers, c: Palette, width: float, peak: float | None = None) -> Block:

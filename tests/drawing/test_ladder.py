@@ -12,7 +12,7 @@ from minigrad.drawing import Graph, Ladder, heat
 from minigrad.drawing.blocks import fitted, width_of, wrapped
 from minigrad.drawing.data import Numbers
 from minigrad.drawing.gutters import Gutter
-from minigrad.drawing.theme import DARK, LIGHT
+from minigrad.drawing.theme import DARK, LIGHT, TINTS
 
 from .examples import DY, composed, fused
 from .ladders import GRAPHS, SVG, boxes, leaf, mlp, not_finite, overlaps, rnn, row, written_later
@@ -70,7 +70,7 @@ def test_the_width_of_letters():
 @pytest.mark.parametrize("c", [LIGHT, DARK], ids=["light", "dark"])
 def test_numbers_can_be_read_on_every_tint(c):
     tints = {heat.tint(v, 1.0, c) or c["page"] for v in np.linspace(-1, 1, 41)}
-    assert len(tints) == 2 * heat.LEVELS + 1
+    assert len(tints) == 2 * TINTS + 1
     assert [t for t in tints if contrast(c["ink"], t) < 4.5] == []
     assert contrast(c["bar_ink"], str(heat.tint(np.nan, 1.0, c))) > 4.5
 
@@ -250,7 +250,7 @@ def test_widths_that_are_none(width):
 
 
 def test_widths_by_place():
-    assert [bn(width=place).width for place in ("readme", "notebook", "column")] == [830, 860, 320]
+    assert [bn(width=place).width for place in ("readme", "notebook", "slide", "column")] == [830, 860, 860, 320]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +271,10 @@ def test_themes_files_and_notebooks(tmp_path):
     assert str(ladder) in ladder.save(tmp_path / "y.md").read_text()
     with pytest.raises(ValueError, match=r"a ladder is written as \.svg, \.json, \.md; mg\.draw"):
         ladder.save(tmp_path / "y.png")
+    auto = bn(theme="auto").svg()
+    assert [box.said for box in boxes(auto)] == [box.said for box in boxes(ladder.svg())]
+    assert "fe0b" not in auto
+    assert DARK["above_10"] in auto
     one, two = ladder._repr_mimebundle_(), ladder._repr_mimebundle_()
     ids = [re.findall(r'\sid="([^"]+)"', shown["image/svg+xml"]) for shown in (one, two)]
     assert len(ids[0]) == len(set(ids[0]))
