@@ -7,11 +7,12 @@ magnitude of what is to be compared. What is not finite says so in words on a co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ..program.words import number as rounded
 from .blocks import LETTER, Block, above, fitted, number, text
 from .data import CORNER, WHOLE, Numbers
 from .theme import TINTS, Palette
@@ -88,6 +89,29 @@ def heat(numbers: Numbers, c: Palette, width: float, peak: float | None = None) 
     picture = _squares(small, (size, size), 0, most, c)
     bad = numbers.range.bad > 0
     return above(picture, text(fitted(numbers.brief, width), c["gradient" if bad else "muted"], bold=bad), gap=1)
+
+
+def sparkline(what: str, sizes: Sequence[float], colour: str, c: Palette) -> Block:
+    """How large equal blocks' tensors are: the first and the last size, and a bar for each (at most 24), by powers."""
+    some = [sizes[round(k)] for k in np.linspace(0, len(sizes) - 1, min(len(sizes), PIXELS[1]))]
+    known = [math.log(v) if v > 0 and math.isfinite(v) else None for v in some]
+    high = max((v for v in known if v is not None), default=0.0)
+    low = min([v for v in known if v is not None], default=0.0)
+    low = min(low, high - 1.0)  # what hardly changes looks so
+
+    def draw(x: float, y: float) -> str:
+        said = ""
+        for fill, present in ((colour, True), (c["wrong"], False)):  # zero, and what is not finite
+            path = ""
+            for k, v in enumerate(known):
+                if (v is not None) is present:
+                    tall = 2 if v is None else 2 + 12 * (v - low) / (high - low)
+                    path += f"M{number(x + 4 * k)} {number(y + 15)}h3v{number(-tall)}h-3z"
+            said += f'<path fill="{fill}" d="{path}"/>\n' if path else ""
+        return said
+
+    ends = f"|{what}| {rounded(sizes[0], 2)} .. {rounded(sizes[-1], 2)}"
+    return above(Block(4 * len(some), 16, draw), text(ends, c["muted"]))
 
 
 def extremes(plane: Array) -> Array:

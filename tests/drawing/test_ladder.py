@@ -195,6 +195,14 @@ def test_a_thumbnail_keeps_the_largest_of_each_block():
     assert heat.peak_of([Numbers(array)]) == 7.0
 
 
+def test_a_sparkline_grows_with_the_size_and_marks_what_is_none():
+    svg = heat.sparkline("value", [1e-3, 0.0, 1e-2, np.nan, 1e-1], "#000000", LIGHT).draw(0, 0)
+    tall = [float(h) for h in re.findall(r"h3v-([\d.]+)", svg)]
+    assert tall == [2, 8, 14, 2, 2]  # by powers; zero and NaN come last, in the colour of what is wrong
+    assert svg.count(LIGHT["wrong"]) == 1
+    assert "|value| 0.001 .. 0.1" in svg
+
+
 def test_a_stale_graph_and_marks_are_said():
     assert "stale: w was written" in mg.ladder(written_later()).svg()
     y = (leaf("x", 2) * 2.0).named("y")
@@ -213,6 +221,10 @@ def test_more_than_sixty_ops_fold():
     assert "x 40" in said
     assert "37 more, summed" in said  # what 40 steps send to W: three of them, and the rest
     assert "of the next" in said
+    assert "then of h0..39" in said
+    assert (
+        len(re.findall(r"\|value\| [\d.]+ \.\. ", said)) == len(re.findall(r"\|gradient\| [\d.e-]+ \.\. ", said)) == 5
+    )
 
 
 def test_what_does_not_fold_is_refused_with_what_to_do():
