@@ -10,6 +10,7 @@ deep                 docs/pictures.md: repeated layers drawn once, with and with
 first-graph          docs/first-graph.md: one neuron, a loss, and what comes back
 batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
 batch-norm-fused     docs/batch-norm.md: the same as one op
+ladder               docs/pictures.md and the README: batch norm, values down and gradients up
 blamed               docs/fused-primitives.md: a wrong rule, found and marked in its graph
 replayed-step        docs/replay.md: a training step as the program that replays it
 """
@@ -57,6 +58,13 @@ def batch_norm_staged(**options: Any) -> Any:
 def batch_norm_fused(**options: Any) -> Any:
     """One node, with what it keeps."""
     return mg.draw(mg.batch_norm(*_affine()).named("y"), gradient=chapter.dq(), **options)
+
+
+def ladder(**options: Any) -> Any:
+    """Four rows of the chapter's matrix, so that it fits a screen."""
+    x = mg.tensor(chapter.z()[:4], requires_grad=True, name="x")
+    y = mg.batch_norm_composed(x, *_affine()[1:], variance="staged")
+    return mg.ladder(y, gradient=chapter.dq()[:4], title="Batch norm, down and back up", **options)
 
 
 @mg.primitive(formula="x**3")
@@ -112,6 +120,7 @@ PICTURES: dict[str, Callable[..., Any]] = {
     "first-graph": first_graph,
     "batch-norm-staged": batch_norm_staged,
     "batch-norm-fused": batch_norm_fused,
+    "ladder": ladder,
     "blamed": blamed,
     "replayed-step": replayed_step,
 }

@@ -1,4 +1,4 @@
-"""`mg.draw`, `mg.draw_pair`, `mg.page`: from Tensors and what the user asks for to pictures.
+"""`mg.draw`, `mg.ladder`, `mg.draw_pair`, `mg.page`: from Tensors and what the user asks for to pictures.
 
 Options are made and checked here, once, and passed along; nothing below knows a keyword of these functions.
 """
@@ -13,6 +13,8 @@ from typing import Any, Unpack
 from .._support.signatures import Values
 from .collect import Drawable, count, graph
 from .data import Graph
+from .ladders import MOST as MOST_OPS
+from .ladders import Ladder
 from .options import MOST, Look, Options
 from .pair import Pair, Report
 from .picture import Drawing, Picture, fitted
@@ -106,6 +108,44 @@ def draw_pair(
     data = [_collected(y, options, gradient, names) for y in (a, b)]
     rows = report if report is None else list(report)
     return fitted(lambda chosen: Pair(data, chosen, given, rows), options)
+
+
+def ladder(
+    y: Drawable,
+    *,
+    gradient: Values = None,
+    backward: bool = True,
+    names: Any = None,
+    width: int | str = 830,
+    theme: str = "light",
+    title: str = "",
+    depth: int | None = None,
+    fold: bool | None = None,
+    module: str | None = None,
+    marks: Any = None,
+    max_ops: int = MOST_OPS,
+) -> Ladder:
+    """Draw the recorded graph of `y` as a ladder: values down the left column, gradients up the right one.
+
+    One row an op, in the order of execution, each tensor as a heat map with its numbers (up to 8 x 6; larger ones as
+    a thumbnail with their range). Between value and gradient stands what backward keeps. A gradient is told as the
+    sum that it is: what each consumer sends, by which rule, on one colour scale; zero is the colour of the page. NaN
+    and infinity are marked. Without gradients, or with backward=False, there is one column.
+
+    width: of the picture in px, 300 to 860, or "readme", "notebook", "column" (of print, where it is shown smaller);
+    its letters are 11 px or more at every width. No renderer is needed. More
+    than max_ops ops are folded or collapsed, or refused with what to do (ValueError). The rest as in `mg.draw`.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> rungs = mg.ladder((x * x).sum().named("y"), gradient=1.0, width=560)
+    >>> rungs.svg().startswith("<svg"), rungs.graph["x"].gradient
+    (True, Numbers((2,), float64, 2 .. 4))
+    """
+    if isinstance(max_ops, bool) or not isinstance(max_ops, int) or max_ops < 1:
+        raise ValueError(f"max_ops={max_ops!r} must be a number of ops, at least 1")
+    options = Options(backward, depth, theme=theme, title=title, fold=fold, module=module)
+    return Ladder(_collected(y, options, gradient, names, marks), options, width=width, most=max_ops)
 
 
 def page(

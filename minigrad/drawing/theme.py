@@ -50,6 +50,7 @@ _ROLES = {  # role: (light, dark)
     "gradient_value": ("#B42318", "#FF9486"),
     "gradient_fill": ("#FDECEA", "#3D1D1A"),
     "wrong": ("#B42318", "#B93A2C"),
+    **_together("above_zero below_zero", "#1D4ED8 #C2410C", "#4C7DF0 #D9622B"),  # of numbers
     "cluster_a": ("#F6F8FB", "#141B23"),
     "cluster_b": ("#EDF1F6", "#1B252F"),
     "cluster_line": ("#94A3B8", "#4A5A6C"),

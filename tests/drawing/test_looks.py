@@ -57,7 +57,7 @@ def test_what_belongs_together_is_told_apart_by_every_eye(theme, sight):
     colours = [theme[f"match_{k}"] for k in range(8)]
     parts = np.array([[int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)] for c in colours])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.transpose(SIGHT[sight]), 0, 1)
+    seen = np.clip(linear @ np.array(SIGHT[sight], float).T, 0, 1)
     xyz = seen @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
     x, y, z = (np.where(v > 0.008856, np.cbrt(v), 7.787 * v + 16 / 116) for v in (xyz / [0.9505, 1, 1.089]).T)
     lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
@@ -182,7 +182,8 @@ def test_bars_are_coloured_by_a_measure_or_a_report():
     norms: Any = mg.draw(y, gradient=DY, color="gradient").graph
     assert {n.shade[0] for n in norms if n.op} >= {0.0, 1.0}
     assert norms["y"].shade[1] == f"|grad| {number(float(np.linalg.norm(DY)))}"
-    assert all(n.shade[1].endswith(" us") for n in mg.draw(y, color="time").graph if n.op)
+    timed: Any = mg.draw(y, color="time").graph
+    assert all(n.shade[1].endswith(" us") for n in timed if n.op)
 
 
 def test_a_report_colours_what_it_mentions():
