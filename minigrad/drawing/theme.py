@@ -49,6 +49,7 @@ _ROLES = {  # role: (light, dark)
     "gradient": ("#B42318", "#FF9486"),
     "gradient_value": ("#B42318", "#FF9486"),
     "gradient_fill": ("#FDECEA", "#3D1D1A"),
+    "active": ("#B45309", "#FFC24B"),
     "wrong": ("#B42318", "#B93A2C"),
     **_together("above_zero below_zero", "#1D4ED8 #C2410C", "#4C7DF0 #D9622B"),  # of numbers
     "cluster_a": ("#F6F8FB", "#141B23"),
