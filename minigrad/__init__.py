@@ -21,7 +21,7 @@ from .core import nodes
 from .core.context import no_grad, scope
 from .core.tensor import Tensor
 from .creation import arange, eye, full, ones, tensor, zeros
-from .derivatives import grad, hvp, jacobian
+from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad
 from .extend import primitive
 from .fast import kernels
 from .functional import dropout, linear, log_softmax, softmax
@@ -48,9 +48,10 @@ __all__ = [
     "Tensor", "arange", "batch_norm", "batch_norm_composed", "batch_norm_inference", "batch_norm_inference_composed",
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "check", "cross_entropy", "cross_entropy_composed",
     "data", "detect_anomalies", "draw", "draw_pair", "dropout", "export", "eye", "from_jax", "from_torch", "full",
-    "fuse", "grad", "graph", "huber_loss", "hvp", "jacobian", "kernels", "l1_loss", "ladder", "layer_norm",
-    "layer_norm_composed", "linear", "log_softmax", "mse_loss", "nll_loss", "nn", "no_grad", "ones", "optim", "page",
-    "primitive", "record", "record_lines", "replay", "scope", "softmax", "tensor", "training", "zeros",
+    "fuse", "grad", "graph", "hessian", "huber_loss", "hvp", "jacobian", "jvp", "kernels", "l1_loss", "ladder",
+    "layer_norm", "layer_norm_composed", "linear", "log_softmax", "mse_loss", "nll_loss", "nn", "no_grad", "ones",
+    "optim", "page", "primitive", "record", "record_lines", "replay", "scope", "softmax", "tensor", "training",
+    "value_and_grad", "zeros",
 ]
 __all__ += ops.__all__
 

@@ -144,7 +144,8 @@ TYPES = {
         mg.batch_norm_inference_composed(a, x, x, mean=a, var=a); mg.concatenate([x, x]); mg.stack((x, a), axis=1);
         mg.stack([k * x for k in range(3)]); mg.einsum("i,i", a, x); mg.grad(x, x);
         mg.grad(loss(x), x, gradient=1.0, create_graph=True); mg.jacobian(mg.exp, a);
-        mg.hvp(lambda t: (t * t).sum(), x, a); mg.fuse(x); loss(x); quiet(x); watched(x, n=2); step(a);
+        mg.hvp(lambda t: (t * t).sum(), x, a); mg.hessian(lambda t: (t * t).sum(), x); mg.fuse(x); loss(x);
+        quiet(x); watched(x, n=2); step(a);
         Trainer().step(a); cube(x); product(x, x, slope=2.0); product(a, x); net(x); net(a); mg.nn.BatchNorm1d(3)(a);
         mg.nn.LayerNorm(3)(x); mg.nn.Sequential(mg.nn.Linear(2, 3), mg.relu, lambda t: t * 2.0)(x); mg.nn.ReLU()(x);
         mg.nn.Dropout(0.5, rng=0)(x); mg.nn.Tanh()(x); mg.nn.Sigmoid()(x); mg.nn.LeakyReLU(0.1)(x);
@@ -177,6 +178,8 @@ TYPES = {
         mg.export.from_keras_weights(net, []); mg.training.plot_boundary(net, a, a, "b.png");
         mg.nn.average_statistics(net, [a])
     """,
+    "tuple[Tensor, Tensor]": "mg.jvp(lambda t: t * t, x, a)",
+    "tuple[Tensor, Any]": "mg.value_and_grad(lambda t: (t * t).sum(), x)",
     "tuple[Array, Array]": """
         mg.data.load_digits(); mg.data.make_blobs(100, centers=[[0.0, 1.0]], seed=0); mg.data.load_diabetes();
         mg.data.make_moons(seed=0); mg.data.make_spirals(90, arms=2, seed=rng)
