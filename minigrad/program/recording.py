@@ -30,6 +30,8 @@ class Recorder(Observer):
     """Listens to one run. `inputs`, `instructions` and the values in them are a Program's."""
 
     rules = True
+    refused: type[TypeError] = NotRecordable
+    what = "a recorded function"
     whoever = "the recording"  # who listens, and what to do instead, in messages
     instead = "compute it with minigrad's functions, choose with mg.where, or look at the value outside"
 
@@ -148,7 +150,7 @@ class Recorder(Observer):
     def refuse(self, what: str) -> None:
         """Say that Python looks at a value, which a program cannot repeat."""
         file, line = source_line()
-        raise NotRecordable(
+        raise self.refused(
             f"{what} at line {line} of {file} during {self.whoever}. The program would not see what Python makes of "
             f"it, and would give the same for any input: {self.instead}"
         )
@@ -189,8 +191,8 @@ class Recorder(Observer):
             return {key: self.template_of(part) for key, part in x.items()}
         if x is None or isinstance(x, (bool, int, float, str)):
             return x
-        raise NotRecordable(
-            f"a recorded function returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
+        raise self.refused(
+            f"{self.what} returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
         )
 
 
@@ -269,7 +271,7 @@ def recorded(
 
 
 def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> tuple[list[Any], dict[str, Any]]:
-    names = _parameter_names(f, len(args))
+    names = parameter_names(f, len(args))
 
     def leaf(x: Any, name: str) -> Any:
         if not isinstance(x, (Node, np.ndarray)):
@@ -285,7 +287,7 @@ def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> 
     return [leaf(x, name) for x, name in zip(args, names, strict=True)], {k: leaf(x, k) for k, x in named.items()}
 
 
-def _parameter_names(f: Any, count: int) -> list[str]:
+def parameter_names(f: Any, count: int) -> list[str]:
     """What f calls its first arguments."""
     try:
         parameters = list(inspect.signature(f).parameters.values())
