@@ -6,16 +6,14 @@ Exit status: 0 all is well, 1 something that was checked is wrong, 2 the input o
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
 from . import batchnorm, compare, draw, exercise, predict, train
-from .options import Problem
+from .options import Problem, to_nowhere
 
 COMMANDS = (batchnorm, draw, compare, train, predict, exercise)
 
@@ -58,18 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"minigrad: {problem}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader (head, less) went away: nobody is left to tell
-        _to_nowhere()
+        to_nowhere()
         return 141  # what a shell reports of a program that a closed pipe ended
     except (OSError, MemoryError) as error:
-        _to_nowhere()
+        to_nowhere()
         print(f"minigrad: {Problem(error or type(error).__name__)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("minigrad: interrupted", file=sys.stderr)
         return 130
-
-
-def _to_nowhere() -> None:
-    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

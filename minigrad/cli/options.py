@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -38,6 +39,20 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         return " ".join(super().__str__().split())
+
+
+def to_nowhere() -> None:
+    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(text: object, file: Any = None) -> None:
+    """Print; where the reader (head, less) has gone away, work goes on and the rest is said to nobody."""
+    try:
+        print(text, file=file, flush=True)
+    except BrokenPipeError:
+        to_nowhere()
 
 
 def as_options(message: object, args: argparse.Namespace) -> str:
@@ -91,7 +106,7 @@ def input_arrays(args: argparse.Namespace, rng: np.random.Generator) -> list[Any
 
 
 def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = (), file: Any = None) -> data.Table:
-    """The table of a file, as the options of TABLE say, with the columns `also`; how it was read is printed to `file`."""
+    """The table of a file, as the options of TABLE say, with the columns `also`; it says to `file` how it was read."""
     columns = None if args.columns is None else [*args.columns.split(","), *also]
     try:
         table = data.table(name, columns=columns, separator=args.separator, decimal=args.decimal)
@@ -99,7 +114,7 @@ def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = (),
     except ValueError as error:
         raise Problem(as_options(error, args)) from error
     if not getattr(args, "json", False):
-        print(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file=file)
+        say(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file)
     return table
 
 
