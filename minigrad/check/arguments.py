@@ -90,6 +90,21 @@ def nudged(x: Any, rng: np.random.Generator) -> Any:
 # Recorded graphs
 
 
+def alone(node: Node, wanted: list[int], **changed: Any) -> Function:
+    """The op as a function of those inputs; the others, and parameters, as recorded or as in `changed`."""
+    op: Any = node.op
+
+    def call(*leaves: Any) -> Any:
+        floats = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in node.arrays]
+        inputs = [a.astype(np.float64) if is_float else a for a, is_float in zip(node.arrays, floats, strict=True)]
+        for position, leaf in zip(wanted, leaves, strict=True):
+            inputs[position] = leaf
+        return op.call(*inputs, **{**node.params, **changed})
+
+    names = op.input_names * len(node.inputs) if op.variadic else op.input_names
+    return renamed(call, op.name, [f"{names[k]}_{k}" if op.variadic else names[k] for k in wanted])
+
+
 def stale(y: Node) -> dict[Node, str]:
     """The nodes of a graph whose rules read what was written after they were recorded, and what that is, in words.
 

@@ -13,7 +13,7 @@ from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
-from .arguments import Function, renamed, stale
+from .arguments import alone, stale
 from .gradient_check import Gradcheck, gradcheck
 from .table import Report, Table
 
@@ -146,7 +146,7 @@ def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], writt
         return verdict("not judged", "an input holds NaN or infinity")
     mode = "full" if node._array.size * sum(a.size for a in arrays) <= FULL else "fast"
     try:
-        report = gradcheck(_alone(node, wanted), arrays, order=order, mode=mode, seed=seed)
+        report = gradcheck(alone(node, wanted), arrays, order=order, mode=mode, seed=seed)
     except Exception as error:
         return verdict("WRONG", _raises(error))
     if report:
@@ -159,18 +159,3 @@ def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], writt
 
 def _raises(error: Exception) -> str:
     return f"raises {type(error).__name__}: {error}"
-
-
-def _alone(node: Node, wanted: list[int]) -> Function:
-    """The op as a function of those of its inputs that have a gradient; the others, and parameters, as recorded."""
-    op: Any = node.op
-
-    def alone(*leaves: Any) -> Any:
-        floats = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in node.arrays]
-        inputs = [a.astype(np.float64) if is_float else a for a, is_float in zip(node.arrays, floats, strict=True)]
-        for position, leaf in zip(wanted, leaves, strict=True):
-            inputs[position] = leaf
-        return op.call(*inputs, **node.params)
-
-    names = op.input_names * len(node.inputs) if op.variadic else op.input_names
-    return renamed(alone, op.name, [f"{names[k]}_{k}" if op.variadic else names[k] for k in wanted])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
+from .._support.text import printable
 
 
 class Table(NamedTuple):
@@ -38,7 +39,8 @@ class Report(Shown):
 
     def __str__(self) -> str:
         tables = [table(t.header, t.rows, text=t.text) for t in self._tables() if t.rows]
-        return "\n".join([self._head(), *self._remarks(), *(f"\n{below}" for below in [*tables, *self._parts()])])
+        below = [f"\n{part}" for part in [*tables, *self._parts()]]
+        return printable("\n".join([self._head(), *self._remarks(), *below]))
 
     def __repr__(self) -> str:
         return str(self)

@@ -15,7 +15,8 @@ from .. import chapter
 from ..check import compare
 from ..core.tensor import Tensor
 from ..normalization import batch_norm, batch_norm_composed
-from .options import TABLE, Problem, add_command, add_shared, generator, numbers, read_numbers, save, why_no_renderer
+from .options import TABLE, add_command, add_shared, generator, numbers, read_numbers, save, why_no_renderer
+from .problems import Problem, say
 
 if TYPE_CHECKING:
     from ..check import Comparison
@@ -82,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         said.append(f"no renderer found, so the pictures are DOT text, and there is no page:\n{reason}")
     with np.errstate(all="ignore"):
         ys = {"composed": composed(*inputs).named("y"), "fused": fused(*inputs).named("y")}
-        files = _draw(ys, report, out, "dot" if reason else args.format or "svg", rng)
+        spelled_out = staged(*inputs).named("y")
+        files = _draw(ys, spelled_out, report, out, "dot" if reason else args.format or "svg", rng)
     said += [f"wrote {path}" for path in files]
     if out / PAGE in files:
         said.append(f"{PAGE} is for a browser: it goes through both, step by step")
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
         reports = {"agree": bool(report and also), "report": report.as_data(), "staged": also.as_data()}
         said = [json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1)]
-    print("\n".join(said))
+    say("\n".join(said))
     return 0 if report and also else 1
 
 
@@ -117,16 +119,19 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _draw(ys: dict[str, Tensor], report: Comparison, out: Path, kind: str, rng: np.random.Generator) -> list[Path]:
-    """Write the pictures and, where there is a renderer, the page to step through; the files."""
-    from ..drawing import draw, draw_pair, page  # only here: --help needs no graphviz package
+def _draw(
+    ys: dict[str, Tensor], staged: Tensor, report: Comparison, out: Path, kind: str, rng: np.random.Generator
+) -> list[Path]:
+    """Write the pictures, a ladder and, where there is a renderer, the page to step through; the files."""
+    from ..drawing import draw, draw_pair, ladder, page  # only here: --help needs no graphviz package
 
     y = ys["composed"]
     gradient = rng.normal(size=y.shape).astype(y.dtype)
     title = "Batch norm, composed and fused"
     pictures: dict[str, Any] = {name: draw(y, gradient=gradient, title=f"Batch norm, {name}") for name, y in ys.items()}
     pictures["side-by-side"] = draw_pair(*ys.items(), gradient=gradient, report=report.cost_rows(), title=title)
-    files = [out / f"{name}.{kind}" for name in pictures]
+    files = [out / f"{name}.{kind}" for name in pictures] + [out / "ladder.svg"]
+    pictures["ladder"] = ladder(staged, gradient=gradient, title="Batch norm, down and back up")
     for path, picture in zip(files, pictures.values(), strict=True):
         save(picture, path)
     if kind != "dot":

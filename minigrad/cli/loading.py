@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .options import Problem
+from .problems import Problem
 
 
 def load_function(name: str) -> Callable[..., Any]:

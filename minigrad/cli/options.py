@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import data
+from .problems import Problem, tell
 
 PICTURES = ("svg", "png", "pdf", "html", "dot", "gv", "json", "md")  # endings; the last four need no renderer
 SHARED: dict[str, dict[str, Any]] = {  # options of more than one command
@@ -32,27 +32,6 @@ SHARED: dict[str, dict[str, Any]] = {  # options of more than one command
 
 
 TABLE = ("--columns", "--separator", "--decimal", "--missing")  # for whatever reads a table
-
-
-class Problem(Exception):
-    """Wrong input or options. The message is one line that says what was given, what was expected, what to do."""
-
-    def __str__(self) -> str:
-        return " ".join(super().__str__().split())
-
-
-def to_nowhere() -> None:
-    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def say(text: object, file: Any = None) -> None:
-    """Print; where the reader (head, less) has gone away, work goes on and the rest is said to nobody."""
-    try:
-        print(text, file=file, flush=True)
-    except BrokenPipeError:
-        to_nowhere()
 
 
 def as_options(message: object, args: argparse.Namespace) -> str:
@@ -106,7 +85,7 @@ def input_arrays(args: argparse.Namespace, rng: np.random.Generator) -> list[Any
 
 
 def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = (), file: Any = None) -> data.Table:
-    """The table of a file, as the options of TABLE say, with the columns `also`; it says to `file` how it was read."""
+    """The table of a file, as the options of TABLE say, and the columns `also`; how it was read goes to `file`."""
     columns = None if args.columns is None else [*args.columns.split(","), *also]
     try:
         table = data.table(name, columns=columns, separator=args.separator, decimal=args.decimal)
@@ -114,7 +93,7 @@ def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = (),
     except ValueError as error:
         raise Problem(as_options(error, args)) from error
     if not getattr(args, "json", False):
-        say(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file)
+        tell(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file)
     return table
 
 
@@ -151,12 +130,12 @@ def file_to_write(option: str, name: str, endings: tuple[str, ...]) -> Path:
 
 def why_no_renderer(kind: str, *, asked: bool) -> str | None:
     """Why pictures of this kind cannot be drawn here, else None. A Problem where it, or a renderer, was asked for."""
-    from ..drawing.renderer import RendererNotFound, find  # only here: --help needs no graphviz package
+    from ..drawing.renderer import RendererNotFound, programs  # only here: --help needs no graphviz package
 
     if kind in PICTURES[4:]:
         return None
     try:
-        find("svg" if kind == "html" else kind)
+        programs("svg" if kind == "html" else kind)
     except RendererNotFound as error:
         if asked or os.environ.get("MINIGRAD_DOT"):
             raise Problem(f"cannot draw {kind}: {error}") from error

@@ -14,7 +14,8 @@ import numpy as np
 
 from .. import data, functional, nn, training
 from .._support.files import written_aside
-from .options import Problem, add_command, add_shared, as_options, read_table
+from .options import add_command, add_shared, as_options, read_table
+from .problems import Problem
 
 
 def add_to(commands: Any) -> None:

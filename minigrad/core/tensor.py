@@ -7,7 +7,6 @@ copies in and marks the memory as written, so that no gradient is ever computed 
 from __future__ import annotations
 
 import weakref
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,8 +126,8 @@ class Tensor(Methods):
         """
         start = cotangent(self, gradient)
         found = walk(self, start, retain=list(_retained.values()) if _retained else (), graph=create_graph)
-        with using(recording=True) if create_graph else nullcontext():
-            _deposit(found, start)
+        deposit = using(recording=True)(_deposit) if create_graph else _deposit
+        deposit(found, start)
         # for pictures, its values alone: start may be self
         self._cotangent = start if start.op is None and start is not self else Tensor._leaf(start._array)
 

@@ -11,9 +11,22 @@ from __future__ import annotations
 
 from .collect import graph
 from .data import Graph, Node
-from .entry import draw, draw_pair, page
+from .entry import draw, draw_pair, ladder, page
+from .ladders import Ladder
 from .pair import Pair
 from .picture import Drawing
 from .renderer import RendererNotFound
 
-__all__ = ["Drawing", "Graph", "Node", "Pair", "RendererNotFound", "draw", "draw_pair", "graph", "page"]
+__all__ = [
+    "Drawing",
+    "Graph",
+    "Ladder",
+    "Node",
+    "Pair",
+    "RendererNotFound",
+    "draw",
+    "draw_pair",
+    "graph",
+    "ladder",
+    "page",
+]

@@ -1,6 +1,6 @@
 """How primitives are called, again, for small arrays, whose cost is calls. What it means is core/nodes.py.
 
-Two plain inputs have a path of their own; everything else takes the general one. `op.quick` is the kernel, or a
+One and two plain inputs have paths of their own; everything else takes the general one. `op.quick` is the kernel, or a
 function that gives the same bits sooner; what is made of large arrays lies in memory that was used before. A test runs
 every primitive through this and the plain way, and compares bits.
 """
@@ -19,8 +19,7 @@ from ..core.nodes import NO_PARAMS, REFUSED, Node, Primitive, next_number, share
 from .into import UFUNCS
 from .pool import ARITHMETIC, LARGE, pooled, unwrapped
 
-_IMMUTABLE = frozenset((int, float, bool, str, type(None)))  # parameters that need neither a check nor a copy
-_AND_TUPLES = _IMMUTABLE | {tuple}
+_IMMUTABLE = frozenset((int, float, bool, str, slice, type(None), type(...)))  # need no check and no copy
 _NUMBERS = frozenset((int, float, bool, type(None)))  # constants that need none
 _ndarray = np.ndarray
 _new = object.__new__
@@ -29,23 +28,49 @@ _new = object.__new__
 def recorder(op: Primitive) -> Callable[..., Any]:
     """The function that users call: as `core.nodes.recorder`, bit for bit."""
     op.quick = UFUNCS.get(op.name, op.kernel) if op.builtin else op.kernel
-    two = len(op.input_names) == 2 and not (op.variadic or op.defaults or op.save) and op.builtin
-    return _two(op) if two else _general(op)
+    plain = op.builtin and not (op.variadic or op.defaults or op.save)
+    call: Any = {1: _one, 2: _two}.get(len(op.input_names) if plain else 0, _general)(op)
+    call.__code__ = call.__code__.replace()  # a copy that the interpreter specialises for this op
+    return call  # type: ignore[no-any-return]
+
+
+def _one(op: Primitive) -> Callable[..., Any]:
+    arithmetic, differentiable = op.name in ARITHMETIC, op.differentiable
+
+    def call(x: Any, /) -> Any:
+        if not isinstance(x, Node):
+            return op.quick(x)
+        a, given = x._array, (x,)
+        try:
+            value = unwrapped(op.quick(pooled(a))) if arithmetic and a.nbytes >= LARGE else op.quick(a)
+        except REFUSED as error:
+            raise op.refusal(error, given, {}) from error
+        context = current()
+        plain = value.__class__ is _ndarray and value.base is None and not context.observers
+        if plain and x._needs and differentiable and context.recording:  # `_node`, written out: a call less
+            node = _new(x.__class__)
+            node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            node.op, node.inputs, node.arrays, node.params, node.saved = op, given, (a,), NO_PARAMS, None
+            return node
+        return _node(x.__class__, op, value, x._needs, given, given, (a,), NO_PARAMS, None, True)
+
+    return call
 
 
 def _two(op: Primitive) -> Callable[..., Any]:
-    arithmetic = op.name in ARITHMETIC
+    arithmetic, differentiable = op.name in ARITHMETIC, op.differentiable
 
     def call(x: Any, y: Any, /) -> Any:
         given = nodes = (x, y)
+        as_is = True  # no constant is to be copied
         if isinstance(x, Node):
             cls, a, needs = x.__class__, x._array, x._needs
             if isinstance(y, Node):
                 b, needs = y._array, needs or y._needs
             else:
-                b, nodes = y, (x, None)
+                b, nodes, as_is = y, (x, None), y.__class__ in _NUMBERS
         elif isinstance(y, Node):
-            cls, a, b, needs, nodes = y.__class__, x, y._array, y._needs, (None, y)
+            cls, a, b, needs, nodes, as_is = y.__class__, x, y._array, y._needs, (None, y), x.__class__ in _NUMBERS
         else:
             return op.quick(x, y)
         try:
@@ -55,30 +80,39 @@ def _two(op: Primitive) -> Callable[..., Any]:
                 value = op.quick(a, b)
         except REFUSED as error:
             raise op.refusal(error, given, {}) from error
-        return _node(cls, op, value, needs, given, nodes, (a, b), NO_PARAMS, None)
+        context = current()
+        plain = as_is and value.__class__ is _ndarray and value.base is None and not context.observers
+        if plain and needs and differentiable and context.recording:  # `_node`, written out: a call less
+            node = _new(cls)
+            node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            node.op, node.inputs, node.arrays, node.params, node.saved = op, nodes, (a, b), NO_PARAMS, None
+            return node
+        return _node(cls, op, value, needs, given, nodes, (a, b), NO_PARAMS, None, as_is)
 
     return call
 
 
 def _general(op: Primitive) -> Callable[..., Any]:
     count, defaults, save = (-1 if op.variadic else len(op.input_names)), op.defaults, op.save
-    safe = _IMMUTABLE if "index" in defaults else _AND_TUPLES  # an index may hold arrays
-    complete = all(value is not MISSING for value in defaults.values())
+    complete = MISSING not in defaults.values()
     arithmetic = op.name in ARITHMETIC and op.builtin
 
     def call(*given: Any, **params: Any) -> Any:
-        immutable = True
-        if len(given) != count or not complete:
-            given, params, immutable = _bound(op, given, params)
-        elif params:
-            params = {**defaults, **params}
-            if len(params) != len(defaults) or not safe.issuperset(map(type, params.values())):
-                given, params, immutable = _bound(op, given, params)
+        if len(given) != count:
+            given, params = _placed(op, given, params)
+        as_is = True  # no parameter and no constant is to be copied
+        if params or not complete:
+            named, params = params, {**defaults, **params}
+            for v in params.values():
+                if v.__class__ not in _IMMUTABLE and not (v.__class__ is tuple and _IMMUTABLE.issuperset(map(type, v))):
+                    as_is = False
+                    break
+            if not as_is or len(params) != len(defaults):
+                as_is, (given, params) = False, op.bind(given, named)
         else:
             params = defaults
         cls, needs, saved = None, False, None
-        if len(given) == 1 and isinstance(given[0], Node):
-            x = given[0]
+        if count == 1 and isinstance(x := given[0], Node):
             cls, needs = x.__class__, x._needs
             nodes: tuple[Any, ...] = given
             arrays: tuple[Any, ...] = (x._array,)
@@ -86,7 +120,9 @@ def _general(op: Primitive) -> Callable[..., Any]:
             nodes = tuple([x if isinstance(x, Node) else None for x in given])
             arrays = tuple([x._array if isinstance(x, Node) else x for x in given])
             for x in nodes:
-                if x is not None:
+                if x is None:
+                    as_is = False
+                else:
                     cls, needs = x.__class__, needs or x._needs
         try:
             if save is not None:
@@ -97,28 +133,18 @@ def _general(op: Primitive) -> Callable[..., Any]:
                 value = op.quick(*arrays, **params)
         except REFUSED as error:
             raise op.refusal(error, given, params) from error
-        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, immutable)
+        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, as_is)
 
     return call
 
 
-def _bound(
-    op: Primitive, args: tuple[Any, ...], params: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """As `Primitive.bind`, sooner where nothing is wrong; and whether no parameter is to be copied."""
-    defaults, given = op.defaults, args
-    bound = {**defaults, **params}
+def _placed(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inputs, and all parameters by name."""
     count = len(args) if op.variadic else len(op.input_names)
-    right = len(bound) == len(defaults) and len(args) >= count
-    if len(args) > count:
-        placed = dict(zip(defaults, args[count:], strict=False))
-        right = right and len(placed) + count == len(args) and placed.keys().isdisjoint(params)
-        bound.update(placed)
-        given = args[:count]
-    safe = _IMMUTABLE if "index" in bound else _AND_TUPLES
-    if right and safe.issuperset(map(type, bound.values())):
-        return given, bound, True
-    return *op.bind(args, params), False
+    placed = dict(zip(op.defaults, args[count:], strict=False))
+    if len(args) != count + len(placed) or not placed.keys().isdisjoint(params):
+        return op.bind(args, params)  # which says what is wrong
+    return args[:count], {**placed, **params}
 
 
 def _node(
@@ -131,21 +157,18 @@ def _node(
     arrays: Any,
     params: Any,
     saved: Any,
-    immutable: bool = True,
+    as_is: bool,
 ) -> Any:
-    """As `core.nodes.recorded`; where `nodes` are what was given, there is no constant among them."""
+    """As `core.nodes.recorder` makes it; `as_is`: no constant and no parameter is to be copied."""
     if type(value) is not _ndarray:
         value = real(value, op.name)
     node = _new(cls)
     node._array, node.number, node.context = value, next_number(), (context := current())
     kind = value.dtype.kind
     if kind == "f" and needs and context.recording and op.differentiable:
-        if nodes is not given:
-            for x, a in zip(nodes, arrays, strict=True):
-                if x is None and a.__class__ not in _NUMBERS:
-                    arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
-                    break
-        stored = params if immutable else {name: copied(x) for name, x in params.items()}
+        if not as_is:
+            arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
+        stored = params if as_is else {name: copied(x) for name, x in params.items()}
         node._needs, node.op, node.inputs, node.arrays, node.params, node.saved = True, op, nodes, arrays, stored, saved
     else:
         if kind not in "fiub":

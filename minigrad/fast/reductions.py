@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._support.shapes import axes_of, count, stretched, with_ones
-from .pool import pooled, unwrapped
+from .pool import LARGE, pooled, unwrapped
 from .totals import SCRATCH, average, in_blocks, number, products, squares_about, total
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +26,13 @@ def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
         found = squares_about(x, average(x, 0)) / number(n, x.dtype)
         return found[None] if keepdims else found
-    centred = np.asarray(unwrapped(pooled(x) - average(x, axis, True)))
+    centred = _centred(x, axis)
     return average(np.multiply(centred, centred, centred), axis, keepdims, ddof)
+
+
+def _centred(x: Array, axis: Any) -> Array:
+    mean = average(x, axis, True)
+    return np.asarray(x - mean if x.nbytes < LARGE else unwrapped(pooled(x) - mean))
 
 
 def _widened(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
@@ -58,7 +63,7 @@ def var_rule(g: Any, out: Any, x: Array, axis: Any, keepdims: bool, ddof: int) -
     """The rule of var, with one array the less."""
     n = count(x.shape, axis) - ddof
     slope = _widened(g, x.shape, axis) * number(2.0 / n if n > 0 else math.nan, g.dtype)
-    centred = np.asarray(unwrapped(pooled(x) - average(x, axis, True)))
+    centred = _centred(x, axis)
     return np.multiply(slope, centred, centred)
 
 
@@ -87,10 +92,13 @@ def div_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
     y = inputs[1]
     if y.__class__ is not np.ndarray or y.shape == g.shape:
         return None
+    if g.nbytes < LARGE:
+        return g / y, -_down(g * out, y) / y
     g = pooled(g)
     return unwrapped(g / y), unwrapped(-_down(_summed(g, out, y.shape), y) / y)
 
 
 def _down(g: Any, y: Any) -> Any:
     axes = stretched(g.shape, y.shape)
-    return total(unwrapped(g), axes).reshape(y.shape) if axes else g
+    found = total(unwrapped(g), axes) if axes else g
+    return found if found.shape == y.shape else found.reshape(y.shape)

@@ -46,7 +46,7 @@ from .._support.shapes import Axis, Ints, axes_of, count
 from .._support.signatures import Value, inference, normalization
 from ..core.context import scope
 from ..core.gradients import unbroadcast
-from ..core.nodes import Node, fused_primitive, raw
+from ..core.nodes import Node, callback, fused_primitive, raw
 from ..functional import floats, named
 from ..ops import add, div, mean, mul, reshape, sqrt, square, sub, var
 from ..ops import sum as sum_
@@ -169,13 +169,19 @@ def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, V
     The statistics are taken on x - x[first row], which keeps seven digits more on data far from zero and is exact
     for constants. The first row enters as a constant: x_hat does not change when x is shifted, so no derivative does.
     """
-    first = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
+    first = callback(first_row, raw(x), axis) if isinstance(x, Node) else first_row(x, axis)
     shifted = x - first if first.size else x
     offset = mean(shifted, axis=axis, keepdims=True)
-    centred = shifted - offset  # (1)
-    v = sum_(square(centred), axis=axis, keepdims=True) / float(max(count(x.shape, axis), 1))  # (2); 0 of nothing
+    centred = named(shifted - offset, "centred")  # (1)
+    squared = sum_(square(centred), axis=axis, keepdims=True)
+    v = named(squared / float(max(count(x.shape, axis), 1)), "var")  # (2); 0 of nothing
     inv_std = named(1.0 / sqrt(v + eps), "inv_std")  # (3)
     return named(centred * inv_std, "x_hat"), inv_std, offset, v  # (4)
+
+
+def first_row(x: np.ndarray[Any, Any], axis: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """x at the first place along each axis in `axis`, which stay as axes of length 1."""
+    return x[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
 
 
 def affine(x_hat: Value, gamma: Value, beta: Value, wide: Ints) -> Value:
@@ -203,9 +209,9 @@ def _batch_norm_rule(
 ) -> tuple[Value, Value, Value]:
     x_hat, inv_std, *_ = saved
     n = float(max(count(x.shape, axis), 1))
-    d_beta = sum_(g, axis=axis, keepdims=True)  # (6)
-    d_gamma = sum_(g * x_hat, axis=axis, keepdims=True)  # (7)
-    scale = inv_std if gamma is None else reshape(gamma, wide) * inv_std  # (8)
+    d_beta = named(sum_(g, axis=axis, keepdims=True), "d_beta")  # (6)
+    d_gamma = named(sum_(g * x_hat, axis=axis, keepdims=True), "d_gamma")  # (7)
+    scale = inv_std if gamma is None else named(reshape(gamma, wide) * inv_std, "scale")  # (8)
     dx = scale * (g - (d_beta + x_hat * d_gamma) / n)  # (9')
     return dx, like(d_gamma, gamma), like(d_beta, beta)
 

@@ -15,6 +15,8 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
+from .._support.arrays import misfits, named_arrays
+from .._support.text import listed
 from ..core.context import current
 from ..core.gradients import rules_are_seen
 from ..core.nodes import callback, describe, kernel
@@ -22,6 +24,7 @@ from ..core.tensor import Tensor
 from .flat import Flat, blocks
 
 Array = np.ndarray[Any, Any]
+NEVER_NEGATIVE = (".step", ".square", ".v")  # in a state: counts, and averages of squares
 Params: TypeAlias = Tensor | Iterable[Tensor | Mapping[str, Any]]
 
 
@@ -153,25 +156,21 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
-        expected = {name: array.shape for name, array in self.state_dict().items()}
-        given = {name: np.array(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in expected if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in expected]
-        for name, array in given.items():
-            if name in expected and (array.shape != expected[name] or array.dtype.kind not in "fiub"):
-                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {expected[name]}")
-        who = type(self).__name__
-        if not wrong:
-            wrong = [f"{name} is {a}" for name, a in given.items() if name.endswith(".step") and not a >= 0]
-            for name, array in given.items():
+        who, given = type(self).__name__, named_arrays(state, "load_state_dict")
+        if wrong := misfits(given, self.state_dict(), cast=True) or self._impossible(given):
+            raise ValueError(f"this state does not fit {who}, nothing was changed: {listed(wrong)}")
+        callback(self._take, {name: array.copy() for name, array in given.items()})
+
+    def _impossible(self, given: Mapping[str, Array]) -> list[str]:
+        """What no optimizer of this kind can have come to."""
+        wrong = [f"{name} is negative" for name, a in given.items() if name.endswith(NEVER_NEGATIVE) and (a < 0).any()]
+        for k, group in enumerate(self.groups):
+            for name in (name for name in group if name != "params"):
                 try:
-                    if name.startswith("group."):
-                        _check_option(who, name.split(".", 2)[2], array.tolist())
-                except (TypeError, ValueError) as error:
-                    wrong.append(f"{name}: {error}")
-        if wrong:
-            raise ValueError(f"this state does not fit {who}, nothing was changed: {'; '.join(sorted(wrong))}")
-        callback(self._take, given)
+                    _check_option(f"group.{k}", name, given[f"group.{k}.{name}"].tolist())
+                except ValueError as error:
+                    wrong.append(str(error))
+        return wrong
 
     def _take(self, given: Mapping[str, Array]) -> None:
         for k, group in enumerate(self.groups):

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import misfits, named_arrays
+from .._support.text import listed
 from ..core.nodes import callback
 from .optimizers import Array, Optimizer
 
@@ -41,10 +43,13 @@ class Schedule:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-        start = np.asarray(state["start"], dtype=float)
-        if start.shape != (len(self.start),):
-            raise ValueError(f"this state has {start.size} start rates, the optimizer {len(self.start)} groups")
-        callback(self._set, int(state["t"]), start.tolist())
+        given = named_arrays(state, "load_state_dict")
+        wrong = misfits(given, self.state_dict(), cast=True)
+        if not wrong:
+            wrong = [f"{k} is not >= 0 and finite" for k, a in given.items() if not (np.isfinite(a) & (a >= 0)).all()]
+        if wrong:
+            raise ValueError(f"this state does not fit {type(self).__name__}, nothing was changed: {listed(wrong)}")
+        callback(self._set, int(given["t"]), given["start"].tolist())
 
 
 class StepLR(Schedule):

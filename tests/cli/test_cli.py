@@ -40,7 +40,7 @@ def test_batchnorm_without_data(tmp_path, capsys):
     for quantity in ("y", "dx", "dgamma", "dbeta", "Hv x", "Hv gamma", "Hv beta", "ops on the tape"):
         assert f"\n{quantity} " in out
     names = written(tmp_path / "pictures")
-    assert {Path(n).stem for n in names} >= {"composed", "fused", "side-by-side"}
+    assert {Path(n).stem for n in names} >= {"composed", "fused", "side-by-side", "ladder"}
     assert ("batchnorm.html" in names) == ("composed.dot" not in names)  # the page needs a renderer
     for name in names:
         assert f"wrote {tmp_path / 'pictures' / name}" in out
@@ -207,7 +207,7 @@ def test_without_a_renderer_there_is_dot_text(tmp_path, matrix, monkeypatch, cap
     def nothing(kind="svg"):
         raise renderer.RendererNotFound("no dot")
 
-    monkeypatch.setattr(renderer, "find", nothing)
+    monkeypatch.setattr(renderer, "programs", nothing)
     monkeypatch.delenv("MINIGRAD_DOT", raising=False)
     assert run("batchnorm", matrix, "--out", tmp_path / "o") == 0
     assert "no renderer" in capsys.readouterr().out
@@ -328,7 +328,7 @@ def test_a_reader_that_goes_away_loses_no_picture(tmp_path):
     command = f"{sys.executable} -m minigrad batchnorm --out {tmp_path / 'o'} --format dot | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == ""
-    assert {"composed.dot", "fused.dot", "side-by-side.dot"} <= set(written(tmp_path / "o"))
+    assert {"composed.dot", "fused.dot", "side-by-side.dot", "ladder.svg"} <= set(written(tmp_path / "o"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -14,9 +14,12 @@ FILES = {f"{folder}.{f.stem}": f for folder in ("drawing", "program") for f in s
 
 
 def imported(name):
-    """Files of the two folders that a file imports, wherever in it the import stands."""
-    folder = name.split(".")[0]
-    for node in ast.walk(ast.parse(FILES[name].read_text("utf-8"))):
+    """Files of the two folders that a file imports, wherever in it the import stands.
+
+    But for the methods of a Program that fetch a reading of it (its source, its JSON) when they are called.
+    """
+    folder, tree = name.split(".")[0], ast.parse(FILES[name].read_text("utf-8"))
+    for node in tree.body if name == "program.program" else ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = folder if node.level == 1 else ""
             module = ".".join(part for part in (base, node.module or "") if part)

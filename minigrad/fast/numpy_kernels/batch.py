@@ -32,6 +32,7 @@ LONG = 8192  # elements of an inner loop: as many as a ufunc's buffer
 SMALL = 1 << 17  # bytes below which repeating a vector costs what it saves
 SHORT = 64  # rows that float32 sums in its own precision
 FEW = 256  # elements that are computed in float64
+_DOUBLE = np.dtype(float)
 FEWEST = 32  # rows of a block: the mean of fewer would often lie far from the pivot
 
 
@@ -173,26 +174,20 @@ class batch_norm:
         y, x_hat, inv_std = into
         if x.nbytes > WHOLE:
             return y, (x_hat, inv_std), _forward_by_block(x, gamma, beta, eps, y, x_hat, inv_std[0])
-        n, few = len(x), x.size <= FEW and x.itemsize < 8
-        h, out, part, repeat = x_hat, y, y, _same  # what is worked on, and how a vector is repeated to match
-        if few:
-            h, part = np.subtract(x, x[0], dtype=float), None
-        elif x.nbytes <= SMALL:
+        if x.size <= FEW and x.itemsize < 8:
+            return y, (x_hat, inv_std), _forward_of_few(x, gamma, beta, eps, y, x_hat, inv_std)
+        h, out, repeat = x_hat, y, _same  # what is worked on, and how a vector is repeated to match
+        if x.nbytes <= SMALL:
             np.subtract(x, x[0], h)
         else:
             (rows, h, out), repeat = _wide(x, x_hat, y)
             np.subtract(rows, repeat(x[0]), h)
-            part = out
-        mean = functools.partial(np.dot, _shares(n, h.dtype)) if n <= 2 * SHORT else _mean
-        offset = mean(h if few else x_hat)  # (1)
+        offset = _mean(x_hat)  # (1)
         h -= repeat(offset)
-        part = np.multiply(h, h, part)
-        var = mean(part if few else y)  # (2)
-        scale = _inverted(var, eps)  # (3)
-        _scale(h, scale, gamma, beta, part, out, repeat)
-        inv_std[0] = scale
-        if few:
-            x_hat[...], offset, var = h, offset.astype(x.dtype), var.astype(x.dtype)
+        np.multiply(h, h, out)
+        var = _mean(y)  # (2)
+        scale = inv_std[0] = _inverted(var, eps)  # (3)
+        _scale(h, scale, gamma, beta, out, out, repeat)
         return y, (x_hat, inv_std), (offset, var)
 
     @staticmethod
@@ -203,22 +198,50 @@ class batch_norm:
         if g.nbytes > WHOLE:
             along, over = _backward_by_block(g, gamma, x_hat, inv_std[0], dx)
             return dx, _given(along, d_gamma), _given(over, d_beta)
-        few, dtype = g.size <= FEW and g.itemsize < 8, g.dtype
-        part: Any = dx
-        if few:
-            g, part = g.astype(float), None
+        if g.size <= FEW and g.itemsize < 8:
+            along, over = _backward_of_few(g, gamma, x_hat, inv_std, dx)
+            return dx, _given(along, d_gamma), _given(over, d_beta)
         over = _sum(g)  # (6)
-        part = np.multiply(g, x_hat, part)
-        along = _sum(part)  # (7)
-        scale = inv_std[0] if gamma is None else np.multiply(gamma, inv_std[0], dtype=g.dtype)  # (8)
+        np.multiply(g, x_hat, dx)
+        along = _sum(dx)  # (7)
+        scale = inv_std[0] if gamma is None else gamma * inv_std[0]  # (8)
         share = 1.0 / len(g)
-        means = over * share, along * share
-        given: Any = g, x_hat, part, dx
-        (g, h, room, out), repeat = (given, _same) if g.nbytes <= SMALL else _wide(g, x_hat, part, dx)
-        _slope(g, h, room, out, *means, scale=scale, repeat=repeat)
-        if few:
-            along, over = along.astype(dtype), over.astype(dtype)
+        given: Any = g, x_hat, dx
+        (g, h, out), repeat = (given, _same) if g.nbytes <= SMALL else _wide(*given)
+        _slope(g, h, out, out, over * share, along * share, scale, repeat)
         return dx, _given(along, d_gamma), _given(over, d_beta)
+
+
+def _forward_of_few(
+    x: Array, gamma: Any, beta: Any, eps: float, y: Array, x_hat: Array, inv_std: Array
+) -> tuple[Array, Array]:
+    """(1) to (5) in float64: fills y, x_hat and inv_std; offset and var."""
+    shares = _shares(len(x), _DOUBLE)
+    h = np.subtract(x, x[0], dtype=float)
+    offset = shares.dot(h)  # (1)
+    h -= offset
+    var = shares.dot(h * h)  # (2)
+    scale = inv_std[0] = 1.0 / np.sqrt(var + eps)  # (3)
+    h *= scale  # (4)
+    x_hat[...] = h
+    if gamma is not None:
+        h *= gamma
+    np.add(h, 0.0 if beta is None else beta, y)  # (5)
+    return offset.astype(x.dtype), var.astype(x.dtype)
+
+
+def _backward_of_few(g: Array, gamma: Any, x_hat: Array, inv_std: Array, dx: Array) -> tuple[Array, Array]:
+    """(6) to (9') in float64: fills dx; d_gamma and d_beta."""
+    ones, share, wide = _ones(len(g), _DOUBLE), 1.0 / len(g), g.astype(float)
+    over = ones.dot(wide)  # (6)
+    part = wide * x_hat
+    along = ones.dot(part)  # (7)
+    np.multiply(x_hat, along * share, part)
+    part += over * share
+    wide -= part
+    scale = inv_std[0] if gamma is None else np.multiply(gamma, inv_std[0], dtype=float)  # (8)
+    np.multiply(wide, scale, dx)  # (9')
+    return along.astype(g.dtype), over.astype(g.dtype)
 
 
 def _forward_by_block(

@@ -1,0 +1,75 @@
+"""A program as text: one line an instruction, in columns that fit a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .program import Instruction, Program, Value
+
+
+def listing(program: Program) -> str:
+    """Inputs, then forward and backward, one line an instruction with the shape of its result and its scope."""
+    rows: list[tuple[str, ...] | str] = ["inputs"]
+    rows += [(v.label, shape_of(v), str(v.dtype)) for v in (*program.inputs, *program.tensors())]
+    backward = None
+    for i in program.instructions:
+        if i.backward is not backward:
+            backward = i.backward
+            rows.append("backward" if backward else "forward")
+        rows.append((statement(i), ", ".join(map(shape_of, i.outputs[:1])), "/".join(i.scope)))
+    ends = [("returns", ", ".join(v.label for v in program.results), "")]
+    ends += [(f"gradient of {v.label}", slope.label, "") for v, slope in program.gradients.items()]
+    rows += ["results", *ends]
+    return aligned(rows)
+
+
+def aligned(rows: list[tuple[str, ...] | str], widest: int = 56) -> str:
+    """Rows of cells in columns, indented; a row that is one text stands by itself."""
+    cells = [row for row in rows if not isinstance(row, str)]
+    widths = [min(max((len(row[c]) for row in cells), default=0), widest) for c in range(len(cells[0]) if cells else 0)]
+    lines = []
+    for row in rows:
+        if isinstance(row, str):
+            lines.append(row)
+        else:
+            lines.append("  " + "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    return "\n".join(lines)
+
+
+def statement(i: Instruction) -> str:
+    """ "y = matmul(x, w)"."""
+    outs = ", ".join(v.label for v in i.outputs)
+    texts = [text(x) for x in i.inputs]
+    texts += [f"{name}={text(x)}" for name, x in i.params.items() if i.op is None or not _default(i, name, x)]
+    call = f"{i.name}({', '.join(texts)})"
+    return f"{outs} = {call}" if outs else call
+
+
+def _default(i: Instruction, name: str, x: Any) -> bool:
+    default = i.op.defaults.get(name) if i.op is not None else None
+    return type(default) is type(x) and (default is x or (isinstance(x, (int, float, bool, str)) and default == x))
+
+
+def text(x: Any) -> str:
+    """One argument."""
+    if isinstance(x, Value):
+        return x.label
+    if isinstance(x, tuple):
+        return "(" + ", ".join(map(text, x)) + ("," if len(x) == 1 else "") + ")"
+    if isinstance(x, (float, str)):
+        return f"{x:.6g}" if isinstance(x, float) else repr(cut(x, 16))
+    if isinstance(x, np.ndarray):
+        return f"array {x.shape}"
+    return repr(x) if len(repr(x)) <= 24 else type(x).__name__
+
+
+def shape_of(v: Value) -> str:
+    """ "7x3", or "()" of a single number."""
+    return "x".join(map(str, v.shape)) or "()"
+
+
+def cut(words: str, width: int) -> str:
+    """Text of at most `width` characters."""
+    return words if len(words) <= width else words[: width - 3] + "..."

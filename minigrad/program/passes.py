@@ -1,0 +1,175 @@
+"""Passes: functions from a Program to a Program that gives the same.
+
+Two leave work out and keep every bit: `without_dead_code`, `without_repeats`. `opened` writes fused primitives out as
+the operations that they are made of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.context import using
+from ..core.gradients import fitted
+from .program import Instruction, Program, Value, values_in
+from .program import without_dead_code as without_dead_code
+from .recording import NotRecordable, Pull, Recorder
+
+
+def without_repeats(program: Program) -> Program:
+    """Common subexpressions: the same function of the same values is computed once.
+
+    What reads a tensor from outside counts as another value after each write to that tensor.
+    """
+    first: dict[Any, tuple[Value, ...]] = {}
+    same: dict[Value, Value] = {}
+    roots = layout_of(program)
+    writes: dict[Any, int] = {}
+    kept: list[Instruction] = []
+    for instruction in program.instructions:
+        op = instruction.op
+        if op is not None and not op.builtin:  # a user's function may draw random numbers, or count its calls
+            kept.append(instruction)
+            continue
+        if not instruction.pure:
+            for leaf in instruction.writes:
+                writes[id(leaf._array)] = writes.get(id(leaf._array), 0) + 1
+            kept.append(instruction)
+            continue
+
+        def key_of(x: Any) -> Any:
+            if isinstance(x, Value):
+                x = same.get(x, x)
+                if x.kind == "constant":
+                    return "constant", x.array.shape, x.array.dtype.str, x.array.tobytes()
+                root = roots.get(x, x)
+                return x, writes.get(id(root.source._array), 0) if root.kind == "tensor" else 0
+            if isinstance(x, (tuple, list)):
+                return type(x).__name__, *map(key_of, x)
+            if isinstance(x, np.ndarray):
+                return "array", x.shape, x.dtype.str, x.tobytes()
+            return type(x).__name__, repr(x) if isinstance(x, (float, slice)) else x  # 0.0 == -0.0, and slices
+
+        key = (instruction.kind, instruction.op, instruction.function, key_of(instruction.inputs))
+        key += tuple([(name, key_of(value)) for name, value in instruction.params.items()])
+        before = first.get(key)
+        if before is None:
+            first[key] = instruction.outputs
+            kept.append(instruction)
+        else:
+            same.update(zip(instruction.outputs, before, strict=True))
+    return program.substituted(kept, same)
+
+
+def layout_of(program: Program) -> dict[Value, Value]:
+    """For every value that is a view of another, the value whose memory it looks at."""
+    roots: dict[Value, Value] = {}
+    for instruction in program.instructions:
+        if instruction.kind == "op" and instruction.op is not None and instruction.op.name in VIEWS:
+            (out,) = instruction.outputs
+            x = next(values_in(instruction.inputs), None)
+            if x is not None and np.may_share_memory(out.array, x.array):
+                roots[out] = roots.get(x, x)
+    return roots
+
+
+VIEWS = frozenset(("broadcast_to", "expand_dims", "flip", "getitem", "reshape", "squeeze", "swapaxes", "transpose"))
+
+
+def opened(program: Program) -> Program:
+    """Fused primitives written out: their `save`, their function and their joint rule, operation by operation.
+
+    Where one is not made of minigrad's functions it stays as it is.
+    """
+    steps: list[Instruction] = []
+    same: dict[Value, Value] = {}
+    for instruction in program.instructions:
+        try:
+            parts = _parts(instruction, same)
+        except (NotRecordable, TypeError):  # NumPy inside: nobody can look in
+            parts = None
+        if parts is None:
+            steps.append(instruction)
+        else:
+            steps += parts
+    return without_dead_code(program.substituted(steps, _resolved(same))).numbered()
+
+
+def _resolved(same: dict[Value, Value]) -> dict[Value, Value]:
+    """The same, where what a value is replaced by was not replaced itself."""
+    found = {}
+    for value in same:
+        end = value
+        while end in same:
+            end = same[end]
+        found[value] = end
+    return found
+
+
+def _parts(i: Instruction, same: dict[Value, Value]) -> list[Instruction] | None:
+    op: Any = i.op
+    if i.kind not in ("op", "rule") or op is None or op.save is None:
+        return None
+    recorder = Recorder()
+
+    def node(x: Any) -> Any:
+        return recorder.leaf_for(x) if isinstance(x, Value) else x
+
+    given = [node(x) for x in i.inputs]
+    params = {name: x.array if isinstance(x, Value) else x for name, x in i.params.items()}
+    for x in i.params.values():
+        if isinstance(x, Value):
+            recorder.known_as(x)
+    with using(recording=False, observers=(), frozen=True, cause=None), using(recorder):
+        if i.kind == "op":
+            saved = op.save(*given, **params)
+            results = [op.kernel(*given, saved=saved, **params), *saved]
+        else:
+            pull: Pull = i.function
+            g, out, *rest = given
+            saved, inputs = tuple(rest[: pull.saved]), rest[pull.saved :]
+            found = op.joint(g, out, saved, *inputs, **params)
+            arrays = [getattr(x, "_array", x) for x in inputs]
+            results = [fitted(found[k], arrays[k], op) for k in pull.wanted]
+    recorder.give_names({})
+    for old, new in zip(i.outputs, results, strict=True):
+        value = recorder.value(new)
+        same[old] = value
+        if old.name and not value.name:
+            value.name = old.name
+    for part in recorder.instructions:
+        part.backward, part.scope, part.line = i.backward, i.scope, i.line
+    return recorder.instructions
+
+
+ELEMENTWISE = frozenset(
+    ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "equal", "less", "greater", "less_equal")
+)
+
+
+def tidied(program: Program) -> Program:
+    """Without steps that a reader does not need: repeats, and shapes that NumPy's broadcasting finds by itself."""
+    program = without_dead_code(without_repeats(program))
+    readers: dict[Value, list[Instruction]] = {}
+    for i in program.instructions:
+        for v in i.used():
+            readers.setdefault(v, []).append(i)
+    ends = set(program.wanted())
+    same: dict[Value, Value] = {}
+    for i in program.instructions:
+        if i.kind == "op" and i.name in ("reshape", "broadcast_to") and isinstance(i.inputs[0], Value):
+            out, x = i.outputs[0], same.get(i.inputs[0], i.inputs[0])
+            spread = i.name == "broadcast_to" or out.shape == (1,) * (len(out.shape) - len(x.shape)) + x.shape
+            if spread and out not in ends and all(_same_without(r, out, x) for r in readers.get(out, [])):
+                same[out] = x
+    steps = [i for i in program.instructions if not any(v in same for v in i.outputs)]
+    return without_dead_code(program.substituted(steps, _resolved(same))).numbered()
+
+
+def _same_without(reader: Instruction, out: Value, x: Value) -> bool:
+    """Whether an elementwise operation gives the same shape when it is given x in place of `out`."""
+    if reader.kind != "op" or reader.name not in ELEMENTWISE:
+        return False
+    shapes = [x.shape if v is out else v.shape for v in reader.inputs if isinstance(v, Value)]
+    return np.broadcast_shapes(*shapes) == reader.outputs[0].shape
