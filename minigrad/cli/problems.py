@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import Any
 
@@ -19,6 +20,20 @@ class Problem(Exception):
 def say(text: object, end: str = "\n", file: Any = None) -> None:
     """Print; names of files and tensors in it do not run on a terminal."""
     print(printable(text), end=end, file=file)
+
+
+def tell(text: object, file: Any = None) -> None:
+    """Print on the way: where the reader (head, less) has gone away, the work goes on, and nobody is told the rest."""
+    try:
+        print(printable(text), file=file, flush=True)
+    except BrokenPipeError:
+        to_nowhere()
+
+
+def to_nowhere() -> None:
+    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: object) -> None:
