@@ -9,6 +9,7 @@ not hold here: an answer of "differs" then means "not shown".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -21,25 +22,9 @@ from .program import Array, Instruction, Program, Value, substitute
 
 P = 2**31 - 1
 
-_SHAPES = frozenset(
-    [
-        "reshape",
-        "broadcast_to",
-        "expand_dims",
-        "squeeze",
-        "transpose",
-        "swapaxes",
-        "getitem",
-        "concatenate",
-        "stack",
-        "flip",
-        "roll",
-        "first_row",
-        "ravel",
-        "class_numbers",
-    ]
-)
-_MASKS = frozenset(["equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan"])
+_SHAPES = {"reshape", "broadcast_to", "expand_dims", "squeeze", "transpose", "swapaxes", "getitem", "concatenate"}
+_SHAPES |= {"stack", "flip", "roll", "first_row", "ravel", "class_numbers"}
+_MASKS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan"}
 
 
 def power(a: Array, exponent: int) -> Array:
@@ -52,7 +37,7 @@ def power(a: Array, exponent: int) -> Array:
 
 def residue(number: Any) -> int:
     """A number as an element of the field; a float is the small fraction that it is nearest to (2/7), or its digits."""
-    fraction = Fraction(number) if np.isfinite(number) else Fraction(hash(number), 3)  # inf: a number like any other
+    fraction = Fraction(number) if math.isfinite(number) else Fraction(hash(number), 3)  # inf: a number like any other
     near = fraction.limit_denominator(100_000)
     fraction = near if float(near) == number else fraction
     return fraction.numerator * pow(fraction.denominator, -1, P) % P
@@ -230,14 +215,12 @@ def unequal(a: Program, b: Program, *, seed: int = 0) -> list[str]:
         raise ValueError(f"the programs take different inputs: {shapes[0]} and {shapes[1]}; record both for the same")
     field = Field(seed)
     found = [evaluate(program, field) for program in (a, b)]
-    pairs: dict[str, list[Value | None]] = {
-        v.label: ends for v, *ends in zip(a.results, a.results, b.results, strict=True)
-    }
+    pairs: list[tuple[Any, Any, Any]] = [(v.label, v, w) for v, w in zip(a.results, b.results, strict=True)]
     slopes = [{p.inputs.index(v) if v in p.inputs else v.source: d for v, d in p.gradients.items()} for p in (a, b)]
     for of in {**slopes[0], **slopes[1]}:
         name = a.inputs[of].label if isinstance(of, int) else of.name
-        pairs[f"gradient of {name}"] = [part.get(of) for part in slopes]
-    return [name for name, (x, y) in pairs.items() if x is None or y is None or not _same(found[0][x], found[1][y])]
+        pairs.append((f"gradient of {name}", slopes[0].get(of), slopes[1].get(of)))
+    return [name for name, x, y in pairs if x is None or y is None or not _same(found[0][x], found[1][y])]
 
 
 def _same(x: Array, y: Array) -> bool:
