@@ -3,8 +3,8 @@
 `derive(f, inputs)` gives a Derivation: text, LaTeX, and the fused primitive that the formula makes.
 """
 
+from .axes import NotDerivable
 from .derivation import Derivation, derive
-from .reading import NotDerivable
 from .search import Step, StepRefused
 
 __all__ = ["Derivation", "NotDerivable", "Step", "StepRefused", "derive"]

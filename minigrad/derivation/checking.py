@@ -30,7 +30,8 @@ class Checker:
         self.field = Exact(seed)
         self.exact = Point(self.field, forward.small, self._field_inputs(rng))
         given = {t: forward.whole(a, t, forward.lengths) for t, a in forward.given.items()}
-        given[forward.gradient] = forward.whole(rng.normal(size=forward.given[forward.gradient].shape), forward.gradient, forward.lengths)  # fmt: skip
+        g = forward.gradient
+        given[g] = forward.whole(np.asarray(rng.normal(size=forward.given[g].shape)), g, forward.lengths)
         self.given = given
 
     def _shape(self, t: Term) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from .terms import REDUCTIONS, Axes, Term, number, prod, split
+from .terms import ONE, REDUCTIONS, Axes, Term, number, prod, split
 
 LONG = 64  # elements along an axis, in comparisons of cost
 
@@ -28,8 +28,18 @@ class Cost:
     weight: float
 
 
+def _first(b: Term) -> tuple[bool, tuple[int, int, str]]:
+    """In products of one size the gradient comes first: g * gamma is wanted again."""
+    return b.name != "g", b.order
+
+
+def is_kept(t: Term) -> bool:
+    """Whether it is a value of the forward pass that is kept; labels become one-hot again where they are used."""
+    return t.definition is not None and t.definition.op != "one_hot"
+
+
 def size(axes: Collection[int]) -> int:
-    return LONG ** len(axes)
+    return int(LONG ** len(axes))
 
 
 class Plan:
@@ -64,8 +74,8 @@ class Plan:
                 return self.go(t.definition)
             self.read[t] = None
             return t, t.axes
-        if t.op in ("N", "number") or (t.op == "product" and not t.args):
-            return t, frozenset()
+        if t.op in ("N", "number") or (t.op == "product" and all(a.op == "N" for a in t.args)):
+            return t, frozenset()  # a number, or a product of lengths
         if t.op == "product":
             return self._product(t)
         if t.op == "lin":
@@ -78,22 +88,23 @@ class Plan:
 
     def _product(self, t: Term) -> Part:
         c, items = split(t)
+        lengths = [b for b, e in items.items() if b.op == "N" and e == -1]
+        if len(lengths) > 1:  # one number
+            items = {b: e for b, e in items.items() if b not in lengths} | {
+                prod(1, [(b, 1) for b in lengths]): Fraction(-1)
+            }
         up = [(b, e) for b, e in items.items() if e > 0]
         down = [(b, -e) for b, e in items.items() if e < 0]
-        out: Part | None = None
+        out: Part | None = None if c in (1, -1) else (number(abs(c)), frozenset())
+        if out is None and up:  # nothing begins with a division where something is multiplied
+            b, e = min(up, key=lambda item: (len(item[0].axes), sorted(item[0].axes), *_first(item[0])))
+            out = self.go(b)
+            up[up.index((b, e))] = b, e - 1
         for axes in sorted({b.axes for b in items}, key=lambda d: (len(d), sorted(d))):
             for group, op in ((up, "mul"), (down, "div")):
-                # the gradient first: g * gamma is wanted again
-                for b, e in sorted(group, key=lambda item: (item[0].name != "g", item[0].order)):
-                    if b.axes != axes:
-                        continue
-                    for _ in range(int(e)):  # exponents are whole numbers
-                        part = self.go(b)
-                        if out is None and op == "mul" and c in (1, -1):
-                            out = part
-                            continue
-                        out = self.step(op, (number(abs(c)), frozenset()) if out is None else out, part)
-                        c = c if c in (1, -1) else Fraction(c, abs(c))
+                for b, e in sorted(group, key=lambda item: _first(item[0])):
+                    for _ in range(int(e) if b.axes == axes else 0):  # exponents are whole numbers
+                        out = self.step(op, (ONE, frozenset()) if out is None else out, self.go(b))
         assert out is not None
         return self.step("neg", out) if c < 0 else out
 
@@ -117,10 +128,10 @@ class Plan:
         widest = max([size(a[1]) for args, _ in ops for a in args], default=1)
         passes = sum(any(size(x) == widest for x in (axes, *(a[1] for a in args))) for args, axes in ops)
         moved = sum(size(axes) + sum(size(a[1]) for a in args) for args, axes in ops)
-        whole = [t for t in self.read if t.name != "g" and (t.definition is not None or size(t.axes) == widest)]
+        whole = [t for t in self.read if t.name != "g" and (is_kept(t) or size(t.axes) == widest)]
         kept = sum(size(t.axes) for t in whole)
         return Cost(len(ops), passes, kept, moved + 4 * kept + 1e-3 * len(ops))
 
     def saved(self) -> list[Term]:
         """Forward values that are read."""
-        return [t for t in self.read if t.definition is not None]
+        return [t for t in self.read if is_kept(t)]

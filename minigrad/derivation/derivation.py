@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .axes import is_array, recordings
 from .checking import assumptions
-from .reading import Reader, recordings
+from .reading import Reader
 from .search import Search, Step
 from .terms import Term
 from .text import Writer, identifiers
@@ -21,13 +22,20 @@ class Derivation:
     `primitive()` that primitive, registered and held against the function.
     """
 
-    def __init__(self, f: Callable[..., Any], reader: Reader, steps: list[Step], search: Search) -> None:
-        self.f, self.steps, self.forward = f, steps, reader.forward
+    def __init__(
+        self, f: Callable[..., Any], inputs: Sequence[Any], reader: Reader, steps: list[Step], search: Search
+    ) -> None:
+        self.f, self.inputs, self.steps, self.forward = f, list(inputs), steps, reader.forward
         self.wanted = reader.wanted
         self.labels = [f"d_{t.name}" for t in self.wanted]
         self.keep_digits, self.refused = search.keep_digits, search.refused
         self.assumed: dict[str, str] = {}
         self.name = identifiers([getattr(f, "__name__", "f")])[0]
+
+    def on_arrays(self, *arrays: Any) -> Any:
+        """The function of its arrays alone; what else it was given stays."""
+        rest = iter(arrays)
+        return self.f(*[next(rest) if is_array(x) else x for x in self.inputs])
 
     @property
     def roots(self) -> tuple[Term, ...]:
@@ -90,8 +98,8 @@ def derive(
     """The way from the recorded backward of f(*inputs) to an analytic formula, found and checked step by step.
 
     f            a function of arrays that returns one Tensor, made of elementwise functions, reductions and matmul
-    inputs       arrays or Tensors of floats, which get gradients, or of integers (labels); anything else is fixed. Where
-                 they lie counts for one thing: at them it is measured what each step does to precision in float32
+    inputs       arrays or Tensors of floats, which get gradients, or of integers (labels); anything else is fixed. What
+                 they hold counts for one thing: what each step does to precision in float32 is measured there
     assume       {name of an input: "sums to 1" (over its last axis), "is 0 or 1", or "is positive"}
     keep_digits  stop before a step that makes the error in float32 100 times that of the recorded formula
 
@@ -113,7 +121,7 @@ def derive(
     forward.facts |= assumptions(forward, dict(assume or {}))
     writer = Writer([*reader.gradients])
     search = Search(forward, reader.gradients, keep_digits=keep_digits, text=writer)
-    d = Derivation(f, reader, search.run(), search)
+    d = Derivation(f, inputs, reader, search.run(), search)
     d.assumed = dict(assume or {})
     return d
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .cost import Plan
 from .search import Step
 from .terms import Term
-from .text import Writer, first_line
+from .text import first_line
 
 if TYPE_CHECKING:
     from .derivation import Derivation
@@ -56,8 +56,8 @@ def prices(step: Step) -> str:
 def ending(d: Derivation) -> str:
     """How the derivation ended: what was refused, and that nothing known makes it cheaper."""
     lines = [
-        f"stopped before '{name}', which loses digits: {change} has an error of {error:.0e} in float32 at these inputs, "
-        f"the recorded formula {d.steps[0].digits:.0e}"
+        f"stopped before '{name}', which loses digits: with {change} the error in float32 at these inputs is {error:.0e}, "
+        f"that of the recorded formula {d.steps[0].digits:.0e}"
         for name, (error, change) in d.refused.items()
     ]
     last = d.steps[-1]

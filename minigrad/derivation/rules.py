@@ -150,7 +150,7 @@ def known_sum(a: Term, axes: tuple[int, ...], forward: Forward) -> Term | None:
         c, items = split(p)
         out, rest = constants(items, axes)
         if out and len(rest) == 1 and list(rest.values()) == [1]:
-            inner = known_sum(*rest, axes, forward)
+            inner = known_sum(next(iter(rest)), axes, forward)
             return None if inner is None else prod(c, merged(out, (inner, 1)))
     return None
 
@@ -241,7 +241,11 @@ def _sigmoid(t: Term, forward: Forward) -> Term | None:
     return None
 
 
-@rule("part of a sum over the sum", "a/d = (d - b)/d = 1 - b/d, where d = a + b is a value of the forward pass", tried=True, opening=True)  # fmt: skip
+PART = "a/d = (d - b)/d = 1 - b/d, where d = a + b is a value of the forward pass"
+UNFOLDED = "q = 1 - s is put in where q is multiplied; a*(b + c) = a*b + a*c"
+
+
+@rule("part of a sum over the sum", PART, tried=True, opening=True)
 def _part(t: Term, forward: Forward) -> Term | None:
     if t.op != "product":
         return None
@@ -281,7 +285,7 @@ def multiplied_out(t: Term, forward: Forward) -> Term | None:
     return None
 
 
-@rule("use the definition of a difference from 1", "q = 1 - s is put in where q is multiplied; a*(b + c) = a*b + a*c", tried=True, opening=True)  # fmt: skip
+@rule("use the definition of a difference from 1", UNFOLDED, tried=True, opening=True)
 def _unfold_sum(t: Term, forward: Forward) -> Term | None:
     if t.op == "product":
         c, items = split(t)
@@ -329,3 +333,12 @@ def _factor_some(t: Term, forward: Forward) -> Term | None:
     inner = lin((c, prod(1, [(a, 1), (b, -1)])) for k, (c, a) in enumerate(pairs) if k in shared[b])
     rest = [pair for k, pair in enumerate(pairs) if k not in shared[b]]
     return lin([*rest, (1, prod(1, [(b, 1), (inner, 1)]))])
+
+
+@rule("one sum of what sums share", "sum(k*a) + sum(k*b) = sum(k*(a + b))", tried=True)
+def _joined(t: Term, forward: Forward) -> Term | None:
+    if t.op != "lin" or any(a.op != "sum" or a.par != t.args[0].par for a in t.args):
+        return None
+    inner = lin((c, a.args[0]) for c, a in zip(t.par, t.args, strict=True))
+    factored = _factor(inner, forward)
+    return total(factored, t.args[0].par) if factored is not None and factored.op == "product" else None

@@ -1,4 +1,4 @@
-"""The search: rules to a fixpoint, steps that must get dearer first looked ahead, the cheapest kept, detours left out."""
+"""The search: rules to a fixpoint, steps that get dearer first looked ahead, detours left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from .checking import CLOSE, Checker
 from .cost import Cost, Plan
 from .reading import Forward, normal
-from .rules import RULES, Rewrite, Rule, naming, reciprocal_of
+from .rules import RULES, Rule, naming, reciprocal_of
 from .terms import ONE, Term, make, reachable, rebuilt
 
 ALWAYS = [r for r in RULES if not r.tried]
@@ -201,7 +201,9 @@ class Search:
         del self.trail[length:]
 
     def _cheapest(self) -> None:
-        """Go back to the cheapest state that was seen."""
+        """Where the end costs more than the beginning, go back to the cheapest state that was seen."""
+        if self.weight() <= self._weigh(self.first):
+            return
         states = [self.first, *[roots for _, roots, _ in self.trail]]
         best = min(range(len(states)), key=lambda k: (self._weigh(states[k]) - BETTER * k, -k))
         self._back(states[best], best)
@@ -209,6 +211,8 @@ class Search:
     def reciprocals(self) -> None:
         """A forward value that backward only divides by is kept as its reciprocal: one division, in forward."""
         for value in Plan(self.roots).saved():
+            if value is self.forward.result:
+                continue
             inside = reachable(self.roots)
             uses = [e for t in inside if t.op == "product" for b, e in zip(t.args, t.par[1], strict=True) if b is value]
             elsewhere = any(value in t.args for t in inside if t.op != "product") or value in self.roots
@@ -243,7 +247,19 @@ class Search:
         for r, roots, pairs in [(recorded, self.first, ()), *self.trail]:
             points, _ = self.check(r, [*pairs, *zip(before, roots, strict=True)])
             worst = self.checker.difference(zip(self.recorded, roots, strict=True))
-            found.append(Step(r.name, r.why, roots, pairs, r, Plan(roots).cost(), points, worst, self.digits(roots)))
+            found.append(
+                Step(
+                    r.name,
+                    r.why,
+                    roots,
+                    pairs,
+                    r,
+                    Plan(roots).cost(),
+                    points,
+                    worst,
+                    self.digits(roots),
+                )
+            )
             before = roots
         return found
 

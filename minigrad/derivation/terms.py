@@ -24,8 +24,8 @@ Factors: TypeAlias = dict["Term", Fraction]  # {base: exponent}
 class Term:
     """One formula. Made by the functions of this file; compared by identity.
 
-    op      "name", "N" (the length of the axis `par`), "number" (`par`, written with its own digits), "product" (`par` is
-            the coefficient and the exponents), "lin" (`par` the coefficients), or an op (`par`: axes, or parameters)
+    op      "name", "N" (the length of the axis `par`), "number" (`par`, written with its own digits), "product" (`par`
+            is the coefficient and the exponents), "lin" (`par` the coefficients), or an op (`par`: axes, or parameters)
     axes    the axes on which it depends
     size    how many symbols it is written with
     """
@@ -63,6 +63,8 @@ def make(op: str, args: tuple[Term, ...] = (), par: Any = None, axes: Axes = fro
         t.size = min(1 + sum(a.size for a in args), 10**9)
         told = repr((op, [a.order for a in args], par if op != "name" else ""))
         t.order = (t.size, 0, blake2b(told.encode(), digest_size=8).hexdigest())
+        if op == "N":
+            t.order = (1, par, "")
         _terms[key] = t
     return t
 

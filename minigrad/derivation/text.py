@@ -1,4 +1,4 @@
-"""Terms as text and as LaTeX. Names are identifiers by the time they come here, so nothing needs to be escaped but `_`."""
+"""Terms as text and as LaTeX. Names are identifiers by now, so nothing needs to be escaped but `_`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from .terms import REDUCTIONS, Term, number, prod, reachable, split
+from .terms import REDUCTIONS, Term, prod, reachable, split
 
 SUM, PRODUCT, ATOM = 1, 2, 3  # how tightly an expression binds
 BINARY = {"add": (" + ", SUM), "sub": (" - ", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
 COMPARED = {"equal": "==", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "not_equal": "!="}
-GREEK = "alpha beta gamma delta eta kappa mu nu rho sigma tau phi psi omega".split()
+GREEK = ["alpha", "beta", "gamma", "delta", "eta", "kappa", "mu", "nu", "rho", "sigma", "tau", "phi", "psi", "omega"]
 
 
 def identifiers(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
@@ -131,6 +131,3 @@ def first_line(t: Term, writer: Writer, most: int = 150) -> str:
     """A term on one line, its middle left out where it is long."""
     text = writer(t)
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
-
-
-HALF = number(Fraction(1, 2))

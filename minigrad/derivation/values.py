@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.nodes import registry
-from ..program.modular import P, Field, power, residue
+from ..program.modular import Field, P, power, residue
 from .terms import REDUCTIONS, Term
 
 Array = np.ndarray[Any, Any]
@@ -109,8 +109,8 @@ class Point:
         if t.op == "one_hot":
             at = [self.lengths[k] if k == t.par else 1 for k in range(len(self.lengths))]
             hot = given[0] == np.arange(self.lengths[t.par]).reshape(at)
-            return hot.astype(np.int64 if isinstance(on, Field) else on.number(0).dtype)
-        return on.apply(t.op, given, dict(t.par or ()))
+            return np.asarray(hot, np.int64 if isinstance(on, Field) else on.number(0).dtype)
+        return on.apply(t.op, given, dict(t.par or ()))  # par: parameters such as slope
 
 
 def relative(a: Array, b: Array, scale: float = 0.0) -> float:
