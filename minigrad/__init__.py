@@ -37,6 +37,7 @@ from .ops import *  # noqa: F403
 
 if TYPE_CHECKING:
     from . import check, data, export, nn, optim, training
+    from .derivation import derive
     from .drawing import draw, draw_pair, graph, page
     from .program import record
     from .replaying import fuse, replay
@@ -44,18 +45,19 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
-    "Tensor", "arange", "batch_norm", "batch_norm_composed", "batch_norm_inference", "batch_norm_inference_composed",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "check", "cross_entropy", "cross_entropy_composed",
-    "data", "detect_anomalies", "draw", "draw_pair", "dropout", "export", "eye", "full", "fuse", "grad", "graph",
-    "huber_loss", "hvp", "jacobian", "kernels", "l1_loss", "layer_norm", "layer_norm_composed", "linear", "log_softmax",
-    "mse_loss", "nll_loss", "nn", "no_grad", "ones", "optim", "page", "primitive", "record", "record_lines", "replay",
-    "scope", "softmax", "tensor", "training", "zeros",
+    "Tensor", "arange", "batch_norm", "batch_norm_composed", "batch_norm_inference",
+    "batch_norm_inference_composed", "binary_cross_entropy", "binary_cross_entropy_with_logits", "check",
+    "cross_entropy", "cross_entropy_composed", "data", "derive", "detect_anomalies", "draw", "draw_pair", "dropout",
+    "export", "eye", "full", "fuse", "grad", "graph", "huber_loss", "hvp", "jacobian", "kernels", "l1_loss",
+    "layer_norm", "layer_norm_composed", "linear", "log_softmax", "mse_loss", "nll_loss", "nn", "no_grad", "ones",
+    "optim", "page", "primitive", "record", "record_lines", "replay", "scope", "softmax", "tensor", "training",
+    "zeros",
 ]
 __all__ += ops.__all__
 
 _LATER = {  # loaded when first used: modules by their own name, functions by the module that brings them
     "check": "", "data": "", "export": "", "nn": "", "optim": "", "training": "",
-    "draw": "drawing", "draw_pair": "drawing", "graph": "drawing", "page": "drawing",
+    "derive": "derivation", "draw": "drawing", "draw_pair": "drawing", "graph": "drawing", "page": "drawing",
     "fuse": "replaying", "record": "program", "replay": "replaying",
 }
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from . import batchnorm, compare, draw, exercise, train
+from . import batchnorm, compare, derive, draw, exercise, train
 from .problems import Problem
 
-COMMANDS = (batchnorm, draw, compare, train, exercise)
+COMMANDS = (batchnorm, draw, compare, derive, train, exercise)
 
 
 class OneLine(argparse.ArgumentParser):

@@ -86,17 +86,25 @@ def _target(args: argparse.Namespace) -> Path:
 def _inputs(args: argparse.Namespace, function: Callable[..., Any], rng: np.random.Generator) -> list[Tensor]:
     """Tensors for the function's arguments, named as its parameters are."""
     arrays = input_arrays(args, rng)
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p.name for p in positional if p.default is p.empty]
+    positional, required = _positional(function), parameter_names(function)
     if len(arrays) < len(required):
         takes = f"{args.function} takes {', '.join(required)}"
         raise Problem(f"{takes}: give --shape N,M for each, or --data FILE for the first; got {len(arrays)}")
     names = [*(p.name for p in positional), *(f"input{k}" for k in range(len(arrays)))]
     return [Tensor(a, requires_grad=True, name=name) for a, name in zip(arrays, names, strict=False)]
+
+
+def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def parameter_names(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments that a function must be given by place."""
+    return [p.name for p in _positional(function) if p.default is p.empty]
 
 
 def _called(function: Callable[..., Any], inputs: list[Tensor], name: str) -> tuple[Any, dict[str, Any]]:

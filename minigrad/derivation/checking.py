@@ -91,18 +91,18 @@ class Checker:
                 worst = max(worst, relative(at.at(a), at.at(b), max(finite, default=0.0)))
         return worst
 
-    def digits(self, roots: Iterable[Term], recorded: Iterable[Term]) -> float:
-        """The largest relative error of an element where formulas are computed in float32, at the given inputs."""
+    def digits(self, roots: Iterable[Term], recorded: Iterable[Term]) -> tuple[float, ...]:
+        """The largest relative error of an element of each formula, computed in float32 at the given inputs."""
         right = Point(Floats(), self.forward.lengths, self.given)
         narrow: dict[Term, Array] = {t: _narrow(a) for t, a in self.given.items()}
-        near, worst = Point(Floats(np.float32), self.forward.lengths, narrow), 0.0
+        near, worst = Point(Floats(np.float32), self.forward.lengths, narrow), list[float]()
         with np.errstate(all="ignore"):
             for a, first in zip(roots, recorded, strict=True):
                 exact, got = np.broadcast_arrays(right.at(first), near.at(a))
                 there = np.isfinite(exact) & (np.abs(exact) > 1e-30)
                 error = np.abs(got - exact)[there] / np.abs(exact[there])
-                worst = max(worst, float(np.nan_to_num(error, nan=np.inf).max(initial=0)))
-        return worst
+                worst.append(float(np.nan_to_num(error, nan=np.inf).max(initial=0)))
+        return tuple(worst)
 
 
 def _narrow(a: Any) -> Array:

@@ -16,7 +16,9 @@ RESERVED = ("g", "out", "saved", "mg", "np", "n", "N", "axis", "save", "rule", "
 
 
 class Derivation:
-    """A derivation: `steps`, `labels` ("d_x", ...), `refused` ({rule: (error in float32, what it would change)}).
+    """A derivation: `steps`, `labels` ("d_x", ...), and what was `refused` because it loses digits.
+
+    refused is {rule: (error in float32, that of the recorded formula, what it would change)}.
 
     print() shows it line by line; `latex()` is an aligned equation, `source()` a module with the fused primitive,
     `primitive()` that primitive, registered and held against the function.

@@ -48,17 +48,20 @@ def prices(step: Step) -> str:
     cost, names = step.cost, sorted(t.name for t in Plan(step.roots).read if t.name != "g")
     checked = f"equal at {step.points} points" if step.points else "checked in float64"
     checked = "" if step.name == "recorded" else f"{checked}, difference {step.difference:.0e}; "
-    return (
-        f"{cost.ops} ops, {cost.passes} over whole arrays; reads {', '.join(names)}; {checked}float32 {step.digits:.0e}"
-    )
+    return f"{cost.ops} ops, {cost.passes} over whole arrays; reads {', '.join(names)}; {checked}float32 {digits(step)}"
+
+
+def digits(step: Step) -> str:
+    """The errors in float32, one for each formula."""
+    return ", ".join(f"{error:.0e}" for error in step.digits)
 
 
 def ending(d: Derivation) -> str:
     """How the derivation ended: what was refused, and that nothing known makes it cheaper."""
     lines = [
-        f"stopped before '{name}', which loses digits: with {change} the error in float32 at these inputs is {error:.0e}, "
-        f"that of the recorded formula {d.steps[0].digits:.0e}"
-        for name, (error, change) in d.refused.items()
+        f"stopped before '{name}', which loses digits: with {change} the error in float32 at these inputs is "
+        f"{error:.0e}, that of the recorded formula {least:.0e}"
+        for name, (error, least, change) in d.refused.items()
     ]
     last = d.steps[-1]
     lines.append(
@@ -98,7 +101,7 @@ def as_tex_document(d: Derivation) -> str:
 def as_markdown(d: Derivation, title: str) -> str:
     """The derivation as a page of Markdown: a table of prices, the text, the primitive."""
     rows = [
-        f"| {k} | {step.name.replace('|', ' ')} | {step.cost.ops} | {step.cost.passes} | {step.digits:.0e} |"
+        f"| {k} | {step.name.replace('|', ' ')} | {step.cost.ops} | {step.cost.passes} | {digits(step)} |"
         for k, step in enumerate(d.steps)
     ]
     table = "\n".join(["| step | rule | ops | passes | float32 |", "| --- | --- | --- | --- | --- |", *rows])

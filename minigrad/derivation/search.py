@@ -32,7 +32,7 @@ class Step:
     roots       the formulas after it; `pairs` the parts that it changed, before and after
     points      at how many points of the field both sides were equal; 0 where the rule is checked in float64 alone
     difference  in float64, of the largest number around, from the recorded formulas
-    digits      the largest relative error of an element in float32, at the given inputs
+    digits      of each formula, the largest relative error of an element in float32, at the given inputs
     """
 
     name: str
@@ -43,7 +43,7 @@ class Step:
     cost: Cost
     points: int
     difference: float
-    digits: float
+    digits: tuple[float, ...]
 
 
 class Search:
@@ -62,10 +62,10 @@ class Search:
         self.always = [r for r in rules if not r.tried] if rules is not None else ALWAYS
         self.tried = [r for r in rules if r.tried] if rules is not None else TRIED
         self.checker = Checker(forward)
-        self.keep_digits, self.refused = keep_digits, dict[str, tuple[float, str]]()
+        self.keep_digits, self.refused = keep_digits, dict[str, tuple[float, float, str]]()
         self._equal: dict[Pair, tuple[int, float]] = {}
         self._weights: dict[tuple[Term, ...], float] = {}
-        self._digits: dict[tuple[Term, ...], float] = {}
+        self._digits: dict[tuple[Term, ...], tuple[float, ...]] = {}
         self._moves: dict[Any, Any] = {}
         self.trail: list[tuple[Rule, tuple[Term, ...], tuple[Pair, ...]]] = []
         self.recorded = self.roots
@@ -188,12 +188,13 @@ class Search:
         """Whether the formulas are as precise as the recorded ones; if not, note the first step that is not."""
         if not self.keep_digits:
             return True
-        most = GATE * max(self.digits(self.first), 1e-6)
+        recorded = self.digits(self.first)
         for step, roots, pairs in self.trail[length:]:
-            if self.digits(roots) > most:
-                a, b = max(pairs, key=lambda pair: pair[0].size)
-                self.refused.setdefault(step.name, (self.digits(roots), f"{self.text(a)}  ->  {self.text(b)}"))
-                return False
+            for error, least in zip(self.digits(roots), recorded, strict=True):
+                if error > GATE * max(least, 1e-6):
+                    a, b = max(pairs, key=lambda pair: pair[0].size)
+                    self.refused.setdefault(step.name, (error, least, f"{self.text(a)}  ->  {self.text(b)}"))
+                    return False
         return True
 
     def _back(self, roots: tuple[Term, ...], length: int) -> None:
@@ -272,7 +273,7 @@ class Search:
             self._weights[roots] = Plan(roots).cost().weight + 1e-5 * sum(r.size for r in roots)
         return self._weights[roots]
 
-    def digits(self, roots: tuple[Term, ...]) -> float:
+    def digits(self, roots: tuple[Term, ...]) -> tuple[float, ...]:
         if roots not in self._digits:
             self._digits[roots] = self.checker.digits(roots, self.recorded)
         return self._digits[roots]
