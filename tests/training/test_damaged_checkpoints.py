@@ -120,7 +120,7 @@ def test_a_compressed_checkpoint_is_not_unpacked(tmp_path: Path):
     path = tmp_path / "run.npz"
     net, loss, optimizer = parts()
     fit(net, loss, optimizer, checkpoint=path, epochs=1)
-    np.savez_compressed(path, **{**load_arrays(path), "history/loss": np.zeros(1 << 23)})
+    np.savez_compressed(path, **{**load_arrays(path), "history/loss": np.zeros(1 << 23)})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"run\.npz is compressed"):
         fit(net, loss, optimizer, checkpoint=path, epochs=1)
 
