@@ -62,6 +62,7 @@ _ROLES = {  # role: (light, dark)
     "gradient": ("#B42318", "#FF9486"),
     "gradient_value": ("#B42318", "#FF9486"),
     "gradient_fill": ("#FDECEA", "#3D1D1A"),
+    "active": ("#B45309", "#FFC24B"),
     "wrong": ("#B42318", "#B93A2C"),
     **_tints("above", "#1D4ED8", "#4C7DF0"),
     **_tints("below", "#C2410C", "#D9622B"),
