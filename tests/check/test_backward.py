@@ -114,7 +114,13 @@ AT = [np.ones((2, 3)), np.eye(3, 2)]
         (lambda x, w: ((x @ w).astype(np.float32), 0), both, AT, ValueError, "float32"),
         (
             type(
-                "Kept", (), {"__init__": lambda self, w: None, "forward": lambda self, x: x @ self.w, "backward": None}
+                "Kept",
+                (),
+                {
+                    "__init__": lambda self, w: None,
+                    "forward": lambda self, x: x @ self.w,
+                    "backward": lambda self, g: g,
+                },
             ),
             None,
             AT[:1],
