@@ -64,10 +64,10 @@ def draw(
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
     >>> drawing = mg.draw((x * x).sum().named("y"), gradient=1.0)
     >>> print(drawing)
-    id  op     result       shape  mean  |grad|  saves
-    n0  input  x            (2,)    1.5    4.47      -
-    n1  mul    t1 = x * x   (2,)    2.5    1.41   16 B
-    n2  sum    y = sum(t1)  ()        5       1      -
+    id  op    result       shape  mean  |grad|  saves
+    n0  leaf  x            (2,)    1.5    4.47      -
+    n1  mul   t1 = x * x   (2,)    2.5    1.41   16 B
+    n2  sum   y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
     options = Options(
@@ -132,9 +132,9 @@ def ladder(
     sum that it is: what each consumer sends, by which rule, on one colour scale; zero is the colour of the page. NaN
     and infinity are marked. Without gradients, or with backward=False, there is one column.
 
-    width: of the picture in px, 300 to 860, or "readme", "notebook", "column" (of print, where it is shown smaller);
-    its letters are 11 px or more at every width. No renderer is needed. More
-    than max_ops ops are folded or collapsed, or refused with what to do (ValueError). The rest as in `mg.draw`.
+    width: of the picture in px, 300 to 860, or "readme", "notebook", "slide", "column" (of print, where it is shown
+    smaller); its letters are 11 px or more at every width. No renderer is needed. More than max_ops ops are folded or
+    collapsed, or refused with what to do (ValueError). The rest as in `mg.draw`.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")

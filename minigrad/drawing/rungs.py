@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..program.words import cut, shape
 from .blocks import NOTHING, Block, above, beside, fitted, flowing, framed, joined, lines, text, width_of, wrapped
 from .data import Graph, Node, Numbers, Slot
-from .heat import array_of, heat, peak_of
+from .heat import array_of, heat, peak_of, sparkline
 from .layout import ancestors
 from .theme import Palette
 from .words import clean, size
@@ -97,6 +98,9 @@ class Teller:
                 parts[0] = beside(head, made, gap=6)
             else:
                 parts.append(lines(self.kept_short(node.short, f"{node.op}(...)", width), c["forward"]))
+        again = [slot.again for slot in node.inputs if slot.again in self.order]
+        if again:
+            parts.append(text(fitted(f"then of {self.graph[str(again[0])].name}", width), c["muted"]))
         if node.made_by:
             parts.append(text(fitted(f"backward of {node.made_by}", width), c["muted"]))
         if node.mark:
@@ -127,7 +131,9 @@ class Teller:
             said = [fitted(shape(node.shape), width), fitted(node.dtype, width)]
         first = ", the first" if node.times > 1 else ""
         said[-1] += first if width_of(said[-1] + first) <= width else ""
-        return above(lines(said, self.c["muted"]), heat(node.value, self.c, width), gap=1)
+        sizes = [size for size, _ in node.repeats]
+        below = sparkline("value", sizes, self.c["forward"], self.c) if sizes else NOTHING
+        return above(lines(said, self.c["muted"]), heat(node.value, self.c, width), below, gap=1)
 
     def keeps(self, rung: Rung, width: float, *, inline: bool = False) -> Block:
         """For which ops backward keeps this tensor, and how large it is (inline: on the same line, if it fits)."""
@@ -152,26 +158,30 @@ class Teller:
         alone = len(terms) == 1
         peak = peak_of([*(numbers for _, numbers in terms if numbers is not None), node.gradient])
         shown = terms if alone else [*terms, ("sum", node.gradient)]
+        signs = [""] if alone else ["", *"+" * (len(shown) - 2), "="]
         for tight in (False, True):
-            parts = []
-            for k, (said, numbers) in enumerate(shown):
-                sign = "" if alone or k == 0 else "=" if k == len(shown) - 1 else "+"
-                room = width - (SIGN if sign else 0)
-                map_ = heat(numbers, c, room, peak) if numbers is not None else text("", c["muted"])
-                caption = wrapped(said, max(map_.width, 90.0) if tight and not alone else room)
-                if len(caption) > LINES:
-                    who, _, rule = said.partition(": ")
-                    caption = wrapped(f"{fitted(who, room - 40)}: {self.numbered(rule)}", room)
-                drawn = above(lines(caption, c["gradient"]), map_, gap=1)
-                if sign:
-                    height = min(map_.height, drawn.height)
-                    mark = above(text(sign, c["muted"], 13), Block(0, max(0.0, height / 2 - 8), lambda x, y: ""))
-                    drawn = beside(mark._replace(width=SIGN - 4), drawn, gap=4)
-                parts.append(drawn)
+            parts = [self.term(*each, sign, width, peak, tight) for each, sign in zip(shown, signs, strict=True)]
             rows = flowing(parts, width, 4)
-            if len(rows) == 1:
+            if alone or len(rows) == 1:
                 break
+        sizes = [size for _, size in node.repeats]
+        if not all(map(math.isnan, sizes)):
+            rows[0] = above(rows[0], sparkline("gradient", sizes, c["gradient"], c), gap=1)
         return rows
+
+    def term(self, said: str, numbers: Numbers | None, sign: str, width: float, peak: float, tight: bool) -> Block:
+        """A sign, and one part of a sum below its caption, which is no wider than the numbers where that is `tight`."""
+        c, room = self.c, width - (SIGN if sign else 0)
+        shown = heat(numbers, c, room, peak) if numbers is not None else text("", c["muted"])
+        caption = wrapped(said, max(shown.width, 90.0) if tight else room)
+        if len(caption) > LINES:
+            who, _, rule = said.partition(": ")
+            caption = wrapped(f"{fitted(who, room - 40)}: {self.numbered(rule)}", room)
+        drawn = above(lines(caption, c["gradient"]), shown, gap=1)
+        if not sign:
+            return drawn
+        below = Block(0, max(0.0, shown.height / 2 - 8), lambda x, y: "")  # the sign stands beside the numbers' middle
+        return beside(above(text(sign, c["muted"], 13), below)._replace(width=SIGN - 4), drawn, gap=4)
 
     def terms(self, node: Node) -> list[tuple[str, Numbers | None]]:
         """(from whom and by which rule, the numbers) of what is sent here."""
@@ -184,7 +194,7 @@ class Teller:
             found.append((f"{fitted(consumer.name, 120)}{again}{rule}", part.numbers))
         if node.id in self.graph.roots and node.gradient is not None:
             rest = _minus(node.gradient, [numbers for _, numbers in found])
-            noise = 1e-12 * peak_of([node.gradient]) if node.gradient.dtype == "float64" else 1e-4
+            noise = (1e-12 if node.gradient.dtype == "float64" else 1e-5) * peak_of([node.gradient])
             if rest is None or not found or peak_of([rest]) > noise or rest.range.bad:
                 found.append(("given", rest))
         if len(found) > TERMS:

@@ -24,7 +24,7 @@ def checked(code, shapes, options, **more):
                for k, v in options.items()}  # fmt: skip
     before = repr(options), [x.copy() for x in inputs]
     pair = (names["Norm"], None) if "Norm" in names else (names["forward"], names["backward"])
-    report = backward(*pair, inputs, options=options, **more)
+    report = backward(pair[0], pair[1], inputs, options=options, **more)
     assert repr(options) == before[0], "the options of the caller were changed"
     assert all(np.array_equal(a, b) for a, b in zip(inputs, before[1], strict=True))
     return report

@@ -222,7 +222,7 @@ def test_any_callable_is_a_primitive(kernel, rule):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: mg.primitive(3.0), "primitive takes a function of arrays"),
+        (lambda: mg.primitive(3.0), "primitive takes a function of arrays"),  # type: ignore[call-overload]
         (lambda: made(lambda g, x: g), r"the rule of f for x is called as rule\(g, out, x\), but takes \(g, x\)"),
     ],
 )

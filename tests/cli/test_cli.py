@@ -207,7 +207,7 @@ def test_without_a_renderer_there_is_dot_text(tmp_path, matrix, monkeypatch, cap
     def nothing(kind="svg"):
         raise renderer.RendererNotFound("no dot")
 
-    monkeypatch.setattr(renderer, "find", nothing)
+    monkeypatch.setattr(renderer, "programs", nothing)
     monkeypatch.delenv("MINIGRAD_DOT", raising=False)
     assert run("batchnorm", matrix, "--out", tmp_path / "o") == 0
     assert "no renderer" in capsys.readouterr().out
