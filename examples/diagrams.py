@@ -1,7 +1,7 @@
 """The seeds' diagrams, drawn from running code: not a line of them is placed by hand.
 
     python -m examples.diagrams --out diagrams            every diagram, as .svg
-    python -m examples.diagrams notebook --theme dark     one of them
+    python -m examples.diagrams figure --theme dark       one of them
     python -m examples.diagrams stages --width 1400        with more on it
 
 figure        seed 002: X -> mu -> v -> sigma -> Y -> L, the notebook's figure in its names

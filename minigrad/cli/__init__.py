@@ -6,7 +6,6 @@ Exit status: 0 all is well, 1 something that was checked is wrong, 2 the input o
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import sys
@@ -15,10 +14,10 @@ from typing import NoReturn
 
 from .. import __version__
 from .._support.text import visible
-from . import batchnorm, compare, draw, exercise, predict, train
-from .problems import Problem, complain
+from . import batchnorm, check, compare, derive, draw, exercise, predict, train
+from .problems import Problem, complain, to_nowhere
 
-COMMANDS = (batchnorm, draw, compare, train, predict, exercise)
+COMMANDS = (batchnorm, draw, compare, check, derive, train, predict, exercise)
 
 
 class OneLine(argparse.ArgumentParser):
@@ -54,25 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         status = int(args.run(args))
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except Problem as problem:
         complain(problem)
         return 2
     except BrokenPipeError:  # the reader (head, less) went away: nobody is left to tell
-        _to_nowhere()
+        to_nowhere()
         return 141  # what a shell reports of a program that a closed pipe ended
     except (OSError, MemoryError) as error:
-        _to_nowhere()
+        to_nowhere()
         complain(error or type(error).__name__)
         return 2
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
-
-
-def _to_nowhere() -> None:
-    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

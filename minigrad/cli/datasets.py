@@ -13,7 +13,7 @@ from .. import data
 from .._support.files import load_arrays
 from ..data.cifar import WHERE
 from .options import as_options, read_table
-from .problems import Problem
+from .problems import Problem, tell
 
 Array = np.ndarray[Any, Any]
 # name: (how it is loaded, widths of its hidden layers)
@@ -136,7 +136,7 @@ def _targets(args: argparse.Namespace, target: data.Table) -> tuple[Array, list[
         raise Problem(f"--target {target.names[0]}: {len(classes)} classes in {len(values)} rows cannot be learned")
     few = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
     told = f"{target.names[0]}: {len(classes)} classes ({few})"
-    print(told + ("; as a number: --task numbers" if args.task == "auto" and not text else ""))
+    tell(told + ("; as a number: --task numbers" if args.task == "auto" and not text else ""))
     return numbers, classes
 
 

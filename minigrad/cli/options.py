@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import data
-from .problems import Problem
+from .problems import Problem, tell
 
 PICTURES = ("svg", "png", "pdf", "html", "dot", "gv", "json", "md")  # endings; the last four need no renderer
 SHARED: dict[str, dict[str, Any]] = {  # options of more than one command
@@ -93,7 +93,7 @@ def read_table(args: argparse.Namespace, name: str, *, also: Sequence[str] = (),
     except ValueError as error:
         raise Problem(as_options(error, args)) from error
     if not getattr(args, "json", False):
-        print(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file=file)
+        tell(textwrap.fill(str(table), 79, subsequent_indent="  ", break_long_words=False), file)
     return table
 
 

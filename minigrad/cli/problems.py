@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from typing import Any
 
 from .._support.text import printable, visible
 
@@ -15,13 +17,26 @@ class Problem(Exception):
         return visible(super().__str__(), 2000)
 
 
-def say(text: object) -> None:
+def say(text: object, end: str = "\n", file: Any = None) -> None:
     """Print; names of files and tensors in it do not run on a terminal."""
-    print(printable(text))
+    print(printable(text), end=end, file=file)
+
+
+def tell(text: object, file: Any = None) -> None:
+    """Print on the way: where the reader (head, less) has gone away, the work goes on, and nobody is told the rest."""
+    try:
+        print(printable(text), file=file, flush=True)
+    except BrokenPipeError:
+        to_nowhere()
+
+
+def to_nowhere() -> None:
+    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: object) -> None:
-    """One line on stderr, if there is one and somebody reads it."""
-    if sys.stderr is not None:  # to print, None means stdout
-        with contextlib.suppress(OSError):
-            print(f"minigrad: {visible(text, 2000)}", file=sys.stderr)
+    """One line on stderr, if somebody reads it."""
+    with contextlib.suppress(OSError):
+        print(f"minigrad: {visible(text, 2000)}", file=sys.stderr)

@@ -14,7 +14,7 @@ from ..training.given import OPTIMIZERS
 from ..training.saving import new_figure
 from .datasets import NAMED, Dataset, load
 from .options import TABLE, add_command, add_shared, as_options, file_to_write, numbers
-from .problems import Problem
+from .problems import Problem, tell
 
 ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh")
 PLOTS = ("png", "svg", "pdf")
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _run(args)
     except training.NonFiniteStep as error:
-        print(as_options(error, args))
+        tell(as_options(error, args))
         return 1
     except BrokenPipeError:
         raise
@@ -103,11 +103,11 @@ def _run(args: argparse.Namespace) -> int:
     rest = [w for w in net.parameters() if w.ndim < 2]
     groups = [{"params": weights, "weight_decay": args.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     trained = Trained(args, net, network, problem)
-    print(
+    tell(
         f"{args.dataset}: {len(problem.x_train)} rows to train on, {len(problem.x_val)} to validate, "
         f"{problem.x_train.shape[1]} features"
     )
-    print(net)
+    tell(net)
     loss, metric = LEARNED[problem.kind]
     try:
         history = training.fit(
@@ -140,11 +140,11 @@ class Trained:
     def report(self, history: training.History, metric: str) -> None:
         """Print how well it did."""
         last, best, val = history.epochs[-1], history.best or history.epochs[-1], f"val_{metric}"
-        print(f"training loss {last['loss']:.4f}, {metric} {last[metric]:.4f}")
-        print(f"validation {metric} {last[val]:.4f}, best {best[val]:.4f} in epoch {best['epoch']}")
+        tell(f"training loss {last['loss']:.4f}, {metric} {last[metric]:.4f}")
+        tell(f"validation {metric} {last[val]:.4f}, best {best[val]:.4f} in epoch {best['epoch']}")
         if self.problem.numeric:
             error = training.mae(training.predict(self.net, self.problem.x_val), self.problem.y_val)
-            print(f"mean absolute error on the validation rows {error * self.problem.spread:.4g}")
+            tell(f"mean absolute error on the validation rows {error * self.problem.spread:.4g}")
 
     def write(self, history: training.History) -> None:
         """Write the files that were asked for, and say so."""
@@ -163,17 +163,17 @@ class Trained:
                 file.write(json.dumps({"network": self.network, **problem.about}, indent=1).encode())
         for path in (args.plot, args.boundary, args.csv, args.save, beside):
             if path is not None:
-                print(f"wrote {path}")
+                tell(f"wrote {path}")
 
     def interrupted(self, history: training.History) -> int:
         """After Ctrl-C: write what the whole epochs gave, and say how to go on."""
         done, checkpoint = len(history.epochs), self.args.checkpoint
-        print(f"interrupted in epoch {done + 1}; {done} of {self.args.epochs} epochs are done")
+        tell(f"interrupted in epoch {done + 1}; {done} of {self.args.epochs} epochs are done")
         if history.best_state is not None:
             self.net.load_state_dict(history.best_state)
             self.write(history)
         if checkpoint is None:
-            print("to be able to go on after an interruption, give --checkpoint FILE")
+            tell("to be able to go on after an interruption, give --checkpoint FILE")
         elif done:
-            print(f"to go on from epoch {done} of {checkpoint}, run the same command again")
+            tell(f"to go on from epoch {done} of {checkpoint}, run the same command again")
         return 130

@@ -207,7 +207,7 @@ def test_without_a_renderer_there_is_dot_text(tmp_path, matrix, monkeypatch, cap
     def nothing(kind="svg"):
         raise renderer.RendererNotFound("no dot")
 
-    monkeypatch.setattr(renderer, "find", nothing)
+    monkeypatch.setattr(renderer, "programs", nothing)
     monkeypatch.delenv("MINIGRAD_DOT", raising=False)
     assert run("batchnorm", matrix, "--out", tmp_path / "o") == 0
     assert "no renderer" in capsys.readouterr().out
@@ -257,7 +257,7 @@ def test_compare_misused(argv, text, capsys):
     assert err.count("\n") == 1
 
 
-COMMANDS = ["", "batchnorm", "draw", "compare", "train", "predict", "exercise"]
+COMMANDS = ["", "batchnorm", "draw", "compare", "check", "train", "predict", "exercise"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "exercise list", "exercise start", "exercise check"])

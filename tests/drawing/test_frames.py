@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -12,7 +13,7 @@ from minigrad.drawing import renderer
 
 from .examples import DY, composed, fused
 
-drawn = pytest.mark.skipif(not renderer._pure() and not renderer.shutil.which("dot"), reason="no renderer here")
+drawn = pytest.mark.skipif(not renderer._pure() and not shutil.which("dot"), reason="no renderer here")
 
 
 def pale(svg):
