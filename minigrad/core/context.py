@@ -12,12 +12,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Scope:
-    """One entry of `with scope(name)`: the same name entered twice makes two, told apart by identity."""
+    """One entry of `with scope(name)`, or a call of a module: entered twice makes two, told apart by identity."""
 
-    __slots__ = ("name", "parent")
+    __slots__ = ("module", "name", "parent")
 
-    def __init__(self, name: str, parent: Scope | None = None) -> None:
-        self.name, self.parent = name, parent
+    def __init__(self, name: str, parent: Scope | None = None, module: Any = None) -> None:
+        self.name, self.parent, self.module = name, parent, module
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -67,9 +67,9 @@ class Context(NamedTuple):
     frozen: bool = False
     before: Any = None
 
-    def inside(self, name: str) -> Context:
+    def inside(self, name: str, module: Any = None) -> Context:
         """The same in a new scope."""
-        return Context(self.recording, Scope(name, self.scope), self.cause, self.observers, self.frozen, self)
+        return Context(self.recording, Scope(name, self.scope, module), self.cause, self.observers, self.frozen, self)
 
 
 _context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noqa: B039  # it is never changed

@@ -126,11 +126,8 @@ class Tensor(Methods):
         """
         start = cotangent(self, gradient)
         found = walk(self, start, retain=list(_retained.values()) if _retained else (), graph=create_graph)
-        if create_graph:
-            with using(recording=True):
-                _deposit(found, start)
-        else:
-            _deposit(found, start)
+        deposit = using(recording=True)(_deposit) if create_graph else _deposit
+        deposit(found, start)
         # for pictures, its values alone: start may be self
         self._cotangent = start if start.op is None and start is not self else Tensor._leaf(start._array)
 

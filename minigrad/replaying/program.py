@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import mapped
 from ..core.nodes import Node, Primitive
 
 Array = np.ndarray[Any, Any]
@@ -106,14 +107,6 @@ class Program:
 
     def __len__(self) -> int:
         return len(self.instructions)
-
-
-def mapped(change: Callable[[Any], Any], x: Any) -> Any:
-    """x with everything in its tuples, lists and dicts changed."""
-    if isinstance(x, (tuple, list)):
-        parts = [mapped(change, part) for part in x]
-        return parts if isinstance(x, list) else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-    return {key: mapped(change, part) for key, part in x.items()} if isinstance(x, dict) else change(x)
 
 
 def substitute(x: Any, by: Callable[[Value], Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import mapped
 from .._support.source_lines import source_line
 from ..core.context import Observer, current
 from ..core.gradients import fitted
@@ -19,7 +20,7 @@ from ..core.nodes import Node, Primitive, describe, next_number, raw
 from ..core.tensor import Tensor
 from ..optim.optimizers import Update
 from .fusion import fuse_in_place
-from .program import Array, Instruction, Program, Value, mapped
+from .program import Array, Instruction, Program, Value
 
 
 class NotReplayable(TypeError):

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
+from .._support.arrays import mapped
 from ..anomalies import Lines
 from ..core.context import current, using
 from ..core.nodes import Node, describe, raw
@@ -18,7 +19,7 @@ from .guards import Guards
 from .lowering import Bound
 from .passes import without_dead_code, without_repeats
 from .printing import Listed
-from .program import Program, Value, difference, mapped, substitute
+from .program import Program, Value, difference, substitute
 from .recorder import NotReplayable, Recorder
 
 R = TypeVar("R")  # arguments are not typed alike: an array that a step is given is a Tensor inside

@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def outcome(seed, most=12):
         source = d.source()
     except NotDerivable as error:
         return "no primitive", str(error)
-    space = {}
+    space: dict[str, Any] = {}
     exec(compile(source, "<derived>", "exec"), space)
     last, first = d.steps[-1].cost.weight, d.steps[0].cost.weight
     for (name, x), (_, y) in zip(to_second_order(f, arrays), to_second_order(space["fused"], arrays), strict=True):
@@ -117,7 +118,8 @@ def main():
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    found, dearer, slowest = Counter(), 0, (0.0, 0)
+    found: Counter[str] = Counter()
+    dearer, slowest = 0, (0.0, 0)
     for seed in range(args.seed, args.seed + args.count):
         start = time.perf_counter()
         try:
