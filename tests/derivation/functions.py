@@ -126,10 +126,6 @@ def linear_batch_norm(x, w, b):
     return mg.batch_norm_composed(mg.linear(x, w, b), variance="staged")
 
 
-def standardized(x):
-    return (x - mg.mean(x, axis=0)) / mg.std(x, axis=0)
-
-
 def gelu_tanh(x):
     return 0.5 * x * (1.0 + mg.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
 
@@ -174,7 +170,6 @@ FUNCTIONS = {
         (relu, [normal(5, 4)], {}),
         (leaky_relu, [normal(5, 4)], {}),
         (linear_batch_norm, [normal(7, 4), normal(4, 3), normal(3)], {}),
-        (standardized, [normal(7, 3)], {}),
         (gelu_tanh, [normal(6)], {}),
         (mish, [normal(6)], {}),
         (two_layers, [normal(5, 4), normal(4, 3), normal(3, 2)], {}),
