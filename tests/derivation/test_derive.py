@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_batch_norm_keeps_what_the_hand_written_one_keeps_and_costs_less(derived
 
 
 def test_the_source_works_at_other_lengths(derived):
-    space = {}
+    space: dict[str, Any] = {}
     exec(derived("batch_norm_images").source("bn"), space)
     x, gamma, beta = functions.normal(5, 2, 3, 4), functions.normal(2), functions.normal(2)
     assert mg.check.compare(space["bn"], functions.batch_norm_images, [x, gamma, beta], order=2)
@@ -192,7 +193,7 @@ def test_bad_hypotheses(assume, said):
 
 def test_inputs_must_be_a_list_and_the_primitive_needs_a_name():
     with pytest.raises(TypeError, match="inputs must be a list"):
-        mg.derive(lambda x: x, X)
+        mg.derive(lambda x: x, X)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no name"):
         mg.derive(lambda x: mg.exp(x), [X]).source("class")
 
