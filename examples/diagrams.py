@@ -14,11 +14,13 @@ mini-batches  seed 003: the same net on two mini-batches; w, gamma and beta are 
 eleven        seed 001: 11 hidden layers of 128, repeated layers folded to one page
 deep          seed 001: these with and without batch norm, how large values and gradients are from layer to layer
 backward      the automatic backward pass of composed batch norm beside the analytic one
+dx-own, dx-mean, dx-variance    the three terms of dx, each as the path that it came
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +211,37 @@ def backward(**options: Any) -> Any:
     return mg.draw_pair(("automatic", sides[0]), ("analytic", sides[1]), **options)
 
 
+def dx_through(name: str, what: str, **options: Any) -> Any:
+    """One of the three terms of dx: what the op called `name` sends to x, and the ops that it came through."""
+    x = mg.tensor(rng().normal(1, 2, (4, 3)).round(2), requires_grad=True, name="x")
+    gamma = mg.tensor([1.5, 0.5, 1.0], requires_grad=True, name="gamma")
+    beta = mg.tensor([0.0, 0.1, -0.2], requires_grad=True, name="beta")
+    y = mg.batch_norm_composed(x, gamma, beta).named("y")
+    g = mg.graph(y, gradient=arriving(y))
+    term = next(part.numbers for part in g["x"].contributions if g[part.consumer].name == name)
+    through: dict[Any, Any] = {}
+
+    def reaches(tensor: Any) -> bool:
+        """Whether the op called `name` is on the way to this tensor; then it is on the path."""
+        found = tensor.name == name or any([reaches(t) for t in tensor.inputs if t is not None])
+        if found:
+            through[tensor] = (1.0, f"sends x {term.brief}") if tensor.name == name else (0.5, "on the way")
+        return found
+
+    reaches(y)
+    title = f"dx of batch norm, {what}"
+    return mg.draw(y, gradient=arriving(y), **{"color": Through(through), "title": title, **options})
+
+
+class Through:
+    """A report for `color=`: the ops on a path."""
+
+    color_title = "the path"
+
+    def __init__(self, colors: dict[Any, Any]) -> None:
+        self.colors = colors
+
+
 DIAGRAMS: dict[str, Callable[..., Any]] = {
     "figure": figure,
     "training": training,
@@ -220,6 +253,9 @@ DIAGRAMS: dict[str, Callable[..., Any]] = {
     "eleven": eleven,
     "deep": deep,
     "backward": backward,
+    "dx-own": functools.partial(dx_through, "centred", "its own share"),
+    "dx-mean": functools.partial(dx_through, "mu", "through the mean"),
+    "dx-variance": functools.partial(dx_through, "var", "through the variance"),
 }
 
 

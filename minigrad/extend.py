@@ -53,7 +53,8 @@ def plain(kernel: Any) -> Callable[..., Any]:
     named = kernel.func if isinstance(kernel, functools.partial) else kernel
     name = getattr(named, "__name__", type(named).__name__)
     try:
-        names = [f"x{k}" for k in range(kernel.nin)] if isinstance(kernel, np.ufunc) else None
+        given = kernel.args if isinstance(kernel, functools.partial) else ()
+        names = [f"x{k}" for k in range(named.nin - len(given))] if isinstance(named, np.ufunc) else None
         signature: Any = inspect.signature(kernel) if names is None else None
     except (TypeError, ValueError):
         form = f"def {name}(x): return {name}(x)"

@@ -60,7 +60,7 @@ def test_what_is_refused():
     with pytest.raises(TypeError, match="pass the values"):
         mg.value_and_grad(normed)
     with pytest.raises(TypeError, match="must return a Tensor"):
-        mg.jvp(lambda x: x.data, X, V)
+        mg.jvp(lambda x: x.data, X, V)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, inside torch.func

@@ -191,6 +191,8 @@ TYPES = {
     "mg.check.Comparison": "mg.check.compare(mg.batch_norm, mg.batch_norm_composed, [x, a, a])",
     "mg.check.Blame": "mg.check.blame(x, a)",
     "mg.check.Cost": "mg.check.cost(x)",
+    "mg.check.Precision": "mg.check.precision(mg.exp, [a], ['float32'])",
+    "mg.check.WhatIf": "mg.check.what_if(x, 'h', 0.1, index=0)",
     "mg.check.ZeroReport": "mg.check.explain_zeros(x)",
     "mg.data.Cifar10": "mg.data.load_cifar10('folder')",
     "mg.nn.MLP": "net.eval()",

@@ -55,6 +55,15 @@ def written_aside(path: PathLike) -> Iterator[IO[bytes]]:
         raise OSError(error.errno, f"cannot be written: {error.strerror}", os.fspath(path)) from error
 
 
+def identity(path: PathLike) -> tuple[int, ...] | None:
+    """What tells the file at a path from another that took its place; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def _is_special(path: PathLike) -> bool:
     try:
         mode = os.stat(path).st_mode

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.context import using
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, grad
 from ..core.nodes import Node, late, raw
 from ..core.tensor import Tensor
@@ -75,6 +75,38 @@ def gradients_of(y: Tensor, xs: Sequence[Tensor], gradient: Any = None, create_g
         return [Tensor(np.zeros_like(x._array)) for x in xs]
     found: Sequence[Tensor] = grad(y, xs, gradient=gradient, create_graph=create_graph)
     return found
+
+
+HUGE = 1e150  # squares of larger numbers overflow
+
+
+class _Infinities(Observer):
+    """Whether an op made an infinity of finite numbers."""
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def made(self, node: Node, op: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        self.found = self.found or bool(np.isinf(node._array).any())
+
+    def __call__(self, *_: Any) -> None:  # NumPy calls it
+        self.found = True
+
+
+def overflowed(f: Function, inputs: Sequence[Any]) -> str:
+    """What to say where numbers near the largest overflow inside f and nothing of them is left in its gradient."""
+    leaves = leaves_of(inputs)
+    huge = [x for x in leaves if x is not None and x.requires_grad and np.max(np.abs(x._array), initial=0.0) > HUGE]
+    if not huge:
+        return ""
+    seen = _Infinities()
+    with using(seen), np.errstate(over="call", call=seen):
+        y = value_of(f, leaves)
+    with np.errstate(all="ignore"):
+        lost = not any(np.any(np.nan_to_num(d._array)) for d in gradients_of(y, huge, np.ones(y.shape)))
+    return f"everything overflowed: inputs near {np.max(np.abs(huge[0]._array)):.0e}, whose squares are infinite" * (
+        seen.found and lost
+    )
 
 
 def nudged(x: Any, rng: np.random.Generator) -> Any:

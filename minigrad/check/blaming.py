@@ -69,12 +69,14 @@ class Blame(Report):
         return f"blame: all {len(self.verdicts)} ops have right rules to order {self.order}"
 
     def _remarks(self) -> list[str]:
-        return [f"stale: {what}" for what in self.stale]
+        stale = [f"stale: {what}" for what in self.stale]
+        said = [f"{v.op} ({v.name}), {v.state}: {v.reason}" for v in self.verdicts if v.reason and v.state != "stale"]
+        return stale + said
 
     def _tables(self) -> list[Table]:
-        rows = [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
+        rows = [[str(k), v.op, v.name, v.state] for k, v in enumerate(self.verdicts, 1)]
         wrong = [k for k, v in enumerate(self.verdicts) if not v.ok]
-        return [Table(["step", "op", "result", "rule", "why"], rows, text=(1, 2, 3, 4), wrong=wrong)]
+        return [Table(["step", "op", "result", "rule"], rows, text=(1, 2, 3), wrong=wrong)]
 
     def _parts(self) -> list[Gradcheck]:
         return [v.report for v in self.guilty if v.report is not None]
@@ -100,7 +102,8 @@ def blame(y: Tensor, gradient: Values = None, *, order: int = 1, seed: int = 0) 
         raise TypeError("blame(y): y must be a Tensor that was computed from tensors with requires_grad=True")
     written = stale(y)
     raised = {} if written else _raised_in(y, gradient)
-    verdicts = [_judged(node, order, seed, raised, written) for node in consumers_first(y)[::-1]]
+    nodes = enumerate(consumers_first(y)[::-1], 1)
+    verdicts = [_judged(node, node.name or f"t{k}", order, seed, raised, written) for k, node in nodes]
     return Blame(tuple(verdicts), order, tuple(written.values()))
 
 
@@ -128,11 +131,13 @@ class _Reached(Observer):
         self.waiting.update(node.inputs[k] for k, _ in gradients)
 
 
-def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], written: Mapping[Node, str]) -> Verdict:
+def _judged(
+    node: Node, name: str, order: int, seed: int, raised: Mapping[Node, str], written: Mapping[Node, str]
+) -> Verdict:
     op: Any = node.op
 
     def verdict(state: str, reason: str, report: Gradcheck | None = None) -> Verdict:
-        return Verdict(node.number, op.name, node.name or "-", state, reason, report)
+        return Verdict(node.number, op.name, name, state, reason, report)
 
     if node in written:
         return verdict("stale", written[node])

@@ -73,10 +73,11 @@ def _factors(e: Evidence, r: float) -> Iterator[str]:
         return abs(r - value) < CLOSE * value
 
     for n in sorted(e.counts):
+        two = "a 2 too many, or " if is_(2) else "a 2 is missing, or " if is_(0.5) else ""
         if is_(n):
-            yield f"1/N is missing, N = {n}: a sum stands where a mean belongs"
+            yield f"{two}1/N is missing, N = {n}: a sum stands where a mean belongs"
         if is_(1 / n):
-            yield f"1/N once too often, N = {n}: a mean stands where a sum belongs"
+            yield f"{two}1/N once too often, N = {n}: a mean stands where a sum belongs"
         if is_(n / (n - 1)) or is_((n - 1) / n):
             yield f"N - 1 stands where N belongs, or N for N - 1; N = {n}"
         if is_(np.sqrt(n / (n - 1))) or is_(np.sqrt((n - 1) / n)):

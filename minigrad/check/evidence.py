@@ -118,10 +118,12 @@ class Evidence:
         yield "1 - out**2", 1.0 - self.y * self.y
         yield "out * (1 - out)", self.y * (1.0 - self.y)
 
-    def centred(self) -> Iterator[tuple[str, int | None, FloatArray, FloatArray]]:
+    def centred(self) -> Iterator[tuple[str, Any, FloatArray, FloatArray]]:
         """(name, axis, q - mean, variance) of every input over each of its axes and over all, dimensions kept."""
+        over = tuple(pair[0] for pair in self.across)
         for name, q in self.values.items():
-            for axis in (*range(q.ndim), None) if q.ndim > 1 else (0,) if q.ndim else ():
+            axes = (*range(q.ndim), None) if q.ndim > 1 else (0,) if q.ndim else ()
+            for axis in (*axes, over) if q.shape == self.x.shape and len(over) > 1 else axes:
                 yield name, axis, q - q.mean(axis=axis, keepdims=True), q.var(axis=axis, keepdims=True)
 
 

@@ -22,7 +22,7 @@ from ..extend import Unsteady
 from .arguments import SENSITIVITY, Function, alone, gradients_of, leaves_of, value_of
 from .diagnosis import reason_of
 from .jacobian import Case, Element, Subject, entries, gradients_in_one, of_tensors, projected
-from .numerical import FloatArray
+from .numerical import FloatArray, slope
 
 FULL_LIMIT = 200_000  # entries of the Jacobian up to which the full mode is the default
 MOVES = (0.1, 0.01, 1e-3)  # how far the second point may be, in shares of each number; the first that f takes
@@ -106,9 +106,9 @@ class Examination:
 
     def _elsewhere(self) -> None:
         """Run near by first, so that a rule that remembers its first call gives itself away."""
-        moved = [x * (1 + 0.01 * self.rng.uniform(-1, 1, x.shape)) for x in self.arrays]
+        self.earlier = [x * (1 + 0.01 * self.rng.uniform(-1, 1, x.shape)) for x in self.arrays]
         with contextlib.suppress(ArithmeticError, ValueError):  # perhaps f is not defined there
-            y, pull = self.subject.at(moved)
+            y, pull = self.subject.at(self.earlier)
             pull(self.rng.normal(size=y.shape))
 
     def _repeats(self) -> None:
@@ -297,6 +297,20 @@ class Examination:
                     if part:
                         break
 
+    def _remembers(self, case: Case, k: int) -> bool:
+        """Whether the derivative by argument k is that of the first point that the rule was run at."""
+        way = self.rng.normal(size=case.arrays[k].shape)
+
+        def along(t: float) -> FloatArray:
+            return self.subject.value([x + t * way if j == k else x for j, x in enumerate(self.earlier)])
+
+        with contextlib.suppress(ArithmeticError, ValueError):
+            got = slope(along, case.steps.get(k, 1e-4))
+            theirs = float(np.sum(case.gradients(case.cotangent)[0][k] * way))
+            near = 10 * float(np.sum(got.error * np.abs(case.cotangent))) + 1e-6 * abs(theirs)
+            return abs(theirs - float(np.sum(got.value * case.cotangent))) <= near
+        return False
+
     def _explain(self, cases: list[Case]) -> None:
         """Which mistake the wrong entries look like."""
         wrong: dict[tuple[int, str], list[Element]] = {}
@@ -309,6 +323,11 @@ class Examination:
                 if not those:
                     continue
                 where = name if case.order == 1 else f"{name} at order 2"
+                if case.order == 1 and case.arrays[k].size and self._remembers(case, k):
+                    self.found.reasons.append(
+                        f"{where}: this is the derivative at the point of an earlier call: the rule remembers something"
+                    )
+                    continue
                 if k not in case.jacobians:
                     self.found.reasons.append(f"{where}: seen in a projection; mode='full' would say where")
                     continue

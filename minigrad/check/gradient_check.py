@@ -9,7 +9,7 @@ import numpy as np
 
 from .._support.signatures import Data
 from ..core.context import using
-from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, value_of
+from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of, overflowed, value_of
 from .examining import Examination, Found, gradients_with_graph
 from .jacobian import Element, of_tensors
 from .numerical import FloatArray
@@ -69,7 +69,7 @@ class Gradcheck(Report):
 
     def _tables(self) -> list[Table]:
         wrong = [k for k, e in enumerate(self.worst) if e.wrong]
-        shown = self.worst[: max(SHOWN, min(len(wrong), 2 * SHOWN))] if wrong else self.worst[:3]
+        shown = self.worst[: 3 if self.off or not wrong else SHOWN]
         second = any(e.order == 2 for e in shown)
         rows = [
             [
@@ -98,7 +98,9 @@ def _place(index: tuple[int, ...] | None) -> str:
 def report_of(name: str, found: Found, order: int) -> Gradcheck:
     """The report on one examination."""
     count = sum(e.wrong for e in found.elements)
-    found.elements.sort(key=lambda e: (bool(e.skipped), -(e.difference / e.allowed if e.allowed else e.difference)))
+    found.elements.sort(
+        key=lambda e: (bool(e.skipped), e.zero, -(e.difference / e.allowed if e.allowed else e.difference))
+    )
     return Gradcheck(
         name,
         " and ".join(sorted(found.modes)),
@@ -168,7 +170,9 @@ def gradcheck(
             raise TypeError(f"gradcheck: {names[k]} shares memory with another input; pass {names[k]}.copy()")
     twice, made = gradients_with_graph(f), lambda point: value_of(f, leaves_of(point))
     how = Examination(of_tensors(f), arrays, names, twice, made, order, mode, rtol, atol, seed, move)
-    return report_of(name_of(f), how.run(), order)
+    found = how.run()
+    found.problems += filter(None, [overflowed(f, arrays)])
+    return report_of(name_of(f), found, order)
 
 
 def _accepted(x: Any, name: str) -> FloatArray:

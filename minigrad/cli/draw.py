@@ -125,12 +125,7 @@ def _target(args: argparse.Namespace) -> Path:
 def _inputs(args: argparse.Namespace, function: Callable[..., Any], rng: np.random.Generator) -> list[Tensor]:
     """Tensors for the function's arguments, named as its parameters are."""
     arrays = input_arrays(args, rng)
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p.name for p in positional if p.default is p.empty]
+    positional, required = _positional(function), parameter_names(function)
     if len(arrays) < len(required):
         takes = f"{args.function} takes {', '.join(required)}"
         raise Problem(f"{takes}: give --shape N,M for each, or --data FILE for the first; got {len(arrays)}")
@@ -152,6 +147,19 @@ def _module(args: argparse.Namespace, factory: Callable[..., Any], rng: np.rando
         return from_torch(module, *(a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays))
     except Exception as error:
         raise Problem(f"{args.function} as a PyTorch module: {type(error).__name__}: {error}") from error
+
+
+def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def parameter_names(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments that a function must be given by place."""
+    return [p.name for p in _positional(function) if p.default is p.empty]
 
 
 def _called(function: Callable[..., Any], inputs: list[Tensor], name: str) -> tuple[Any, dict[str, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from .. import data, functional, nn, training
 from .._support.files import written_aside
 from .options import add_command, add_shared, as_options, read_table
-from .problems import Problem
+from .problems import Problem, say
 
 
 def add_to(commands: Any) -> None:
@@ -68,11 +68,11 @@ def run(args: argparse.Namespace) -> int:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     if args.out is None:
-        print(text.getvalue(), end="")
+        say(text.getvalue(), end="")
         return 0
     with written_aside(args.out) as file:
         file.write(text.getvalue().encode())
-    print(f"wrote {args.out}")
+    say(f"wrote {args.out}")
     return 0
 
 

@@ -17,9 +17,15 @@ class Problem(Exception):
         return visible(super().__str__(), 2000)
 
 
-def say(text: object) -> None:
+def say(text: object, end: str = "\n", file: Any = None) -> None:
     """Print; names of files and tensors in it do not run on a terminal."""
-    print(printable(text))
+    print(printable(text), end=end, file=file)
+
+
+class Reader:
+    """Of what is printed; whether it has gone away while a command went on."""
+
+    gone = False
 
 
 def tell(text: object, file: Any = None) -> None:
@@ -27,6 +33,7 @@ def tell(text: object, file: Any = None) -> None:
     try:
         print(printable(text), file=file, flush=True)
     except BrokenPipeError:
+        Reader.gone = True
         to_nowhere()
 
 
@@ -37,7 +44,6 @@ def to_nowhere() -> None:
 
 
 def complain(text: object) -> None:
-    """One line on stderr, if there is one and somebody reads it."""
-    if sys.stderr is not None:  # to print, None means stdout
-        with contextlib.suppress(OSError):
-            print(f"minigrad: {visible(text, 2000)}", file=sys.stderr)
+    """One line on stderr, if somebody reads it."""
+    with contextlib.suppress(OSError):
+        print(f"minigrad: {visible(text, 2000)}", file=sys.stderr)

@@ -114,6 +114,8 @@ class _Array:
 
 
 def _filled(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    if not isinstance(content, (str, bytes, bytearray)):  # bytes() of a number is as many zeros
+        raise pickle.UnpicklingError(f"it holds an array made of {type(content).__name__}")
     made = _Array()
     data = content.encode("latin1") if isinstance(content, str) else bytes(content)  # Python 2 wrote text
     made.array = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)

@@ -11,9 +11,11 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ..program.words import cut
 from .words import clean, escaped
 
 LETTER = 11  # px of nearly all text
+LONGEST = 800  # letters of any text
 LINE = 14  # px from one line of it to the next
 # up to a space, a comma, an operator or a dot, but not inside a number: 2.5, 1e-05
 WORD = re.compile(r"(?:[^\s,*/+(\-@.]|\.(?![A-Za-z_])|(?<=\de)-(?=\d))*[\s,*/+(\-@.]?")
@@ -53,7 +55,7 @@ def width_of(said: str, size: float = LETTER) -> float:
 
 def fitted(said: object, width: float, size: float = LETTER) -> str:
     """A text on one line, cut in the middle where it is wider."""
-    text = clean(said)[:2000]
+    text = cut(clean(said), LONGEST)
     if width_of(text, size) <= width:
         return text
     keep = min(len(text), int(width / (0.62 * size)))
@@ -68,7 +70,7 @@ def wrapped(said: object, width: float, size: float = LETTER) -> list[str]:
     >>> wrapped("-sum0(g*x_hat/std)", 80)
     ['-sum0(g*', 'x_hat/std)']
     """
-    return joined(WORD.findall(clean(said)), width, size)
+    return joined(WORD.findall(cut(clean(said), LONGEST)), width, size)
 
 
 def joined(parts: Sequence[str], width: float, size: float = LETTER) -> list[str]:

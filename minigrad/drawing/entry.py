@@ -132,9 +132,9 @@ def ladder(
     sum that it is: what each consumer sends, by which rule, on one colour scale; zero is the colour of the page. NaN
     and infinity are marked. Without gradients, or with backward=False, there is one column.
 
-    width: of the picture in px, 300 to 860, or "readme", "notebook", "column" (of print, where it is shown smaller);
-    its letters are 11 px or more at every width. No renderer is needed. More
-    than max_ops ops are folded or collapsed, or refused with what to do (ValueError). The rest as in `mg.draw`.
+    width: of the picture in px, 300 to 860, or "readme", "notebook", "slide", "column" (of print, where it is shown
+    smaller); its letters are 11 px or more at every width. No renderer is needed. More than max_ops ops are folded or
+    collapsed, or refused with what to do (ValueError). The rest as in `mg.draw`.
 
     >>> import minigrad as mg
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")

@@ -7,19 +7,19 @@ magnitude of what is to be compared. What is not finite says so in words on a co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ..program.words import number as rounded
 from .blocks import LETTER, Block, above, fitted, number, text
 from .data import CORNER, WHOLE, Numbers
-from .theme import Palette
+from .theme import TINTS, Palette
 
 CELL = (38, 15)  # px of one number: five letters
 SLAB = 4  # px between the matrices of an array with more than two axes
 PIXELS, PIXEL = (12, 24), 7  # most rows and columns of a thumbnail, and px of one square
-LEVELS = 10  # tints of either colour
 
 Array = npt.NDArray[np.float64]
 
@@ -65,14 +65,8 @@ def tint(v: float, peak: float, c: Palette) -> str | None:
     """The colour of a number, None for that of the page."""
     if not math.isfinite(v):
         return c["wrong"]
-    level = round(LEVELS * min(1.0, abs(v) / peak)) if peak else 0
-    return mixed(c["page"], c["below_zero" if v < 0 else "above_zero"], 0.6 * level / LEVELS) if level else None
-
-
-def mixed(a: str, b: str, share: float) -> str:
-    """The colour `share` of the way from a to b."""
-    parts = [(int(a[k : k + 2], 16), int(b[k : k + 2], 16)) for k in (1, 3, 5)]
-    return "#" + "".join(f"{round(x + (y - x) * share):02X}" for x, y in parts)
+    level = round(TINTS * min(1.0, abs(v) / peak)) if peak else 0
+    return c[f"{'below' if v < 0 else 'above'}_{level}"] if level else None
 
 
 def heat(numbers: Numbers, c: Palette, width: float, peak: float | None = None) -> Block:
@@ -95,6 +89,29 @@ def heat(numbers: Numbers, c: Palette, width: float, peak: float | None = None) 
     picture = _squares(small, (size, size), 0, most, c)
     bad = numbers.range.bad > 0
     return above(picture, text(fitted(numbers.brief, width), c["gradient" if bad else "muted"], bold=bad), gap=1)
+
+
+def sparkline(what: str, sizes: Sequence[float], colour: str, c: Palette) -> Block:
+    """How large equal blocks' tensors are: the first and the last size, and a bar for each (at most 24), by powers."""
+    some = [sizes[round(k)] for k in np.linspace(0, len(sizes) - 1, min(len(sizes), PIXELS[1]))]
+    known = [math.log(v) if v > 0 and math.isfinite(v) else None for v in some]
+    high = max((v for v in known if v is not None), default=0.0)
+    low = min([v for v in known if v is not None], default=0.0)
+    low = min(low, high - 1.0)  # what hardly changes looks so
+
+    def draw(x: float, y: float) -> str:
+        said = ""
+        for fill, present in ((colour, True), (c["wrong"], False)):  # zero, and what is not finite
+            path = ""
+            for k, v in enumerate(known):
+                if (v is not None) is present:
+                    tall = 2 if v is None else 2 + 12 * (v - low) / (high - low)
+                    path += f"M{number(x + 4 * k)} {number(y + 15)}h3v{number(-tall)}h-3z"
+            said += f'<path fill="{fill}" d="{path}"/>\n' if path else ""
+        return said
+
+    ends = f"|{what}| {rounded(sizes[0], 2)} .. {rounded(sizes[-1], 2)}"
+    return above(Block(4 * len(some), 16, draw), text(ends, c["muted"]))
 
 
 def extremes(plane: Array) -> Array:

@@ -8,20 +8,20 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .data import Graph
 from .fold import folded
 from .layout import ancestors
-from .options import Options
+from .options import ROOMS, Options
 from .sheet import Sheet
-from .svg import write
+from .svg import adaptive, write
 from .views import collapsed, part
 
 MOST = 60  # ops
 WIDTHS = (300, 860)  # px
-PLACES = {"readme": 830, "notebook": 860, "column": 320}  # of print, shown smaller
 _shown = itertools.count(1)
 
 
@@ -29,18 +29,22 @@ class Ladder:
     """One drawn ladder: `.graph` the plain data, `.svg()`, `.save(path)`, `str()` a table."""
 
     def __init__(self, data: Graph, options: Options, *, width: int | str = 830, most: int = MOST) -> None:
-        width = PLACES.get(width, width) if isinstance(width, str) else width
-        if isinstance(width, bool) or not isinstance(width, int) or not WIDTHS[0] <= width <= WIDTHS[1]:
+        width = min(WIDTHS[1], ROOMS[width][0]) if isinstance(width, str) and width in ROOMS else width
+        if isinstance(width, (bool, str)) or not isinstance(width, int) or not WIDTHS[0] <= width <= WIDTHS[1]:
+            places = ", ".join(map(repr, ROOMS))
             raise ValueError(
-                f"width={width!r} must be a whole number of px from {WIDTHS[0]} to {WIDTHS[1]}, or one of "
-                f"{', '.join(map(repr, PLACES))}"
+                f"width={width!r} must be a whole number of px from {WIDTHS[0]} to {WIDTHS[1]}, or {places}"
             )
         self.graph = shortened(data, options, most)
         self.options, self.width = options, width
 
     def svg(self) -> str:
         """The picture as SVG text, with an opaque background and fonts that every reader has."""
-        return Sheet(self.graph, self.options, self.width).svg("")
+        return self._drawn(self.options.theme, "")
+
+    def _drawn(self, theme: str, prefix: str) -> str:
+        svg = Sheet(self.graph, replace(self.options, theme=theme), self.width).svg(prefix)
+        return adaptive(svg) if theme == "auto" else svg
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it; the ending of `path` says what: svg, json (the plain data) or md (the table). Returns the path."""
@@ -63,7 +67,9 @@ class Ladder:
         bundle = {"text/plain": ""}
         try:
             bundle["text/plain"] = str(self)
-            bundle["image/svg+xml"] = Sheet(self.graph, self.options, self.width).svg(f"mgl{next(_shown)}-")
+            bundle["image/svg+xml"] = self._drawn(
+                "dark" if self.options.theme == "dark" else "auto", f"mgl{next(_shown)}-"
+            )
         except Exception as error:  # a notebook cell must show something, whatever went wrong
             bundle["text/plain"] = f"{bundle['text/plain']}\n\n{error}".strip()
         return bundle

@@ -10,6 +10,7 @@ import copy
 import importlib
 import itertools
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from ..program.words import cut
 from .cards import Style
 from .data import Graph
 from .dot import Part, document
+from .explorer import explorer_json
+from .frames import frames_of
 from .options import Options
 from .renderer import RendererNotFound, render
 from .stepping import Frame, page_of
@@ -103,18 +106,39 @@ class Picture:
         """The interactive page inside a notebook cell, `height` pixels high."""
         return Frame(self.html(), height)
 
+    def frames(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """One SVG for each step, forward and then backward, all of the same size: step-00.svg, ... in `folder`.
+
+        For slides: what is not computed yet is pale, the op that runs has a ring. Of a pair, each graph has a folder.
+        """
+        home, written = Path(folder), []
+        for name, graph in self.graphs().items():
+            alone = Drawing(graph, replace(self.options, fold=False, depth=None, module=None, width=None))
+            place = home if len(self.graphs()) == 1 else home / re.sub(r"\W+", "-", name)
+            place.mkdir(parents=True, exist_ok=True)
+            for k, svg in enumerate(frames_of(alone.svg(), alone.graph, self.options.colours)):
+                written.append(write(place / f"step-{k:02d}.svg", svg))
+        return written
+
+    def modelexplorer(self) -> str:
+        """The graphs as JSON for Google's Model Explorer; scopes are its namespaces."""
+        return explorer_json(self.graphs(), self.title or "minigrad")
+
     def markdown(self) -> str:
         """The text table, for a README or an issue."""
         title = f"# {self.title}\n\n" if self.title else ""
         return f"{title}```\n{self}\n```\n"
 
     def save(self, path: str | os.PathLike[str], *, dpi: float = 110) -> Path:
-        """Write the picture; the ending of `path` says what: svg png pdf dot gv html json md. Returns the path.
+        """Write the picture; the ending of `path` says what: svg png pdf dot gv html json md, or
+        .modelexplorer.json. Returns the path.
 
         The file appears whole or not at all.
         """
         target = Path(path)
         kind = target.suffix.lower().removeprefix(".")
+        if target.name.lower().endswith(".modelexplorer.json"):
+            return write(target, self.modelexplorer())
         kinds = {"gv": "dot", "md": "markdown"} | {k: k for k in ("svg", "png", "pdf", "dot", "html", "json")}
         if kind not in kinds:
             raise ValueError(f"save({str(path)!r}): the ending must be one of {', '.join('.' + k for k in kinds)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..program.words import cut, shape
 from .blocks import NOTHING, Block, above, beside, fitted, flowing, framed, joined, lines, text, width_of, wrapped
 from .data import Graph, Node, Numbers, Slot
-from .heat import array_of, heat, peak_of
+from .heat import array_of, heat, peak_of, sparkline
 from .layout import ancestors
 from .theme import Palette
 from .words import clean, size
@@ -97,6 +98,9 @@ class Teller:
                 parts[0] = beside(head, made, gap=6)
             else:
                 parts.append(lines(self.kept_short(node.short, f"{node.op}(...)", width), c["forward"]))
+        again = [slot.again for slot in node.inputs if slot.again in self.order]
+        if again:
+            parts.append(text(fitted(f"then of {self.graph[str(again[0])].name}", width), c["muted"]))
         if node.made_by:
             parts.append(text(fitted(f"backward of {node.made_by}", width), c["muted"]))
         if node.mark:
@@ -127,7 +131,9 @@ class Teller:
             said = [fitted(shape(node.shape), width), fitted(node.dtype, width)]
         first = ", the first" if node.times > 1 else ""
         said[-1] += first if width_of(said[-1] + first) <= width else ""
-        return above(lines(said, self.c["muted"]), heat(node.value, self.c, width), gap=1)
+        sizes = [size for size, _ in node.repeats]
+        below = sparkline("value", sizes, self.c["forward"], self.c) if sizes else NOTHING
+        return above(lines(said, self.c["muted"]), heat(node.value, self.c, width), below, gap=1)
 
     def keeps(self, rung: Rung, width: float, *, inline: bool = False) -> Block:
         """For which ops backward keeps this tensor, and how large it is (inline: on the same line, if it fits)."""
@@ -171,6 +177,9 @@ class Teller:
             rows = flowing(parts, width, 4)
             if len(rows) == 1:
                 break
+        sizes = [size for _, size in node.repeats]
+        if not all(map(math.isnan, sizes)):
+            rows[0] = above(rows[0], sparkline("gradient", sizes, c["gradient"], c), gap=1)
         return rows
 
     def terms(self, node: Node) -> list[tuple[str, Numbers | None]]:

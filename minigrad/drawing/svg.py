@@ -52,7 +52,7 @@ ROLES = "".join(f".f-{role}{{fill:var(--{role})}}.s-{role}{{stroke:var(--{role})
 
 def by_role(svg: str) -> str:
     """What was drawn in colours that stand for roles, with classes in their place: f-ink fills, s-ink strokes."""
-    return re.sub(r"<(?:polygon|path|text|ellipse|polyline)\b[^>]*>", _classed, svg)
+    return re.sub(r"<(?:polygon|path|text|ellipse|polyline|rect|g)\b[^>]*>", _classed, svg)
 
 
 def _classed(found: re.Match[str]) -> str:

@@ -20,10 +20,23 @@ LEAVES = {
 BARS = {"op": ("op", ""), "fused": ("fused op", "fused_"), "module": ("module", "module_")}  # kind: (word, roles)
 
 Palette = dict[str, str]
+TINTS = 10
 
 
 def _together(roles: str, light: str, dark: str) -> dict[str, tuple[str, str]]:
     return dict(zip(roles.split(), zip(light.split(), dark.split(), strict=True), strict=True))
+
+
+def _tints(role: str, light: str, dark: str) -> dict[str, tuple[str, str]]:
+    """Ten tints of the page: how far a number of a heat map is above zero, or below."""
+    shares = {k: 0.6 * k / TINTS for k in range(1, TINTS + 1)}
+    return {f"{role}_{k}": (_mixed("#FFFFFF", light, s), _mixed("#0F1419", dark, s)) for k, s in shares.items()}
+
+
+def _mixed(a: str, b: str, share: float) -> str:
+    """The colour `share` of the way from a to b."""
+    parts = [(int(a[k : k + 2], 16), int(b[k : k + 2], 16)) for k in (1, 3, 5)]
+    return "#" + "".join(f"{round(x + (y - x) * share):02X}" for x, y in parts)
 
 
 _ROLES = {  # role: (light, dark)
@@ -49,8 +62,10 @@ _ROLES = {  # role: (light, dark)
     "gradient": ("#B42318", "#FF9486"),
     "gradient_value": ("#B42318", "#FF9486"),
     "gradient_fill": ("#FDECEA", "#3D1D1A"),
+    "active": ("#B45309", "#FFC24B"),
     "wrong": ("#B42318", "#B93A2C"),
-    **_together("above_zero below_zero", "#1D4ED8 #C2410C", "#4C7DF0 #D9622B"),  # of numbers
+    **_tints("above", "#1D4ED8", "#4C7DF0"),
+    **_tints("below", "#C2410C", "#D9622B"),
     "cluster_a": ("#F6F8FB", "#141B23"),
     "cluster_b": ("#EDF1F6", "#1B252F"),
     "cluster_line": ("#94A3B8", "#4A5A6C"),

@@ -168,7 +168,7 @@ class Optimizer:
             for name in (name for name in group if name != "params"):
                 try:
                     _check_option(f"group.{k}", name, given[f"group.{k}.{name}"].tolist())
-                except ValueError as error:
+                except (TypeError, ValueError) as error:
                     wrong.append(str(error))
         return wrong
 

@@ -46,10 +46,14 @@ class Schedule:
         given = named_arrays(state, "load_state_dict")
         wrong = misfits(given, self.state_dict(), cast=True)
         if not wrong:
-            wrong = [f"{k} is not >= 0 and finite" for k, a in given.items() if not (np.isfinite(a) & (a >= 0)).all()]
+            counted = {name: array for name, array in given.items() if name != "best"}  # that is a loss: any number
+            wrong = [f"{k} is not >= 0 and finite" for k, a in counted.items() if not (np.isfinite(a) & (a >= 0)).all()]
         if wrong:
             raise ValueError(f"this state does not fit {type(self).__name__}, nothing was changed: {listed(wrong)}")
-        callback(self._set, int(given["t"]), given["start"].tolist())
+        callback(self._take, given)
+
+    def _take(self, given: Mapping[str, Array]) -> None:
+        self._set(int(given["t"]), given["start"].tolist())
 
 
 class StepLR(Schedule):
@@ -145,7 +149,6 @@ class PlateauLR(Schedule):
         """The time, the start rates, the best value, how long ago it was, how often the rate was cut."""
         return {**super().state_dict(), **{name: np.array(getattr(self, name)) for name in ("best", "bad", "cuts")}}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
-        self.best, self.bad, self.cuts = float(state["best"]), int(state["bad"]), int(state["cuts"])
-        super().load_state_dict(state)
+    def _take(self, given: Mapping[str, Array]) -> None:
+        self.best, self.bad, self.cuts = float(given["best"]), int(given["bad"]), int(given["cuts"])
+        super()._take(given)

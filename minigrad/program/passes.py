@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.context import using
 from ..core.gradients import fitted
+from ..core.nodes import Primitive
 from .program import Instruction, Program, Value, values_in
 from .program import without_dead_code as without_dead_code
 from .recording import NotRecordable, Pull, Recorder
@@ -77,16 +78,17 @@ def layout_of(program: Program) -> dict[Value, Value]:
 VIEWS = frozenset(("broadcast_to", "expand_dims", "flip", "getitem", "reshape", "squeeze", "swapaxes", "transpose"))
 
 
-def opened(program: Program) -> Program:
+def opened(program: Program, rules: bool = False) -> Program:
     """Fused primitives written out: their `save`, their function and their joint rule, operation by operation.
 
-    Where one is not made of minigrad's functions it stays as it is.
+    With rules=True the rule of every primitive, where a kernel stands for it. What is not made of minigrad's functions
+    stays as it is.
     """
     steps: list[Instruction] = []
     same: dict[Value, Value] = {}
     for instruction in program.instructions:
         try:
-            parts = _parts(instruction, same)
+            parts = _parts(instruction, same, rules)
         except (NotRecordable, TypeError):  # NumPy inside: nobody can look in
             parts = None
         if parts is None:
@@ -107,9 +109,9 @@ def _resolved(same: dict[Value, Value]) -> dict[Value, Value]:
     return found
 
 
-def _parts(i: Instruction, same: dict[Value, Value]) -> list[Instruction] | None:
+def _parts(i: Instruction, same: dict[Value, Value], rules: bool) -> list[Instruction] | None:
     op: Any = i.op
-    if i.kind not in ("op", "rule") or op is None or op.save is None:
+    if op is None or (op.save is None and not (rules and i.kind == "rule")):
         return None
     recorder = Recorder()
 
@@ -128,8 +130,8 @@ def _parts(i: Instruction, same: dict[Value, Value]) -> list[Instruction] | None
         else:
             pull: Pull = i.function
             g, out, *rest = given
-            saved, inputs = tuple(rest[: pull.saved]), rest[pull.saved :]
-            found = op.joint(g, out, saved, *inputs, **params)
+            saved, inputs = tuple(rest[: pull.saved]) or None, rest[pull.saved :]
+            found = dict(Primitive.pull(op, g, out, saved, inputs, params, list(pull.wanted)))
             arrays = [getattr(x, "_array", x) for x in inputs]
             results = [fitted(found[k], arrays[k], op) for k in pull.wanted]
     recorder.give_names({})

@@ -30,6 +30,8 @@ class Recorder(Observer):
     """Listens to one run. `inputs`, `instructions` and the values in them are a Program's."""
 
     rules = True
+    refused: type[TypeError] = NotRecordable
+    what = "a recorded function"
     whoever = "the recording"  # who listens, and what to do instead, in messages
     instead = "compute it with minigrad's functions, choose with mg.where, or look at the value outside"
 
@@ -148,7 +150,7 @@ class Recorder(Observer):
     def refuse(self, what: str) -> None:
         """Say that Python looks at a value, which a program cannot repeat."""
         file, line = source_line()
-        raise NotRecordable(
+        raise self.refused(
             f"{what} at line {line} of {file} during {self.whoever}. The program would not see what Python makes of "
             f"it, and would give the same for any input: {self.instead}"
         )
@@ -189,8 +191,8 @@ class Recorder(Observer):
             return {key: self.template_of(part) for key, part in x.items()}
         if x is None or isinstance(x, (bool, int, float, str)):
             return x
-        raise NotRecordable(
-            f"a recorded function returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
+        raise self.refused(
+            f"{self.what} returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
         )
 
 
@@ -241,6 +243,13 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     >>> program.run(np.array([5.0, 7.0]), np.array(2.0)).value
     array([10., 14.])
     """
+    return recorded(f, args, named, gradient)[0]
+
+
+def recorded(
+    f: Callable[..., Any], args: Sequence[Any], named: dict[str, Any], gradient: Any = None
+) -> tuple[Program, dict[Value, Node], Any]:
+    """As `record`: the program, the node that each value of its forward was, and what f returned."""
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)
     with using(Lines(), recorder, recording=True, frozen=True, cause=None):
@@ -251,23 +260,18 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     taken = {y.name for y in recorder.inputs}
     for k, y in enumerate(results := list(dict.fromkeys(values_in(template)))):
         name = "y" if len(results) == 1 else f"y{k}"
-        if (
-            y.kind == "made"
-            and not y.name
-            and not (y in recorder.nodes and recorder.nodes[y].name)
-            and name not in taken
-        ):
+        named_already = y.name or (y in recorder.nodes and recorder.nodes[y].name)
+        if y.kind == "made" and not named_already and name not in taken:
             y.name = name
     recorder.give_names(gradients)
     in_order = dict.fromkeys([*recorder.inputs, *gradients])
     gradients = {value: gradients[value] for value in in_order if value in gradients}
-    return without_dead_code(
-        Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)
-    ).numbered()
+    program = Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)
+    return without_dead_code(program).numbered(), recorder.nodes, returned
 
 
 def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> tuple[list[Any], dict[str, Any]]:
-    names = _parameter_names(f, len(args))
+    names = parameter_names(f, len(args))
 
     def leaf(x: Any, name: str) -> Any:
         if not isinstance(x, (Node, np.ndarray)):
@@ -283,7 +287,7 @@ def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> 
     return [leaf(x, name) for x, name in zip(args, names, strict=True)], {k: leaf(x, k) for k, x in named.items()}
 
 
-def _parameter_names(f: Any, count: int) -> list[str]:
+def parameter_names(f: Any, count: int) -> list[str]:
     """What f calls its first arguments."""
     try:
         parameters = list(inspect.signature(f).parameters.values())

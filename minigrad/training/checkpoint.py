@@ -7,14 +7,16 @@ same bytes as one that was not: weights, history, and the checkpoint itself.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._support.files import PathLike, load_arrays, save_arrays
+from .._support.files import PathLike, identity, load_arrays, save_arrays
 from .._support.randomness import Generator, restore, state_of
 from .._support.signatures import Array
+from .._support.text import visible
 from ..nn.module import Module
 from ..optim import Optimizer, Schedule
 from .history import History
@@ -38,34 +40,40 @@ class Checkpoint:
     generators: Sequence[Generator]
     settings: Settings
     begun: Settings = field(init=False)
+    seen: tuple[int, ...] | None = field(init=False)  # the file as this run knows it
 
     def __post_init__(self) -> None:
-        self.begun = self._moving()
+        self.begun, self.seen = self._moving(), identity(self.path)
 
     def save(self, history: History) -> None:
-        """Write the state of the run after an epoch."""
+        """Write the state of the run after an epoch; FileExistsError if another run wrote there meanwhile."""
+        if identity(self.path) not in (self.seen, None):
+            raise FileExistsError(
+                f"{visible(self.path)} was written by another run meanwhile, and is left to it; give each run a "
+                "checkpoint of its own"
+            )
         parts = {**self._state(), "history": history.to_arrays()}
         flat = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
         run = {"settings": self.settings, "begun": self.begun, "now": self._moving()}
         save_arrays(self.path, {"run": np.array(json.dumps(run)), **flat})
+        self.seen = identity(self.path)
 
     def load(self) -> History:
         """Take up the run where `save` left it; ValueError, and nothing changed, if it is another run's, and how."""
-        arrays = load_arrays(self.path)
+        where = visible(self.path)
+        arrays = load_arrays(self.path, self._announced)
         try:
             run = json.loads(str(arrays.pop("run")))
             then, begun, now = (dict(run[name]) for name in ("settings", "begun", "now"))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{self.path} is no checkpoint of this version of minigrad. {ANEW}or another path"
-            ) from error
+            raise ValueError(f"{where} is no checkpoint of this version of minigrad. {ANEW}or another path") from error
         parts: dict[str, dict[str, Array]] = {part: {} for part in (*self._state(), "history")}
         for name, array in arrays.items():
             part, _, rest = name.partition("/")
             parts.setdefault(part, {})[rest] = array
         if len(parts["generators"]) != len(self.generators):
             theirs = len(parts["generators"])
-            raise ValueError(f"{self.path} has {theirs} random generators, this run {len(self.generators)}")
+            raise ValueError(f"{where} has {theirs} random generators, this run {len(self.generators)}")
         best = digest(array for name, array in parts["history"].items() if name.startswith("best_state."))
         wrong = differing(self.settings, then)
         for name, value in self.begun.items():
@@ -81,12 +89,18 @@ class Checkpoint:
             for k, rng in enumerate(self.generators):  # a generator of another kind is named as such
                 restore(rng, str(parts["generators"][str(k)]))
                 restore(rng, str(before["generators"][str(k)]))
-        except Exception as error:  # a damaged file may hold anything
+        except BaseException as error:  # a damaged file may hold anything, and Ctrl-C comes at any moment
             self._take(before)
             self.begun = kept
-            raise ValueError(f"{self.path} does not fit this model and optimizer: {error}") from error
+            if not isinstance(error, Exception):
+                raise
+            raise ValueError(f"{where} does not fit this model and optimizer: {visible(error, 1000)}") from error
         few = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise ValueError(f"{self.path} is the checkpoint of another run: {few}. {ANEW}or another path")
+        raise ValueError(f"{where} is the checkpoint of another run: {few}. {ANEW}or another path")
+
+    def _announced(self, headers: Mapping[str, Array]) -> None:
+        if sum(array.nbytes for array in headers.values()) > os.path.getsize(self.path):
+            raise ValueError(f"{visible(self.path)} is compressed, and no checkpoint is: it would be larger unpacked")
 
     def _moving(self) -> Settings:
         return moving(self.model, self.optimizer, self.schedule, self.generators)

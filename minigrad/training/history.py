@@ -108,7 +108,7 @@ class History(Shown):
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         for row in rows:
             row.update({name: int(row[name]) for name in ("epoch", "step")})
-        history = cls(loss=arrays["loss"].tolist(), epochs=rows)
+        history = cls(loss=[float(x) for x in arrays["loss"]], epochs=rows)
         if "best" in arrays:
             history.best = next(row for row in rows if row["epoch"] == int(arrays["best"]))
             prefix = "best_state."

@@ -96,6 +96,19 @@ def test_links_modes_and_long_names_are_kept(tmp_path: Path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.fixture
+def devices_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were they replaced, as root can, everything on this machine would suffer."""
+    replace = os.replace
+
+    def guarded(source: Any, target: Any) -> None:
+        assert not str(target).startswith(("/dev", "/proc")), "a device would be replaced"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", guarded)
+
+
+@pytest.mark.usefixtures("devices_are_safe")
 def test_devices_and_pipes_are_written_through(tmp_path: Path):
     net = nn.Linear(2, 2, rng=0)
     net.save("/dev/null")
@@ -114,7 +127,8 @@ def test_devices_and_pipes_are_written_through(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 def test_a_standard_stream_is_written_through(tmp_path: Path, kind: str):
-    code = "print('before', flush=True)\nfrom minigrad.training import History\n"
+    code = "import os\nos.replace = None  # never /dev/stdout itself\nprint('before', flush=True)\n"
+    code += "from minigrad.training import History\n"
     code += "History(loss=[1.0]).to_csv('/dev/stdout', steps=True)\nprint('after')"
     out = tmp_path / "out"
     with out.open("wb") as file:
@@ -125,6 +139,7 @@ def test_a_standard_stream_is_written_through(tmp_path: Path, kind: str):
     assert [item.name for item in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.usefixtures("devices_are_safe")
 def test_what_fails_leaves_the_old_and_names_the_file(tmp_path: Path):
     path = tmp_path / "x"
     write(path, b"old")

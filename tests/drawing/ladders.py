@@ -141,8 +141,7 @@ GRAPHS: dict[str, Any] = {
 }
 GRAPHS |= {f.__name__: f for f in (mlp, rnn, attention, second_order, views, single_numbers, empty, long_names)}
 GRAPHS |= {f.__name__: f for f in (wide_letters, not_finite, tiny, many_uses, skips, from_json, written_later)}
-GRAPHS |= {name: lambda f=f: f().graph for name, f in diagrams.DIAGRAMS.items() if name not in ("stages", "backward")}
-GRAPHS |= {name: lambda name=name: diagrams.DIAGRAMS[name]().left for name in ("stages", "backward")}
+GRAPHS |= {name: lambda f=f: next(iter(f().graphs().values())) for name, f in diagrams.DIAGRAMS.items()}
 
 
 class Box(NamedTuple):

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
 from examples import diagrams
@@ -57,3 +58,15 @@ def test_without_a_renderer_it_says_how_to_get_one(monkeypatch, capsys, tmp_path
     monkeypatch.setenv("MINIGRAD_DOT", "/no/such/dot")
     assert diagrams.main(["figure", "--out", str(tmp_path)]) == 2
     assert "MINIGRAD_DOT" in capsys.readouterr().err
+
+
+def test_the_three_terms_of_dx_add_up_and_have_paths_of_their_own():
+    drawn = {name: diagrams.DIAGRAMS[name]().graph for name in ("dx-own", "dx-mean", "dx-variance")}
+    on = {name: {n.name for n in g if n.shade} for name, g in drawn.items()}
+    assert on["dx-own"] == {"centred", "x_hat", "scaled", "y"}
+    assert on["dx-mean"] == {"mu", *on["dx-own"]}
+    assert on["dx-variance"] == {"var", "var_eps", "std", "x_hat", "scaled", "y"}
+    x = drawn["dx-own"]["x"]
+    total = sum(part.numbers.array for part in x.contributions)
+    np.testing.assert_allclose(total, x.gradient.array, atol=1e-15)
+    assert len({n.shade[1] for g in drawn.values() for n in g if n.shade and n.shade[0] == 1}) == 3

@@ -12,7 +12,7 @@ from minigrad.drawing import Graph, Ladder, heat
 from minigrad.drawing.blocks import fitted, width_of, wrapped
 from minigrad.drawing.data import Numbers
 from minigrad.drawing.gutters import Gutter
-from minigrad.drawing.theme import DARK, LIGHT
+from minigrad.drawing.theme import DARK, LIGHT, TINTS
 
 from .examples import DY, composed, fused
 from .ladders import GRAPHS, SVG, boxes, leaf, mlp, not_finite, overlaps, rnn, row, written_later
@@ -70,7 +70,7 @@ def test_the_width_of_letters():
 @pytest.mark.parametrize("c", [LIGHT, DARK], ids=["light", "dark"])
 def test_numbers_can_be_read_on_every_tint(c):
     tints = {heat.tint(v, 1.0, c) or c["page"] for v in np.linspace(-1, 1, 41)}
-    assert len(tints) == 2 * heat.LEVELS + 1
+    assert len(tints) == 2 * TINTS + 1
     assert [t for t in tints if contrast(c["ink"], t) < 4.5] == []
     assert contrast(c["bar_ink"], str(heat.tint(np.nan, 1.0, c))) > 4.5
 
@@ -195,6 +195,14 @@ def test_a_thumbnail_keeps_the_largest_of_each_block():
     assert heat.peak_of([Numbers(array)]) == 7.0
 
 
+def test_a_sparkline_grows_with_the_size_and_marks_what_is_none():
+    svg = heat.sparkline("value", [1e-3, 0.0, 1e-2, np.nan, 1e-1], "#000000", LIGHT).draw(0, 0)
+    tall = [float(h) for h in re.findall(r"h3v-([\d.]+)", svg)]
+    assert tall == [2, 8, 14, 2, 2]  # by powers; zero and NaN come last, in the colour of what is wrong
+    assert svg.count(LIGHT["wrong"]) == 1
+    assert "|value| 0.001 .. 0.1" in svg
+
+
 def test_a_stale_graph_and_marks_are_said():
     assert "stale: w was written" in mg.ladder(written_later()).svg()
     y = (leaf("x", 2) * 2.0).named("y")
@@ -213,6 +221,10 @@ def test_more_than_sixty_ops_fold():
     assert "x 40" in said
     assert "37 more, summed" in said  # what 40 steps send to W: three of them, and the rest
     assert "of the next" in said
+    assert "then of h0..39" in said
+    assert (
+        len(re.findall(r"\|value\| [\d.]+ \.\. ", said)) == len(re.findall(r"\|gradient\| [\d.e-]+ \.\. ", said)) == 5
+    )
 
 
 def test_what_does_not_fold_is_refused_with_what_to_do():
@@ -250,7 +262,7 @@ def test_widths_that_are_none(width):
 
 
 def test_widths_by_place():
-    assert [bn(width=place).width for place in ("readme", "notebook", "column")] == [830, 860, 320]
+    assert [bn(width=place).width for place in ("readme", "notebook", "slide", "column")] == [830, 860, 860, 320]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +283,10 @@ def test_themes_files_and_notebooks(tmp_path):
     assert str(ladder) in ladder.save(tmp_path / "y.md").read_text()
     with pytest.raises(ValueError, match=r"a ladder is written as \.svg, \.json, \.md; mg\.draw"):
         ladder.save(tmp_path / "y.png")
+    auto = bn(theme="auto").svg()
+    assert [box.said for box in boxes(auto)] == [box.said for box in boxes(ladder.svg())]
+    assert "fe0b" not in auto
+    assert DARK["above_10"] in auto
     one, two = ladder._repr_mimebundle_(), ladder._repr_mimebundle_()
     ids = [re.findall(r'\sid="([^"]+)"', shown["image/svg+xml"]) for shown in (one, two)]
     assert len(ids[0]) == len(set(ids[0]))
@@ -300,7 +316,7 @@ def test_any_name_stays_text(name):
     def picture(said):
         x = leaf("x", 2, 2).named(said)
         with mg.scope(said):
-            y = mg.square(x * 2.0).named(said)
+            y = mg.square(x * x).named(said)  # the name stands in a rule, too
         graph = mg.graph(y, gradient=np.ones((2, 2)), marks={y.number: said})
         return mg.ladder(graph, title=said, width=390).svg()
 
