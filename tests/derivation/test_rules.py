@@ -35,6 +35,7 @@ NAMES = (
     "silu",
     "bce_softplus",
     "log_softmax",
+    "relu",
 )
 
 
