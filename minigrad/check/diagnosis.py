@@ -49,7 +49,7 @@ def _without_g(e: Evidence) -> str | None:
     a, n = (m.reshape(e.x.size, e.y.size) for m in (e.analytic, e.numeric))
     if e.y.size > 1 and not e.linear and _constant(a, 1) and not _constant(n, 1):
         return "the rule does not multiply by g"
-    return None
+    return None if e.linear else "the rule is not linear in g: a term of it lacks g, or has it twice"
 
 
 def _constant(m: FloatArray, axis: int) -> bool:
@@ -114,7 +114,8 @@ def _factor_along(e: Evidence) -> str | None:
         if said:
             return said
         per_entry = np.sum(np.abs(e.numeric) > CLOSE * e.size, axis=rest)
-        if len(kept) == 1 and np.min(per_entry) > 1 and fallback is None:
+        few = np.sum(np.abs(r - 1) > CLOSE) <= max(1, r.size // 4)
+        if len(kept) == 1 and np.min(per_entry) > 1 and fallback is None and not few:
             axis = f"axis {kept[0] if in_x else kept[0] - dims} of {e.argument if in_x else 'the result'}"
             some = ", ".join(f"{v:.6g}" for v in r.ravel()[:4])
             eps = ", so near to 1: an eps forgotten, or outside the root?" if np.max(np.abs(r - 1)) < 0.01 else ""
@@ -311,7 +312,7 @@ KINDS: tuple[Callable[[Evidence], str | None], ...] = (
     normalized,
     _transposed,
     _replaced,
+    _across,
     _repeated,
     _wrong_axis,
-    _across,
 )

@@ -53,23 +53,25 @@ class Pair:
     def __init__(self, forward: Any, backward: Any, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
         self.inputs, self.options, self.random = list(inputs), dict(options), np.random.get_state()
         self.owner: Any = None
-        self.ctx = False
+        self.ctx, self.unmade = False, ""
         if backward is None or backward is forward:
             if not hasattr(forward, "backward"):
                 raise TypeError(
                     f"backward: {name_of(forward)} has no backward; pass backward(forward, backward, inputs)"
                 )
             self.ctx = isinstance(inspect.getattr_static(forward, "backward"), (staticmethod, classmethod))
-            self.owner = None if self.ctx else _object(forward)
+            if not self.ctx and isinstance(forward, type):
+                try:
+                    self.owner = forward()
+                except TypeError as error:  # perhaps it keeps everything on itself, as a ctx does
+                    self.ctx, self.unmade = True, f"{forward.__name__}() cannot be made ({error}); pass an object of it"
+            elif not self.ctx:
+                self.owner = forward
             source = forward if self.ctx else self.owner
             backward, forward = source.backward, getattr(source, "forward", source)
         elif getattr(forward, "__self__", None) is not None and forward.__self__ is getattr(backward, "__self__", 0):
             self.owner = forward.__self__
-        elif (
-            callable(forward)
-            and _takes(forward, len(self.inputs) + 1, options)
-            and not _takes(forward, len(self.inputs), options)
-        ):
+        elif callable(forward) and _first(forward) in ("ctx", "self"):
             self.ctx = True
         for what, f in (("forward", forward), ("backward", backward)):
             if not callable(f):
@@ -116,6 +118,8 @@ class Pair:
                 )
             return list(by_name.values())
         several = list(found) if isinstance(found, (tuple, list)) else [found]
+        while len(several) > len(self.inputs) and several[-1] is None:  # of options that are no inputs
+            several.pop()
         differentiable = [k for k, x in enumerate(self.inputs) if _float(x)]
         if len(several) == len(differentiable) < len(self.inputs):
             spread = dict(zip(differentiable, several, strict=True))
@@ -140,13 +144,12 @@ class Pair:
         return [(name, np.array(getattr(self.owner, name), dtype=float)) for name in self.kept]
 
 
-def _object(x: Any) -> Any:
-    if not isinstance(x, type):
-        return x
+def _first(f: Function) -> str:
+    """The name of the first parameter."""
     try:
-        return x()
-    except TypeError as error:
-        raise TypeError(f"backward: {x.__name__}() cannot be made ({error}); pass an object of it") from None
+        return next(iter(inspect.signature(f).parameters), "")
+    except (TypeError, ValueError):
+        return ""
 
 
 def _takes(f: Function, count: int, options: Mapping[str, Any]) -> bool:
@@ -225,7 +228,12 @@ def _checked(pair: Pair, order: int, move: bool, seed: int) -> Gradcheck:
     for name, x in zip(pair.names, pair.inputs, strict=True):
         if _float(x) and not np.isfinite(np.asarray(_bare(x))).all():
             raise ValueError(f"{name} holds NaN or infinity; derivatives are checked at finite points")
-    outs, state = pair.run([copy.deepcopy(x) for x in pair.inputs])
+    try:
+        outs, state = pair.run([copy.deepcopy(x) for x in pair.inputs])
+    except AttributeError:
+        if not pair.unmade:
+            raise
+        raise TypeError(f"backward: {pair.unmade}") from None
     outs = [_result(out) for out in outs]
     first = pair.gradients([np.ones_like(out)[()] for out in outs], state)
     kept = pair.find_kept(state)

@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from .. import __version__
 from .._support.text import visible
-from . import batchnorm, check, compare, derive, draw, exercise, predict, train
+from . import batchnorm, check, compare, derive, draw, exercise, predict, source, train
 from .problems import Problem, complain, to_nowhere
 
-COMMANDS = (batchnorm, draw, compare, check, derive, train, predict, exercise)
+COMMANDS = (batchnorm, draw, compare, check, derive, source, train, predict, exercise)
 
 
 class OneLine(argparse.ArgumentParser):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, TypeAlias
 
 from .terms import ONE, REDUCTIONS, Axes, Term, number, prod, split
@@ -90,9 +89,7 @@ class Plan:
         c, items = split(t)
         lengths = [b for b, e in items.items() if b.op == "N" and e == -1]
         if len(lengths) > 1:  # one number
-            items = {b: e for b, e in items.items() if b not in lengths} | {
-                prod(1, [(b, 1) for b in lengths]): Fraction(-1)
-            }
+            items = {b: e for b, e in items.items() if b not in lengths} | {prod(1, [(b, 1) for b in lengths]): -1}
         up = [(b, e) for b, e in items.items() if e > 0]
         down = [(b, -e) for b, e in items.items() if e < 0]
         out: Part | None = None if c in (1, -1) else (number(abs(c)), frozenset())
@@ -103,7 +100,7 @@ class Plan:
         for axes in sorted({b.axes for b in items}, key=lambda d: (len(d), sorted(d))):
             for group, op in ((up, "mul"), (down, "div")):
                 for b, e in sorted(group, key=lambda item: _first(item[0])):
-                    for _ in range(int(e) if b.axes == axes else 0):  # exponents are whole numbers
+                    for _ in range(e if b.axes == axes else 0):  # exponents are whole numbers
                         out = self.step(op, (ONE, frozenset()) if out is None else out, self.go(b))
         assert out is not None
         return self.step("neg", out) if c < 0 else out

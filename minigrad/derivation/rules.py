@@ -174,13 +174,13 @@ def naming(value: Term) -> Rewrite | None:
         c, items = split(t)
         k, d = split(p)
         for sign in (1, -1):  # the value, or its reciprocal
-            fits = d and all(sign * items.get(b, Fraction(0)) / e >= 1 for b, e in d.items())
+            fits = d and all(sign * items.get(b, 0) / e >= 1 for b, e in d.items())
             if fits and (sign > 0 or min(d.values()) < 0):
                 return prod(c / k**sign, merged(items, *[(b, -sign * e) for b, e in d.items()], (value, sign)))
         return None
 
     def addition(t: Term, forward: Forward) -> Term | None:
-        if t.op != "lin" or s is None:
+        if t.op != "lin" or s is None or len(s.args) > len(t.args):
             return None
         parts, first = dict(zip(t.args, t.par, strict=True)), s.args[0]
         for a, c in parts.items():  # the cofactor that makes the first term of the definition this one
@@ -303,7 +303,7 @@ def _factor(t: Term, forward: Forward) -> Term | None:
     parts = [split(a)[1] for a in t.args]
     common: Factors = {}
     for b, e in parts[0].items():
-        exponents = [p.get(b, Fraction(0)) for p in parts]
+        exponents = [p.get(b, 0) for p in parts]
         if all(x * e > 0 for x in exponents):
             common[b] = min(exponents) if e > 0 else max(exponents)
     scale = t.par[0] if len({abs(c) for c in t.par}) == 1 else Fraction(1)

@@ -67,6 +67,7 @@ class Search:
         self._weights: dict[tuple[Term, ...], float] = {}
         self._digits: dict[tuple[Term, ...], tuple[float, ...]] = {}
         self._moves: dict[Any, Any] = {}
+        self._rewrites: dict[str, dict[Term, Term | None]] = {}
         self.trail: list[tuple[Rule, tuple[Term, ...], tuple[Pair, ...]]] = []
         self.recorded = self.roots
         self.roots = tuple([normal(r, forward, {}) for r in self.roots])
@@ -91,6 +92,7 @@ class Search:
         memo: dict[Term, Term] = {}
         pairs: list[Pair] = []
         named = self.forward.by_definition
+        rewrites = self._rewrites.setdefault(r.name, {})
 
         def go(t: Term) -> Term:
             if t in memo:
@@ -100,8 +102,10 @@ class Search:
                 args = [go(a) for a in t.args]
                 out = rebuilt(t, args) if any(a is not b for a, b in zip(args, t.args, strict=True)) else t
                 out = named.get(out, out)
-                new = r.rewrite(out, self.forward) if out.op != "name" else None
-                new = named.get(new, new) if new is not None else None
+                if out not in rewrites:
+                    new = r.rewrite(out, self.forward) if out.op != "name" else None
+                    rewrites[out] = named.get(new, new) if new is not None else None
+                new = rewrites[out]
                 if new is not None and new is not out:
                     pairs.append((out, new))
                     out = new

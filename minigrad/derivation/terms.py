@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 REDUCTIONS = frozenset(("sum", "mean", "var", "std", "max", "min", "prod", "logsumexp"))
 Axes: TypeAlias = frozenset[int]
-Factors: TypeAlias = dict["Term", Fraction]  # {base: exponent}
+Factors: TypeAlias = dict["Term", int]  # {base: exponent}
 
 
 class Term:
@@ -82,6 +82,7 @@ def number(c: float | Fraction) -> Term:
 
 
 ZERO, ONE = number(0), number(1)
+_ONE = Fraction(1)
 
 
 def written_number(c: float) -> Term:
@@ -97,21 +98,22 @@ def written_number(c: float) -> Term:
     return prod(1 if c > 0 else -1, [(make("number", (), abs(float(c))), 1)])
 
 
-def prod(coefficient: Any, items: Iterable[tuple[Term, Any]]) -> Term:
+def prod(coefficient: Any, items: Iterable[tuple[Term, int]]) -> Term:
     """coefficient * base**exponent * ..., flat: a product inside is part of it, and equal bases are one power."""
-    whole, found = Fraction(coefficient), dict[Term, Fraction]()
+    whole, found = Fraction(coefficient), dict[Term, int]()
 
-    def put(base: Term, e: Fraction) -> None:
+    def put(base: Term, e: int) -> None:
         nonlocal whole
-        if base.op == "product" and (e.denominator == 1 or base.par[0] == 1) and (base.par[0] or e > 0):
-            whole *= base.par[0] ** int(e) if base.par[0] != 1 else 1
+        if base.op == "product" and (base.par[0] or e > 0):
+            if base.par[0] != 1:
+                whole *= base.par[0] ** e
             for b, k in zip(base.args, base.par[1], strict=True):
                 put(b, k * e)
         else:
-            found[base] = found.get(base, Fraction(0)) + e
+            found[base] = found.get(base, 0) + e
 
     for base, e in items:
-        put(base, Fraction(e))
+        put(base, e)
     kept = sorted([(b, e) for b, e in found.items() if e], key=lambda item: item[0].order)
     if whole == 0:
         return ZERO
@@ -124,7 +126,7 @@ def split(t: Term) -> tuple[Fraction, Factors]:
     """(coefficient, {base: exponent}) of any term."""
     if t.op == "product":
         return t.par[0], dict(zip(t.args, t.par[1], strict=True))
-    return Fraction(1), {t: Fraction(1)}
+    return _ONE, {t: 1}
 
 
 def lin(pairs: Iterable[tuple[Any, Term]]) -> Term:
@@ -136,9 +138,11 @@ def lin(pairs: Iterable[tuple[Any, Term]]) -> Term:
             for k, a in zip(t.par, t.args, strict=True):
                 put(c * k, a)
         else:
-            k, items = split(t)
-            t = prod(1, items.items())
-            found[t] = found.get(t, Fraction(0)) + c * k
+            k = _ONE
+            if t.op == "product" and t.par[0] != 1:
+                k, items = split(t)
+                t = prod(1, items.items())
+            found[t] = found[t] + c * k if t in found else c * k
 
     for c, t in pairs:
         put(Fraction(c), t)
@@ -175,7 +179,7 @@ def as_product(t: Term) -> Term | None:
         return prod(-1 if t.op == "neg" else 1, zip(t.args, exponents, strict=True))
     if t.op == "pow" and t.args[1].op == "product" and not t.args[1].args:  # a whole number, or its half
         e = t.args[1].par[0]
-        return prod(1, [(t.args[0], e)]) if e.denominator == 1 and abs(e) <= 8 else None
+        return prod(1, [(t.args[0], int(e))]) if e.denominator == 1 and abs(e) <= 8 else None
     return None
 
 
@@ -199,6 +203,6 @@ def reachable(roots: Iterable[Term], definitions: bool = False) -> dict[Term, No
     return seen
 
 
-def merged(items: Mapping[Term, Any], *more: tuple[Term, Any]) -> list[tuple[Term, Any]]:
+def merged(items: Mapping[Term, int], *more: tuple[Term, int]) -> list[tuple[Term, int]]:
     """The items of a product with more factors."""
     return [*items.items(), *more]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 
 from .terms import REDUCTIONS, Term, prod, reachable, split
 
@@ -95,9 +94,7 @@ class Writer:
         word = r"\textstyle\sum" if t.op == "sum" else rf"\operatorname{{{t.op}}}".replace("_", r"\_")
         return rf"{word}{f'_{{{over}}}' if over else ''}({inner}{told})"
 
-    def _power(self, b: Term, e: Fraction) -> str:
-        if e == Fraction(1, 2):
-            return rf"\sqrt{{{self(b)}}}" if self.latex else f"sqrt({self(b)})"
+    def _power(self, b: Term, e: int) -> str:
         if e == 1:
             return self(b, ATOM)
         return f"{self(b, ATOM)}^{{{e}}}" if self.latex else f"{self(b, ATOM)}**{e}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +22,7 @@ class Arithmetic(Protocol):
     """Numbers of one kind."""
 
     def number(self, c: Any) -> Any: ...
-    def power(self, a: Array, e: Fraction) -> Array: ...
+    def power(self, a: Array, e: int) -> Array: ...
     def times(self, a: Any, b: Any) -> Any: ...
     def plus(self, a: Any, b: Any) -> Any: ...
     def apply(self, name: str, inputs: Any, params: dict[str, Any]) -> Array: ...
@@ -38,10 +37,8 @@ class Floats:
     def number(self, c: Any) -> Any:
         return self.dtype.type(float(c))
 
-    def power(self, a: Array, e: Fraction) -> Array:
-        if e.denominator > 1:
-            return np.asarray(a ** self.number(e))
-        whole = functools.reduce(np.multiply, [a] * abs(int(e)))
+    def power(self, a: Array, e: int) -> Array:
+        whole = functools.reduce(np.multiply, [a] * abs(e))
         return whole if e > 0 else np.asarray(self.number(1) / whole)
 
     def times(self, a: Any, b: Any) -> Any:
@@ -60,10 +57,8 @@ class Exact(Field):
     def number(self, c: Any) -> Any:
         return residue(c)
 
-    def power(self, a: Array, e: Fraction) -> Array:
-        if e.denominator > 1:
-            a, e = self.like("sqrt", a), 2 * e
-        return power(a, int(e))
+    def power(self, a: Array, e: int) -> Array:
+        return power(a, e)
 
     def times(self, a: Any, b: Any) -> Any:
         return a * b % P

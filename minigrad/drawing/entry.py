@@ -64,10 +64,10 @@ def draw(
     >>> x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
     >>> drawing = mg.draw((x * x).sum().named("y"), gradient=1.0)
     >>> print(drawing)
-    id  op     result       shape  mean  |grad|  saves
-    n0  input  x            (2,)    1.5    4.47      -
-    n1  mul    t1 = x * x   (2,)    2.5    1.41   16 B
-    n2  sum    y = sum(t1)  ()        5       1      -
+    id  op    result       shape  mean  |grad|  saves
+    n0  leaf  x            (2,)    1.5    4.47      -
+    n1  mul   t1 = x * x   (2,)    2.5    1.41   16 B
+    n2  sum   y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
     options = Options(

@@ -44,7 +44,7 @@ class Options:
 
     >>> Options(theme="pink")
     Traceback (most recent call last):
-    ValueError: theme='pink' must be 'light' or 'dark'
+    ValueError: theme='pink' must be 'light', 'dark' or 'auto'
     """
 
     backward: bool = True

@@ -158,29 +158,30 @@ class Teller:
         alone = len(terms) == 1
         peak = peak_of([*(numbers for _, numbers in terms if numbers is not None), node.gradient])
         shown = terms if alone else [*terms, ("sum", node.gradient)]
+        signs = [""] if alone else ["", *"+" * (len(shown) - 2), "="]
         for tight in (False, True):
-            parts = []
-            for k, (said, numbers) in enumerate(shown):
-                sign = "" if alone or k == 0 else "=" if k == len(shown) - 1 else "+"
-                room = width - (SIGN if sign else 0)
-                map_ = heat(numbers, c, room, peak) if numbers is not None else text("", c["muted"])
-                caption = wrapped(said, max(map_.width, 90.0) if tight and not alone else room)
-                if len(caption) > LINES:
-                    who, _, rule = said.partition(": ")
-                    caption = wrapped(f"{fitted(who, room - 40)}: {self.numbered(rule)}", room)
-                drawn = above(lines(caption, c["gradient"]), map_, gap=1)
-                if sign:
-                    height = min(map_.height, drawn.height)
-                    mark = above(text(sign, c["muted"], 13), Block(0, max(0.0, height / 2 - 8), lambda x, y: ""))
-                    drawn = beside(mark._replace(width=SIGN - 4), drawn, gap=4)
-                parts.append(drawn)
+            parts = [self.term(*each, sign, width, peak, tight) for each, sign in zip(shown, signs, strict=True)]
             rows = flowing(parts, width, 4)
-            if len(rows) == 1:
+            if alone or len(rows) == 1:
                 break
         sizes = [size for _, size in node.repeats]
         if not all(map(math.isnan, sizes)):
             rows[0] = above(rows[0], sparkline("gradient", sizes, c["gradient"], c), gap=1)
         return rows
+
+    def term(self, said: str, numbers: Numbers | None, sign: str, width: float, peak: float, tight: bool) -> Block:
+        """A sign, and one part of a sum below its caption, which is no wider than the numbers where that is `tight`."""
+        c, room = self.c, width - (SIGN if sign else 0)
+        shown = heat(numbers, c, room, peak) if numbers is not None else text("", c["muted"])
+        caption = wrapped(said, max(shown.width, 90.0) if tight else room)
+        if len(caption) > LINES:
+            who, _, rule = said.partition(": ")
+            caption = wrapped(f"{fitted(who, room - 40)}: {self.numbered(rule)}", room)
+        drawn = above(lines(caption, c["gradient"]), shown, gap=1)
+        if not sign:
+            return drawn
+        below = Block(0, max(0.0, shown.height / 2 - 8), lambda x, y: "")  # the sign stands beside the numbers' middle
+        return beside(above(text(sign, c["muted"], 13), below)._replace(width=SIGN - 4), drawn, gap=4)
 
     def terms(self, node: Node) -> list[tuple[str, Numbers | None]]:
         """(from whom and by which rule, the numbers) of what is sent here."""
@@ -193,7 +194,7 @@ class Teller:
             found.append((f"{fitted(consumer.name, 120)}{again}{rule}", part.numbers))
         if node.id in self.graph.roots and node.gradient is not None:
             rest = _minus(node.gradient, [numbers for _, numbers in found])
-            noise = 1e-12 * peak_of([node.gradient]) if node.gradient.dtype == "float64" else 1e-4
+            noise = (1e-12 if node.gradient.dtype == "float64" else 1e-5) * peak_of([node.gradient])
             if rest is None or not found or peak_of([rest]) > noise or rest.range.bad:
                 found.append(("given", rest))
         if len(found) > TERMS:

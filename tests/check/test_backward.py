@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,21 @@ AT = [np.ones((2, 3)), np.eye(3, 2)]
         (lambda x, w: x @ w * np.inf, both, AT, ValueError, r"must return \(out, cache\), it returned ndarray"),
         (lambda x, w: (x @ w * np.nan, 0), both, AT, ValueError, "forward gives NaN"),
         (lambda x, w: ((x @ w).astype(np.float32), 0), both, AT, ValueError, "float32"),
+        (
+            type(
+                "Kept",
+                (),
+                {
+                    "__init__": lambda self, w: None,
+                    "forward": lambda self, x: x @ self.w,
+                    "backward": lambda self, g: g,
+                },
+            ),
+            None,
+            AT[:1],
+            TypeError,
+            "pass an object of it",
+        ),
         (3, both, AT, TypeError, "must be a function"),
         (linear, None, AT, TypeError, "has no backward"),
         (linear, both, None, TypeError, "inputs"),
@@ -143,6 +160,24 @@ def test_labels_several_results_and_wrappers():
 
     assert backward(two, lambda da, db, x: 2 * da + 2 * x * db, [RNG.normal(size=(2, 2))])
     assert not backward(two, lambda da, db, x: 2 * da + x * db, [RNG.normal(size=(2, 2))])
+
+    class Keeping:  # as tinygrad's Function: made with arguments, and everything kept on itself
+        save_for_backward: Any
+        saved_tensors: Any
+
+        def __init__(self, device):
+            self.device = device
+
+        def forward(self, x):
+            self.save_for_backward(x)
+            return x * x
+
+        def backward(self, grad):
+            (x,) = self.saved_tensors
+            return 2 * x * grad, None
+
+    assert backward(Keeping, [RNG.normal(size=3)])
+    assert backward(Keeping.forward, Keeping.backward, [RNG.normal(size=3)])
 
     class Wrapped:
         def __init__(self, data):
