@@ -62,6 +62,11 @@ def test_the_derivation_is_the_golden_one_and_its_primitive_the_function(name, d
     d.primitive()  # gradcheck to order 2 where no hypothesis is in the way, and compare
 
 
+def test_the_page_has_the_derivation_of_batch_norm():
+    (block,) = golden.BLOCK.findall(golden.PAGE.read_text(encoding="utf-8"))
+    assert block == golden.block()
+
+
 def test_every_golden_text_has_its_function():
     heads = [text.split("\n")[0] for text in golden.FILE.read_text(encoding="utf-8").split("\n\n")]
     assert heads == list(functions.FUNCTIONS)
