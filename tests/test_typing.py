@@ -187,7 +187,7 @@ TYPES = {
     "mg.data.Table": "mg.data.table('x.csv', columns=['a', 2], decimal=','); mg.data.table('x.csv').complete()",
     "tuple[Array, Array, Array, Array]": "mg.data.train_test_split(a, a, test=0.5, seed=rng)",
     "dict[str, Array]": "mg.export.torch_state(net); net.state_dict()",
-    "mg.check.Gradcheck": "mg.check.gradcheck(mg.exp, [x])",
+    "mg.check.Gradcheck": "mg.check.gradcheck(mg.exp, [x]); mg.check.backward(lambda t: (t, t), lambda d, c: d, [a])",
     "mg.check.Comparison": "mg.check.compare(mg.batch_norm, mg.batch_norm_composed, [x, a, a])",
     "mg.check.Blame": "mg.check.blame(x, a)",
     "mg.check.Cost": "mg.check.cost(x)",

@@ -112,7 +112,7 @@ def test_whole_escaped_and_for_any_page(name):
         ("agree", ["agree to order 2", "yes", "ops"]),
         ("differ", ["differ: ", "NO"]),
         ("trials", ["3 trials, 0 differ"]),
-        ("blame", ["wrong (-) is wrong", "off by a constant factor 1.5", "gradcheck of wrong"]),
+        ("blame", ["wrong (t1) is wrong", "off by a constant factor 1.5", "gradcheck of wrong"]),
         ("no blame", ["all 2 ops have right rules"]),
         ("zeros", ["1 of 1 gradients are zero or tiny", "dead relu"]),
         ("no zeros", ["none of 1 gradients"]),
