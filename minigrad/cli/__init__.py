@@ -15,7 +15,7 @@ from typing import NoReturn
 from .. import __version__
 from .._support.text import visible
 from . import batchnorm, check, compare, derive, draw, exercise, predict, source, train
-from .problems import Problem, Reader, complain, to_nowhere
+from .problems import Problem, complain, to_nowhere
 
 COMMANDS = (batchnorm, draw, compare, check, derive, source, train, predict, exercise)
 
@@ -51,17 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter gets its number
     args = parser().parse_args(argv)
-    Reader.gone = False
     try:
         status = int(args.run(args))
         sys.stdout.flush()
-        return 141 if Reader.gone else status  # what a shell reports of a program that a closed pipe ended
+        return status
     except Problem as problem:
         complain(problem)
         return 2
     except BrokenPipeError:  # the reader (head, less) went away: nobody is left to tell
         to_nowhere()
-        return 141
+        return 141  # what a shell reports of a program that a closed pipe ended
     except (OSError, MemoryError) as error:
         to_nowhere()
         complain(error or type(error).__name__)

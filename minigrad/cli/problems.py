@@ -22,18 +22,11 @@ def say(text: object, end: str = "\n", file: Any = None) -> None:
     print(printable(text), end=end, file=file)
 
 
-class Reader:
-    """Of what is printed; whether it has gone away while a command went on."""
-
-    gone = False
-
-
 def tell(text: object, file: Any = None) -> None:
     """Print on the way: where the reader (head, less) has gone away, the work goes on, and nobody is told the rest."""
     try:
         print(printable(text), file=file, flush=True)
     except BrokenPipeError:
-        Reader.gone = True
         to_nowhere()
 
 
