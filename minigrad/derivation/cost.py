@@ -27,6 +27,11 @@ class Cost:
     weight: float
 
 
+def _counts(t: Term) -> bool:
+    """Whether it is a product of lengths and nothing else: one number."""
+    return t.par[0] == 1 and all(b.op == "N" and e == 1 for b, e in zip(t.args, t.par[1], strict=True))
+
+
 def _first(b: Term) -> tuple[bool, tuple[int, int, str]]:
     """In products of one size the gradient comes first: g * gamma is wanted again."""
     return b.name != "g", b.order
@@ -73,8 +78,8 @@ class Plan:
                 return self.go(t.definition)
             self.read[t] = None
             return t, t.axes
-        if t.op in ("N", "number") or (t.op == "product" and all(a.op == "N" for a in t.args)):
-            return t, frozenset()  # a number, or a product of lengths
+        if t.op in ("N", "number") or (t.op == "product" and (not t.args or _counts(t))):
+            return t, frozenset()
         if t.op == "product":
             return self._product(t)
         if t.op == "lin":

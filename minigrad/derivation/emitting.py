@@ -36,7 +36,8 @@ class _Module:
         self.d, self.name, self.forward = d, name, d.forward
         self.rank = len(d.forward.lengths)
         self.inputs = d.forward.inputs
-        self.saved = sorted([t for t in Plan(d.roots).saved() if t is not d.forward.result], key=lambda t: t.order)
+        saved = sorted(Plan(d.roots).saved(), key=lambda t: t.order)
+        self.saved = [] if saved == [d.forward.result] else saved  # the rule has that as `out`
         self.counts: dict[str, str] = {}
         self.numpy = False
 
@@ -99,7 +100,7 @@ class _Module:
 
     def _leaf(self, t: Term, have: Mapping[Term, str]) -> tuple[Text, int]:
         if t in have:
-            layout = None if have[t].endswith("_") else self.forward.layout.get(t)
+            layout = None if have[t].endswith("_") or t in self.saved else self.forward.layout.get(t)
             return (have[t], ATOM), self.rank if layout is None else len(layout)
         if t.op == "N" or (t.op == "product" and t.args):
             name = "n" + "_".join(str(a.par) for a in ([t] if t.op == "N" else t.args))
@@ -151,10 +152,11 @@ class _Module:
 
     def _body(self, roots: Sequence[Term], have: dict[Term, str], labels: Sequence[str]) -> Any:
         """Lines and results; before them, what gives inputs the shape in which they broadcast."""
-        narrow = {t: text for t, text in have.items() if t in self.forward.layout and self.wide(t, text) != text}
+        shaped = {t: text for t, text in have.items() if t in self.forward.layout and t not in self.saved}
+        narrow = {t: text for t, text in shaped.items() if self.wide(t, text) != text}
         lines, out = self.lines(roots, {**have, **{t: f"{text}_" for t, text in narrow.items()}}, labels)
         body = " ".join([*lines, *[text for (text, _), _ in out]])
-        used = [(t, text) for t, text in narrow.items() if re.search(rf"\b{text}_", body)]
+        used = [(t, text) for t, text in narrow.items() if re.search(rf"\b{text}_(?!\w)", body)]
         return [*[f"    {text}_ = {self.wide(t, text)}" for t, text in used], *lines], out
 
     def text(self, checked: bool = False) -> str:

@@ -129,6 +129,8 @@ def main():
         slowest = max(slowest, (time.perf_counter() - start, seed))
         found[what] += 1
         dearer += said == "dearer"
+        if (seed + 1) % 100 == 0:
+            print(f"after seed {seed}: {dict(found)}", flush=True)
         if what not in ("equal",):
             print(f"seed {seed}: {what}: {said[:1500]}", flush=True)
     print(dict(found), f"{dearer} dearer than recorded; slowest {slowest[0]:.1f} s, seed {slowest[1]}")
