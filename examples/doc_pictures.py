@@ -87,7 +87,7 @@ def replayed_step(**options: Any) -> Any:
 
     for _ in range(2):
         step(np.array([[0.5, -1.0], [2.0, 0.3]]), np.eye(2))
-    return mg.draw(step.program.tensors(), **options)
+    return mg.draw(step.program, **options)
 
 
 PICTURES: dict[str, Callable[..., Any]] = {

@@ -39,7 +39,7 @@ def draw(
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
 
-    y: a Tensor, a sequence of them, or a Graph. gradient: the cotangent to show gradients for; without it the one
+    y: a Tensor, a sequence of them, a Program, a Graph. gradient: the cotangent; without it the one
     given to `y.backward()`, and without that they read `none`. backward=False hides gradients and backward edges.
     names: `locals()`, any dict of tensors, or a module. depth: how many levels of scopes and modules are drawn open
     (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB" or "LR".
@@ -58,6 +58,7 @@ def draw(
     n2  sum    y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
+    backward = backward and not hasattr(y, "instructions")  # a program's backward is among its nodes
     options = Options(backward, depth, detail, direction, theme, title, max_nodes, fold, module)
     return Drawing(_collected(y, options, gradient, names, marks), options)
 

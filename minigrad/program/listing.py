@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,28 @@ import numpy as np
 from .program import Instruction, Program, Value
 
 
-def listing(program: Program) -> str:
-    """Inputs, then forward and backward, one line an instruction with the shape of its result and its scope."""
+def listing(program: Program, more: Callable[[Instruction], tuple[str, ...]] | None = None) -> str:
+    """Inputs, then forward, backward and update, one line an instruction with the shape of its result and its scope.
+
+    With `more` its cells stand in place of the scope, and instructions are numbered.
+    """
     rows: list[tuple[str, ...] | str] = ["inputs"]
     rows += [(v.label, shape_of(v), str(v.dtype)) for v in (*program.inputs, *program.tensors())]
-    backward = None
-    for i in program.instructions:
-        if i.backward is not backward:
-            backward = i.backward
-            rows.append("backward" if backward else "forward")
-        rows.append((statement(i), ", ".join(map(shape_of, i.outputs[:1])), "/".join(i.scope)))
+    part, kind = "", ""
+    for k, i in enumerate(program.instructions):
+        updating = i.kind == "update" or (part == "backward") or (part == "update" and kind != "update")
+        before, kind = part, i.kind
+        part = "backward" if i.backward else "update" if updating else "forward"
+        if part != before:
+            rows.append(part)
+        cells = ("/".join(i.scope),) if more is None else more(i)
+        rows.append(
+            (
+                statement(i) if more is None else f"{k:<3} {statement(i)}",
+                ", ".join(map(shape_of, i.outputs[:1])),
+                *cells,
+            )
+        )
     ends = [("returns", ", ".join(v.label for v in program.results), "")]
     ends += [(f"gradient of {v.label}", slope.label, "") for v, slope in program.gradients.items()]
     rows += ["results", *ends]
@@ -28,13 +41,14 @@ def listing(program: Program) -> str:
 def aligned(rows: list[tuple[str, ...] | str], widest: int = 56) -> str:
     """Rows of cells in columns, indented; a row that is one text stands by itself."""
     cells = [row for row in rows if not isinstance(row, str)]
-    widths = [min(max((len(row[c]) for row in cells), default=0), widest) for c in range(len(cells[0]) if cells else 0)]
+    columns = max(map(len, cells), default=0)
+    widths = [min(max(len(row[c]) for row in cells if c < len(row)), widest) for c in range(columns)]
     lines = []
     for row in rows:
         if isinstance(row, str):
             lines.append(row)
         else:
-            lines.append("  " + "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+            lines.append("  " + "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip())
     return "\n".join(lines)
 
 

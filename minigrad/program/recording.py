@@ -30,6 +30,8 @@ class Recorder(Observer):
     """Listens to one run. `inputs`, `instructions` and the values in them are a Program's."""
 
     rules = True
+    refused: type[TypeError] = NotRecordable
+    what = "a recorded function"
     whoever = "the recording"  # who listens, and what to do instead, in messages
     instead = "compute it with minigrad's functions, choose with mg.where, or look at the value outside"
 
@@ -148,7 +150,7 @@ class Recorder(Observer):
     def refuse(self, what: str) -> None:
         """Say that Python looks at a value, which a program cannot repeat."""
         file, line = source_line()
-        raise NotRecordable(
+        raise self.refused(
             f"{what} at line {line} of {file} during {self.whoever}. The program would not see what Python makes of "
             f"it, and would give the same for any input: {self.instead}"
         )
@@ -170,6 +172,14 @@ class Recorder(Observer):
         """Let values have the names that their nodes have by now, and gradients d_ and the name of what they are of."""
         for value, node in self.nodes.items():
             value.name = value.name or node.name
+        taken: set[str] = set()
+        for value in dict.fromkeys(self._values.values()):  # two layers' weights are weight and weight_2
+            if value.name:
+                name, k = value.name, 2
+                while name in taken:
+                    name, k = f"{value.name}_{k}", k + 1
+                value.name = name
+                taken.add(name)
         for of, value in gradients.items():
             if value.kind == "made" and of.name:
                 value.name = f"d_{of.name}"
@@ -189,8 +199,8 @@ class Recorder(Observer):
             return {key: self.template_of(part) for key, part in x.items()}
         if x is None or isinstance(x, (bool, int, float, str)):
             return x
-        raise NotRecordable(
-            f"a recorded function returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
+        raise self.refused(
+            f"{self.what} returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
         )
 
 
@@ -267,7 +277,7 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
 
 
 def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> tuple[list[Any], dict[str, Any]]:
-    names = _parameter_names(f, len(args))
+    names = parameter_names(f, len(args))
 
     def leaf(x: Any, name: str) -> Any:
         if not isinstance(x, (Node, np.ndarray)):
@@ -283,7 +293,7 @@ def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> 
     return [leaf(x, name) for x, name in zip(args, names, strict=True)], {k: leaf(x, k) for k, x in named.items()}
 
 
-def _parameter_names(f: Any, count: int) -> list[str]:
+def parameter_names(f: Any, count: int) -> list[str]:
     """What f calls its first arguments."""
     try:
         parameters = list(inspect.signature(f).parameters.values())

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core.nodes import Node, describe
-from .program import Program
+from ..program import Program
 
 DEPTH = 4  # step -> object -> its attribute -> a dict in it
 MOST = 200  # holders that are watched: the nearest ones, for a step can reach half of what is imported

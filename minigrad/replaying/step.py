@@ -13,18 +13,24 @@ from ..anomalies import Lines
 from ..core.context import current, using
 from ..core.nodes import Node, describe, raw
 from ..core.tensor import Tensor
+from ..program import Value
+from ..program.passes import without_dead_code, without_repeats
+from ..program.program import Array, substitute
+from ..program.recording import parameter_names
 from .fusion import chosen, with_fusions
 from .guards import Guards
-from .lowering import Bound
-from .passes import without_dead_code, without_repeats
-from .printing import Listed
-from .program import Program, Value, difference, mapped, substitute
-from .recorder import NotReplayable, Recorder
+from .lowering import Bound, Listed
+from .program import StepProgram, difference
+from .recorder import NotReplayable, StepRecorder
 
 R = TypeVar("R")  # arguments are not typed alike: an array that a step is given is a Tensor inside
 MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
 TRIES = 16  # recordings in a row that were hardly ever replayed, after which the step is refused
-PASSES = {"fusion": with_fusions, "dead code": without_dead_code, "common subexpressions": without_repeats}
+PASSES: dict[str, Callable[[Any], Any]] = {
+    "fusion": with_fusions,
+    "dead code": without_dead_code,
+    "common subexpressions": without_repeats,
+}
 
 
 @overload
@@ -135,18 +141,21 @@ class Replayed(Generic[R]):
         return tuple([module.training for module in self._modules])
 
     @property
-    def stages(self) -> dict[str, Program]:
+    def stages(self) -> dict[str, StepProgram]:
         """The program as recorded, and after each pass, by name."""
+        return self._entry().stages
+
+    def _entry(self) -> Entry:
         entry = self._latest[1]
         if entry is None or entry.bound is None:
             raise RuntimeError("nothing has been recorded yet: the program is there after two calls of one kind")
-        return entry.stages
+        return entry
 
     @property
     def program(self) -> Listed:
-        """The program that ran last: printed as a listing, drawn with `mg.draw(step.program.tensors())`."""
-        (*_, program), entry = self.stages.values(), self._latest[1]
-        return Listed(program, None if entry is None else entry.bound)
+        """The program that ran last: printed as a listing with its memory, drawn with `mg.draw(step.program)`."""
+        bound: Any = self._entry().bound
+        return Listed(bound)
 
 
 class Entry:
@@ -158,9 +167,9 @@ class Entry:
         self.stale: int = before.stale + 1 if before is not None and before.runs < TRIES else 0
         self.changed: str = before.changed if before is not None else ""
         self.objects: list[Any] = []  # among the arguments
-        self.first: Program | None = None
+        self.first: StepProgram | None = None
         self.bound: Bound | None = None
-        self.stages: dict[str, Program] = {}
+        self.stages: dict[str, StepProgram] = {}
 
     def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Iterable[Any]]:
         """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
@@ -171,13 +180,15 @@ class Entry:
                 "array, or keep it out of the step"
             )
         self.objects = [x for x in (*args, *named.values()) if not isinstance(x, (Node, np.ndarray))]
-        recorder = Recorder(self.fuse)
-        given = [recorder.argument(x, f"argument {k}") for k, x in enumerate(args, 1)]
-        given_named = {name: recorder.argument(x, name) for name, x in named.items()}
+        recorder = StepRecorder(self.fuse)
+        names = parameter_names(self.step, len(args))
+        given = [recorder.given(x, name) for x, name in zip(args, names, strict=True)]
+        given_named = {name: recorder.given(x, name) for name, x in named.items()}
         try:
             with using(Lines(), recorder):
                 returned = self.step(*given, **given_named)
                 program = recorder.finish(returned)
+                template = program.template
         finally:
             recorder.settle()
         if self.first is None:
@@ -194,12 +205,10 @@ class Entry:
                 raise NotReplayable(f"the step changes {changed}, which a replay would not do; keep it in a Tensor")
             self.first, self.stages = None, {"recorded": program}
             for stage, change in PASSES.items():
-                program = self.stages[stage] = change(program)
+                self.stages[stage] = program = change(program)
             self.bound = Bound(program)
             self.guards = Guards(program, self.step, recorder.modules, self.objects)
-        # without a graph, in memory of its own
-        result = mapped(lambda x: Tensor._leaf(raw(x).copy()) if isinstance(x, (Node, np.ndarray)) else x, returned)
-        return result, recorder.modules
+        return results(template, lambda value: value.array, copy=True), recorder.modules
 
     def run(self, arguments: Iterable[Any], copy: bool) -> Any:
         """The program on these arguments."""
@@ -215,16 +224,16 @@ class Entry:
             bound.run([raw(x) for x in arguments if isinstance(x, (Node, np.ndarray))])
         except BaseException:
             for leaf in bound.program.gradients:
-                leaf._grad = None
+                leaf.source._grad = None
             raise
         for leaf, value in bound.program.gradients.items():  # looked at, it becomes a Tensor of its own
-            leaf._grad = bound.array_of(value)
+            leaf.source._grad = bound.array_of(value)
+        return results(bound.program.template, bound.array_of, copy)
 
-        def result(value: Value) -> Any:
-            array = bound.array_of(value)
-            return Tensor._leaf(array.copy() if copy else array)
 
-        return substitute(bound.program.template, result)
+def results(template: Any, array_of: Callable[[Value], Array], copy: bool) -> Any:
+    """What a step returns: Tensors without a graph."""
+    return substitute(template, lambda v: Tensor._leaf(array_of(v).copy() if copy else array_of(v)))
 
 
 def _signature(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
