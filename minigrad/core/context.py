@@ -42,6 +42,9 @@ class Observer:
     def pulled(self, node: Any, g: Any, gradients: list[tuple[int, Any]]) -> None:
         """The rules of `node` were given `g` and sent these (position of the input, gradient)."""
 
+    def calling(self, function: Callable[..., Any]) -> None:
+        """A function of bare arrays that is no op is about to be run by `callback`."""
+
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no op was run by `callback`; it wrote to the tensors `writes`."""
 

@@ -256,6 +256,8 @@ def callback(function: Callable[..., Any], *arguments: Any, writes: Sequence[Any
     observers = current().observers
     if not observers:
         return function(*arguments)
+    for observer in observers:
+        observer.calling(function)
     with using(observers=()):
         results = function(*arguments)
     if results is not None:

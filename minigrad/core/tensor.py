@@ -25,6 +25,11 @@ else:
 _retained: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
 
 
+def copied_data(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """A new array of what a Tensor is made of."""
+    return np.array(raw(data), dtype)
+
+
 class Tensor(Methods):
     """A NumPy array that remembers how it was computed.
 
@@ -43,7 +48,7 @@ class Tensor(Methods):
             raise TypeError("a list of Tensors is joined with mg.stack or mg.concatenate, which keep their gradients")
         if hasattr(data, "filled"):  # asking for np.ma.MaskedArray would import np.ma
             raise TypeError("a Tensor has no mask, and dropping it would be silent: pass data.filled(value)")
-        array = callback(np.array, raw(data), dtype)
+        array = callback(copied_data, data, dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds real numbers; got dtype {array.dtype}")
         self: Tensor = cls._leaf(array)

@@ -18,7 +18,7 @@ from ..anomalies import Lines
 from ..core.context import Observer, current, using
 from ..core.gradients import cotangent, fitted, walk
 from ..core.nodes import Node, Primitive, describe, next_number, raw
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, copied_data
 from .program import Array, Instruction, Program, Value, values_in, without_dead_code
 
 
@@ -106,8 +106,9 @@ class Recorder(Observer):
         self, kind: str, name: str, function: Any, inputs: Any, params: dict[str, Any], outputs: Any, **more: Any
     ) -> tuple[Value, ...]:
         """Write down an instruction; the values that it makes."""
-        # a callback gets a tensor as it is: to write to
-        taken = tuple([x if kind == "call" and isinstance(x, Node) else self.value(x) for x in inputs])
+        # what a callback writes to it gets as it is
+        written = more.get("writes", ()) if kind == "call" else ()
+        taken = tuple([x if any(x is leaf for leaf in written) else self.value(x) for x in inputs])
         named = self.value(params)
         made = tuple([self._new("made", array) for array in outputs])
         context = current()
@@ -133,8 +134,8 @@ class Recorder(Observer):
 
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no primitive ran."""
-        if function is np.array and not self.known(arguments[0]):  # a new tensor of what Python holds
-            return
+        if function is copied_data and not self.known(raw(arguments[0])) and not isinstance(arguments[0], Node):
+            return  # a new tensor of what Python holds
         outputs = () if results is None else results if isinstance(results, tuple) else (results,)
         name = getattr(function, "__qualname__", type(function).__name__).replace("._", ".").lstrip("_")
         self.add("call", name, function, arguments, {}, outputs, writes=writes, line=source_line())

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from .._support.source_lines import source_line
-from ..core.nodes import Node, describe, raw
+from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..optim.optimizers import Update
 from ..program import NotRecordable, Value
 from ..program.recording import Recorder
 from .fusion import fuse_in_place
+from .guards import Surroundings
 from .program import StepProgram
 
 
@@ -30,8 +31,9 @@ class StepRecorder(Recorder):
         "return the tensor and look at it outside, choose with mg.where, or leave this step as it is, without mg.replay"
     )
 
-    def __init__(self, fuse: Sequence[str] = ()) -> None:
+    def __init__(self, fuse: Sequence[str] = (), around: Surroundings | None = None) -> None:
         super().__init__()
+        self._around = around  # what is compared before and after
         self.modules: dict[Any, dict[str, Any]] = {}  # with their attributes when they ran first
         self._fuse = fuse
         self._replaced: dict[Value, Value] = {}
@@ -57,8 +59,21 @@ class StepRecorder(Recorder):
         """A tensor from around the step is used for the first time."""
         self._before.setdefault(tensor, getattr(tensor, "_grad", None))
 
+    def calling(self, function: Any) -> None:
+        """A callback is about to run: what it draws is drawn again, but nothing that was drawn before it."""
+        if self._around is not None:
+            self._refuse_change(self._around.moved())
+
+    def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """A primitive gave a node; one of the user's may have drawn random numbers, and will again."""
+        super().made(node, op, inputs, params)
+        if self._around is not None and not op.builtin:
+            self._around.look_at_generators()
+
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no primitive ran: a draw, a check, an update."""
+        if self._around is not None:
+            self._around.settle(function)
         if function is setattr:  # the gradient of a leaf was set to None, or to something else
             self._cleared.add(arguments[0])
         elif isinstance(function, Update):
@@ -115,13 +130,21 @@ class StepRecorder(Recorder):
         program.numbered()
         return program
 
-    def changed(self) -> str:
-        """An attribute of a module that changed while the step ran, in words; empty if there is none."""
+    def refuse_changes(self) -> None:
+        """Refuse a step that itself changes what stands around it."""
+        assert self._around is not None
+        self._refuse_change(self._around.moved() or self._around.changed(inside=True))
         for module, before in self.modules.items():
             for name, value in vars(module).items():
                 if name not in before or before[name] is not value:
-                    return f"{type(module).__name__}.{name}"
-        return ""
+                    self._refuse_change(f"{type(module).__name__}.{name}")
+
+    def _refuse_change(self, what: str) -> None:
+        if what:
+            raise NotReplayable(
+                f"the step changes {what}, which a replay would not do: keep it in a Tensor, draw random numbers with "
+                "mg.dropout or outside, or change it between the calls"
+            )
 
     def settle(self) -> None:
         """Gradients left behind become arrays of their own, as after any backward()."""
