@@ -42,7 +42,7 @@ def without_repeats(program: Program) -> Program:
             if isinstance(x, Value):
                 x = same.get(x, x)
                 if x.kind == "constant":
-                    return "constant", x.array.shape, x.array.dtype.str, x.array.tobytes()
+                    return "constant", id(x.source), x.array.shape, x.array.dtype.str, x.array.tobytes()
                 root = roots.get(x, x)
                 return x, writes.get(id(root.source._array), 0) if root.kind == "tensor" else 0
             if isinstance(x, (tuple, list)):

@@ -7,7 +7,7 @@ like the forward; where a kernel or a user's rule stands for one, it is one inst
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,10 @@ class Recorder(Observer):
         self.inputs: list[Value] = []
         self._values: dict[int, Value] = {}  # by id of the array
         self._alive: list[Array] = []  # so that no id is used twice
-        self.nodes: dict[Value, Node] = {}  # what each value was: names may be given later
-        self._cotangents: dict[Value, Node] = {}  # what each is the gradient of
+        self.nodes: MutableMapping[Value, Node] = {}  # what each value was: names may be given later
+        self._cotangents: MutableMapping[Value, Node] = {}  # what each is the gradient of
         self._begin = next_number()
+        self._count = 0
 
     # values -------------------------------------------------------------------------------------------------
 
@@ -58,10 +59,14 @@ class Recorder(Observer):
         return value
 
     def _new(self, kind: str, array: Array, source: Any = None, name: str | None = None) -> Value:
-        value = Value(len(self._alive), kind, array, source, name)
+        value = Value(self._count, kind, array, source, name)
+        self._count += 1
+        self._known_as(array, value)
+        return value
+
+    def _known_as(self, array: Array, value: Value) -> None:
         self._values[id(array)] = value
         self._alive.append(array)
-        return value
 
     def value(self, x: Any) -> Any:
         """What stands for x in an instruction: a Value for an array, anything else as it is."""
@@ -74,10 +79,14 @@ class Recorder(Observer):
             self.outside(x)
             return self._new("tensor", x._array, x, x.name)  # itself, whatever it will hold
         if isinstance(x, np.ndarray):
-            return self._values.get(id(x)) or self._new("constant", np.array(x))
+            return self._values.get(id(x)) or self.constant(x)
         if isinstance(x, tuple):
             return type(x)(*map(self.value, x)) if hasattr(x, "_fields") else tuple([self.value(p) for p in x])
         return {key: self.value(part) for key, part in x.items()} if isinstance(x, dict) else x
+
+    def constant(self, x: Array) -> Value:
+        """An array that Python has."""
+        return self._new("constant", np.array(x))
 
     def leaf_for(self, value: Value) -> Any:
         """A leaf that stands for a value that another program made."""
@@ -87,8 +96,7 @@ class Recorder(Observer):
 
     def known_as(self, value: Value) -> None:
         """Let the array of a value stand for it."""
-        self._values[id(value.array)] = value
-        self._alive.append(value.array)
+        self._known_as(value.array, value)
 
     def outside(self, tensor: Node) -> None:
         """A tensor that was there before the recording is used for the first time."""
@@ -96,8 +104,7 @@ class Recorder(Observer):
     def _also(self, copy: Any, original: Any) -> None:
         """Have copies that a node keeps stand for what they were copied from."""
         if isinstance(copy, np.ndarray) and copy is not original and id(original) in self._values:
-            self._values[id(copy)] = self._values[id(original)]
-            self._alive.append(copy)
+            self._known_as(copy, self._values[id(original)])
         elif isinstance(copy, tuple) and isinstance(original, tuple):
             for part, other in zip(copy, original, strict=True):
                 self._also(part, other)

@@ -79,10 +79,11 @@ class Entry:
                 program = recorder.finish(self.step(*given, **given_named))
         finally:
             recorder.settle()
-        return program, results(program.template, lambda value: value.array, copy=True), recorder
+        returned = results(program.template, recorder.real.__getitem__, copy=True)
+        return program, returned, recorder
 
-    def _refuse_difference(self, before: StepProgram, program: StepProgram) -> None:
-        different = difference(before, program)
+    def _refuse_difference(self, before: StepProgram, program: StepProgram, followed: bool = False) -> None:
+        different = difference(before, program, followed)
         if different:
             raise NotReplayable(
                 f"two runs of {self.name} were not the same program: {different}. What Python computes is computed "
@@ -104,11 +105,11 @@ class Entry:
         around = Surroundings(self.step, self.modules, self.objects)
         recorded, returned, recorder = self._recorded(args, named, around)
         recorder.refuse_changes()
-        self._refuse_difference(self.stages["recorded"], recorded)
+        self._refuse_difference(self.stages["recorded"], recorded, followed=True)
         if after is None:
             raise NotReplayable(f"a replay of {self.name} raises an error, where the step itself does not")
         makers = {value: i for i in program.instructions for value in i.outputs}
-        theirs = [value.array for value in recorded.wanted()]
+        theirs = [recorder.real[value] for value in recorded.wanted()]
         for value, a, b in zip(program.wanted(), ours, theirs, strict=True):
             self._compare(f"{value.label}, the result of {_named(makers.get(value))}", a, b)
         for what, a, b in after.compared(before.again()):

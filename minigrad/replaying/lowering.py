@@ -69,7 +69,9 @@ class Bound:
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""
-        return value.array if value.kind == "constant" else self._arrays[value]
+        if value.kind == "constant":  # an array around the step is read where it is, as the step itself would
+            return value.array if value.source is None else value.source
+        return self._arrays[value]
 
     def place(self, value: Value) -> str:
         """Where a value lives, in words: "b3", "b3 (view)", or "gradients"."""

@@ -23,9 +23,16 @@ class StepProgram(Program):
     replaced: dict[Value, Value] = field(default_factory=dict)
 
 
-def difference(a: StepProgram, b: StepProgram) -> str:
-    """What differs between two recordings of one step, in words; empty where they say the same."""
+def difference(a: StepProgram, b: StepProgram, followed: bool = False) -> str:
+    """What differs between two recordings of one step, in words; empty where they say the same.
+
+    followed: arrays around the step, which a replay reads where they are, may hold something else.
+    """
     partner: dict[Value, Value] = {}
+    if followed:
+        constants = {v.source is not None and id(v.source): v for v in a.values() if v.kind == "constant"}
+        theirs = [v for v in b.values() if v.kind == "constant" and v.source is not None]
+        partner = {constants[id(v.source)]: v for v in theirs if id(v.source) in constants}
     for x, y in zip(a.instructions, b.instructions, strict=False):
         where = f"{x.name}{_at(x)}"
         if (x.kind, x.name, x.op) != (y.kind, y.name, y.op):
@@ -57,7 +64,11 @@ def _unequal(x: Any, y: Any, partner: dict[Value, Value]) -> str:
         if x.kind == "made":
             return "" if partner.get(x) is y else "the result of another operation the second time"
         if x.kind == "constant":
-            return "" if _same_array(x.array, y.array) else f"a constant that changed: {_short(x)}, then {_short(y)}"
+            return (
+                ""
+                if partner.get(x) is y or _same_array(x.array, y.array)
+                else f"a constant that changed: {_short(x)}, then {_short(y)}"
+            )
         same = x.source is y.source if x.kind == "tensor" else x.source == y.source
         return "" if same else "another tensor the second time"
     if isinstance(x, dict) and isinstance(y, dict) and x.keys() == y.keys():

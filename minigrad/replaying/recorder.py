@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +15,14 @@ from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..optim.optimizers import Update
 from ..program import NotRecordable, Value
+from ..program.passes import VIEWS
+from ..program.program import Array
 from ..program.recording import Recorder
 from .fusion import fuse_in_place
 from .guards import Surroundings
 from .program import StepProgram
+
+LARGE = 1 << 18  # bytes from which on only shape, dtype and layout of an array are kept
 
 
 class NotReplayable(NotRecordable):
@@ -39,6 +46,28 @@ class StepRecorder(Recorder):
         self._replaced: dict[Value, Value] = {}
         self._before: dict[Node, Any] = {}  # tensors from outside, and their `.grad` when they were first used
         self._cleared: set[Node] = set()  # whose `.grad` the step itself has set
+        self._watched: dict[int, Any] = {}  # weak references to large arrays, by id
+        self.nodes, self._cotangents = weakref.WeakValueDictionary(), weakref.WeakValueDictionary()
+        self.real: dict[Value, Array] = {}  # what the step returned and left behind
+
+    def _new(self, kind: str, array: Array, source: Any = None, name: str | None = None) -> Value:
+        value = super()._new(kind, array, source, name)
+        if kind in ("made", "input") and array.nbytes >= LARGE:
+            value.array = stand_in(array)
+        return value
+
+    def _known_as(self, array: Array, value: Value) -> None:
+        """Large arrays are let go when the step does, so that a recording takes no more memory than the step."""
+        if array.nbytes < LARGE:
+            super()._known_as(array, value)
+        else:
+            self._values[id(array)] = value
+            key, values = id(array), self._values
+            self._watched[key] = weakref.ref(array, lambda _: (values.pop(key, None), self._watched.pop(key, None)))
+
+    def constant(self, x: Array) -> Value:
+        """An array that Python has: compared between the recordings, and read where it is in replays."""
+        return self._new("constant", np.array(x), x)
 
     def given(self, x: Any, name: str) -> Any:
         """What the step is given for an argument: for data a Tensor with memory of its own, else x itself."""
@@ -59,6 +88,13 @@ class StepRecorder(Recorder):
         """A tensor from around the step is used for the first time."""
         self._before.setdefault(tensor, getattr(tensor, "_grad", None))
 
+    def template_of(self, x: Any) -> Any:
+        """What the step returned, with a value for each array in it."""
+        found = super().template_of(x)
+        if isinstance(found, Value):
+            self.real[found] = raw(x)
+        return found
+
     def calling(self, function: Any) -> None:
         """A callback is about to run: what it draws is drawn again, but nothing that was drawn before it."""
         if self._around is not None:
@@ -67,6 +103,10 @@ class StepRecorder(Recorder):
     def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
         """A primitive gave a node; one of the user's may have drawn random numbers, and will again."""
         super().made(node, op, inputs, params)
+        if node._array.nbytes >= LARGE and op.name in VIEWS and isinstance(inputs[0], Node):
+            out, x = self._values[id(node._array)], self._values[id(inputs[0]._array)]
+            if out is not x and np.may_share_memory(node._array, inputs[0]._array):
+                out.array = op.kernel(x.array, **params)  # a view of its stand-in
         if self._around is not None and not op.builtin:
             self._around.look_at_generators()
 
@@ -122,6 +162,7 @@ class StepRecorder(Recorder):
                 self._refuse_older(leaf, "this step adds to")
         template = self.template_of(returned)
         gradients = {self.value(leaf): self.value(grad) for leaf, grad in left.items() if grad is not None}
+        self.real |= {self.value(grad): raw(grad) for grad in left.values() if grad is not None}
         self.give_names(gradients)
         emptied = {leaf.source for leaf in gradients if leaf.source not in self._cleared}
         program = StepProgram(
@@ -152,3 +193,12 @@ class StepRecorder(Recorder):
             left = getattr(leaf, "_grad", None)
             if left is not None and left is not was:
                 leaf._grad = leaf._leaf(left._array.copy())
+
+
+def stand_in(array: Array) -> Array:
+    """An array of the same shape, dtype and layout in memory that is never touched and so takes none."""
+    order = sorted(range(array.ndim), key=lambda k: (-abs(array.strides[k]), k))
+    once = [1 if array.strides[k] == 0 else array.shape[k] for k in order]
+    memory = mmap.mmap(-1, max(math.prod(once) * array.itemsize, 1))
+    laid_out = np.ndarray(once, array.dtype, memory).transpose(np.argsort(order).astype(int))
+    return np.broadcast_to(laid_out, array.shape)
