@@ -9,7 +9,7 @@ import numpy as np
 
 from ..anomalies import Lines
 from ..core.context import using
-from ..core.nodes import Node, describe, raw
+from ..core.nodes import Node, describe, kernel, raw
 from ..core.tensor import Tensor
 from ..program import Instruction, Value
 from ..program.passes import without_dead_code, without_repeats
@@ -27,6 +27,7 @@ PASSES: dict[str, Callable[[Any], Any]] = {
     "dead code": without_dead_code,
     "common subexpressions": without_repeats,
 }
+LARGE = 1 << 26  # bytes of buffers that a proof lets go while the step itself runs
 
 
 class Entry:
@@ -79,6 +80,8 @@ class Entry:
                 program = recorder.finish(self.step(*given, **given_named))
         finally:
             recorder.settle()
+            if kernel("release"):  # what the step itself used, and the program does not need
+                kernel("release")()
         returned = results(program.template, recorder.real.__getitem__, copy=True)
         return program, returned, recorder
 
@@ -102,8 +105,13 @@ class Entry:
         except Exception:  # the step itself will say why
             ours, after = [], None
         before.restore()
+        bound: Any = self.bound
+        large = self.nbytes >= LARGE
+        if large:  # the step needs as much memory as the program
+            self.bound = bound = None
         around = Surroundings(self.step, self.modules, self.objects)
         recorded, returned, recorder = self._recorded(args, named, around)
+        self.bound = Bound(program) if large else bound
         recorder.refuse_changes()
         self._refuse_difference(self.stages["recorded"], recorded, followed=True)
         if after is None:
@@ -114,8 +122,7 @@ class Entry:
             self._compare(f"{value.label}, the result of {_named(makers.get(value))}", a, b)
         for what, a, b in after.compared(before.again()):
             self._compare(what, a, b)
-        bound: Any = self.bound
-        return returned if copy else results(program.template, bound.array_of, copy=False)
+        return returned if copy or large else results(program.template, bound.array_of, copy=False)
 
     def _compare(self, what: str, a: Array, b: Array) -> None:
         if a.shape == b.shape and a.tobytes() == b.tobytes():
