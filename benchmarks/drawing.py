@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.drawing.renderer import RendererNotFound, find
+from minigrad.drawing.renderer import RendererNotFound, programs
 
 
 def batch_norms() -> tuple[Any, Any, Any]:
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=7, help="how often each is run (7)")
     args = parser.parse_args(argv)
     try:
-        renderer = find()
+        renderer = programs()[0]
         said = ".".join(map(str, version(renderer) or ()))
     except RendererNotFound as error:
         renderer, said = "", str(error).splitlines()[0]

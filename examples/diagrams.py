@@ -1,8 +1,8 @@
 """The seeds' diagrams, drawn from running code: not a line of them is placed by hand.
 
     python -m examples.diagrams --out diagrams            every diagram, as .svg
-    python -m examples.diagrams notebook --theme dark     one of them
-    python -m examples.diagrams --sheet docs/pictures/contact-sheet.svg
+    python -m examples.diagrams figure --theme dark       one of them
+    python -m examples.diagrams stages --width 1400        with more on it
 
 figure        seed 002: X -> mu -> v -> sigma -> Y -> L, the notebook's figure in its names
 training      seed 001: the training stage, with the running averages
@@ -12,12 +12,15 @@ layer         seed 003: one layer, a -> z -> z_norm -> z_tilde -> a
 two-layers    seed 003: a net with one hidden layer on one mini-batch
 mini-batches  seed 003: the same net on two mini-batches; w, gamma and beta are shared and drawn once
 eleven        seed 001: 11 hidden layers of 128, repeated layers folded to one page
+deep          seed 001: these with and without batch norm, how large values and gradients are from layer to layer
 backward      the automatic backward pass of composed batch norm beside the analytic one
+dx-own, dx-mean, dx-variance    the three terms of dx, each as the path that it came
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +31,6 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 from minigrad.drawing import RendererNotFound
-
-from .contact_sheet import contact_sheet
 
 EPS = 1e-5
 Options = dict[str, Any]
@@ -167,30 +168,78 @@ def mini_batches(**options: Any) -> Any:
     return mg.draw(outs, gradient=g, title="Two mini-batches, shared parameters (seed 003)", fold=False, **options)
 
 
-def eleven(**options: Any) -> Any:
-    """11 hidden layers of 128 with batch norm and ReLU, without biases, one output."""
+def deep_net(normalized: bool) -> tuple[Any, Any]:
+    """11 hidden layers of 128 and one output, with batch norm or without, on the same numbers."""
     generator = rng()
     parts: list[Any] = []
     for k in range(11):
-        parts += [nn.Linear(2 if k == 0 else 128, 128, bias=False, rng=generator), nn.BatchNorm1d(128), nn.ReLU()]
+        parts.append(nn.Linear(2 if k == 0 else 128, 128, bias=False, rng=generator))
+        parts += [nn.BatchNorm1d(128)] if normalized else []
+        parts.append(nn.ReLU())
     net = nn.Sequential(*parts, nn.Linear(128, 1, rng=generator), nn.Sigmoid())
     x = mg.tensor(generator.normal(size=(300, 2)), name="x")
-    y = net(x).named("y_hat")
+    return net, net(x).named("y_hat")
+
+
+def eleven(**options: Any) -> Any:
+    """11 hidden layers of 128 with batch norm and ReLU, without biases, one output."""
+    net, y = deep_net(True)
     title = "11 hidden layers on one page (seed 001)"
     return mg.draw(y, names=net, gradient=arriving(y), title=title, **{"fold": True, **options})
 
 
+def deep(**options: Any) -> Any:
+    """The same with and without batch norm: how large values and gradients are from layer to layer."""
+    (_, y), (_, plain) = deep_net(True), deep_net(False)
+    title = "11 hidden layers, with and without batch norm (seed 001)"
+    pair = ("with batch norm", y), ("without", plain)
+    return mg.draw_pair(*pair, gradient=arriving(y), title=title, **{"fold": True, "tables": False, **options})
+
+
 def backward(**options: Any) -> Any:
-    """dx twice: what the walk records for composed batch norm, and the fused primitive's analytic rule."""
+    """The gradients twice: what the walk records for composed batch norm, and the fused primitive's analytic rule."""
     x = mg.tensor(rng().normal(1, 2, (4, 3)).round(2), requires_grad=True, name="x")
     gamma = mg.tensor([1.5, 0.5, 1.0], requires_grad=True, name="gamma")
+    beta = mg.tensor([0.0, 0.1, -0.2], requires_grad=True, name="beta")
     dy = mg.tensor(rng().normal(size=(4, 3)).round(2), requires_grad=True, name="dy")
-    composed = mg.batch_norm_composed(x, gamma).named("y")
-    fused = mg.batch_norm(x, gamma).named("y")
-    slopes = [mg.grad(y, x, gradient=dy, create_graph=True).named("dx") for y in (composed, fused)]
-    options = {"backward": False, **options}
-    title = "dx of batch norm: the automatic backward pass and the analytic one"
-    return mg.draw_pair(("automatic", slopes[0]), ("analytic", slopes[1]), title=title, **options)
+    sides = []
+    for function in (mg.batch_norm_composed, mg.batch_norm):
+        y = function(x, gamma, beta).named("y")
+        d_beta, d_gamma, dx = mg.grad(y, (beta, gamma, x), gradient=dy, create_graph=True)
+        sides.append([d_beta.named("d_beta"), d_gamma.named("d_gamma"), dx.named("dx")])
+    options = {"backward": False, "title": "The backward pass of batch norm, automatic and analytic", **options}
+    return mg.draw_pair(("automatic", sides[0]), ("analytic", sides[1]), **options)
+
+
+def dx_through(name: str, what: str, **options: Any) -> Any:
+    """One of the three terms of dx: what the op called `name` sends to x, and the ops that it came through."""
+    x = mg.tensor(rng().normal(1, 2, (4, 3)).round(2), requires_grad=True, name="x")
+    gamma = mg.tensor([1.5, 0.5, 1.0], requires_grad=True, name="gamma")
+    beta = mg.tensor([0.0, 0.1, -0.2], requires_grad=True, name="beta")
+    y = mg.batch_norm_composed(x, gamma, beta).named("y")
+    g = mg.graph(y, gradient=arriving(y))
+    term = next(part.numbers for part in g["x"].contributions if g[part.consumer].name == name)
+    through: dict[Any, Any] = {}
+
+    def reaches(tensor: Any) -> bool:
+        """Whether the op called `name` is on the way to this tensor; then it is on the path."""
+        found = tensor.name == name or any([reaches(t) for t in tensor.inputs if t is not None])
+        if found:
+            through[tensor] = (1.0, f"sends x {term.brief}") if tensor.name == name else (0.5, "on the way")
+        return found
+
+    reaches(y)
+    title = f"dx of batch norm, {what}"
+    return mg.draw(y, gradient=arriving(y), **{"color": Through(through), "title": title, **options})
+
+
+class Through:
+    """A report for `color=`: the ops on a path."""
+
+    color_title = "the path"
+
+    def __init__(self, colors: dict[Any, Any]) -> None:
+        self.colors = colors
 
 
 DIAGRAMS: dict[str, Callable[..., Any]] = {
@@ -202,40 +251,12 @@ DIAGRAMS: dict[str, Callable[..., Any]] = {
     "two-layers": two_layers,
     "mini-batches": mini_batches,
     "eleven": eleven,
+    "deep": deep,
     "backward": backward,
+    "dx-own": functools.partial(dx_through, "centred", "its own share"),
+    "dx-mean": functools.partial(dx_through, "mu", "through the mean"),
+    "dx-variance": functools.partial(dx_through, "var", "through the variance"),
 }
-
-
-def batch_norms() -> tuple[Any, Any, Any]:
-    """Composed and fused on the same numbers, and the gradient that arrives."""
-    x = mg.tensor(rng().normal(1, 2, (4, 3)).round(2), requires_grad=True, name="x")
-    gamma = mg.tensor([1.5, 0.5, 1.0], requires_grad=True, name="gamma")
-    beta = mg.tensor([0.0, 0.1, -0.2], requires_grad=True, name="beta")
-    composed = mg.batch_norm_composed(x, gamma, beta, variance="staged").named("y")
-    return composed, mg.batch_norm(x, gamma, beta).named("y"), rng().normal(size=(4, 3)).round(2)
-
-
-def every_kind() -> list[tuple[str, Any, Any]]:
-    """(what it shows, light, dark) of every kind of picture."""
-    y, z, dy = batch_norms()
-    net = nn.MLP([2, 8, 8, 8, 1], norm="batch", rng=0)
-    out = net(mg.tensor(rng().normal(size=(6, 2)), name="x")).named("y")
-    g = arriving(out)
-    kinds: list[tuple[str, Callable[..., Any]]] = [
-        ("mg.draw(y): composed batch norm", lambda **o: mg.draw(y, gradient=dy, **o)),
-        ("mg.draw(z): fused, one node", lambda **o: mg.draw(z, gradient=dy, **o)),
-        ('direction="LR"', lambda **o: mg.draw(y, gradient=dy, direction="LR", **o)),
-        ("before backward: no gradient yet", lambda **o: mg.draw(z, **o)),
-        ("backward=False, detail=1", lambda **o: mg.draw(y, backward=False, detail=1, **o)),
-        ("detail=0", lambda **o: mg.draw(y, backward=False, detail=0, direction="LR", **o)),
-        ("mg.draw_pair(y, z)", lambda **o: mg.draw_pair(y, z, gradient=dy, **o)),
-        ("depth=1: modules as cards", lambda **o: mg.draw(out, names=net, gradient=g, depth=1, fold=False, **o)),
-        ('module="affine"', lambda **o: mg.draw(y, gradient=dy, module="affine", **o)),
-    ]
-    sheet = [(caption, make(theme="light"), make(theme="dark")) for caption, make in kinds]
-    for name in ("figure", "stages", "mini-batches", "eleven", "backward"):
-        sheet.append((f"python -m examples.diagrams {name}", DIAGRAMS[name](), DIAGRAMS[name](theme="dark")))
-    return sheet
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -245,20 +266,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", metavar="DIR", default="diagrams", help="folder for them (./diagrams)")
     parser.add_argument("--format", choices=("svg", "png", "pdf", "dot", "html", "md"), default="svg", help="(svg)")
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help="(light)")
-    parser.add_argument("--sheet", metavar="FILE.svg", help="instead: every kind of picture, light and dark, on one")
+    parser.add_argument("--width", metavar="PX", default="readme", help="where it is shown, as in mg.draw (readme)")
     args = parser.parse_args(argv)
     unknown = [name for name in args.names if name not in DIAGRAMS]
     if unknown:
         parser.error(f"unknown diagram {unknown[0]!r}; there are {', '.join(DIAGRAMS)}")
     try:
-        if args.sheet:
-            Path(args.sheet).write_text(contact_sheet(every_kind(), title="minigrad: every kind of picture"), "utf-8")
-            print(f"wrote {args.sheet}")
-            return 0
+        width = int(args.width) if args.width.isdecimal() else args.width
         folder = Path(args.out)
         folder.mkdir(parents=True, exist_ok=True)
         for name in args.names or DIAGRAMS:
-            print(f"wrote {DIAGRAMS[name](theme=args.theme).save(folder / f'{name}.{args.format}')}")
+            print(f"wrote {DIAGRAMS[name](theme=args.theme, width=width).save(folder / f'{name}.{args.format}')}")
     except RendererNotFound as error:
         print(error, file=sys.stderr)
         return 2

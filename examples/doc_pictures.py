@@ -3,9 +3,14 @@
     python -m examples.doc_pictures --out docs/pictures            all of them
     python -m examples.doc_pictures batch-norm-staged --out .      one
 
+side-by-side         README.md: batch norm composed and fused, and what differs
+backward             docs/pictures.md: the backward pass as a graph, recorded and written by hand
+training, inference  docs/pictures.md: the two stages of a layer with running averages (seed 001)
+deep                 docs/pictures.md: repeated layers drawn once, with and without batch norm
 first-graph          docs/first-graph.md: one neuron, a loss, and what comes back
 batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
 batch-norm-fused     docs/batch-norm.md: the same as one op
+ladder               docs/pictures.md and the README: batch norm, values down and gradients up
 blamed               docs/fused-primitives.md: a wrong rule, found and marked in its graph
 replayed-step        docs/replay.md: a training step as the program that replays it
 """
@@ -22,6 +27,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import chapter
 from minigrad.drawing import RendererNotFound
+
+from .diagrams import DIAGRAMS
 
 
 def first_graph(**options: Any) -> Any:
@@ -51,6 +58,13 @@ def batch_norm_staged(**options: Any) -> Any:
 def batch_norm_fused(**options: Any) -> Any:
     """One node, with what it keeps."""
     return mg.draw(mg.batch_norm(*_affine()).named("y"), gradient=chapter.dq(), **options)
+
+
+def ladder(**options: Any) -> Any:
+    """Four rows of the chapter's matrix, so that it fits a screen."""
+    x = mg.tensor(chapter.z()[:4], requires_grad=True, name="x")
+    y = mg.batch_norm_composed(x, *_affine()[1:], variance="staged")
+    return mg.ladder(y, gradient=chapter.dq()[:4], title="Batch norm, down and back up", **options)
 
 
 @mg.primitive(formula="x**3")
@@ -90,10 +104,23 @@ def replayed_step(**options: Any) -> Any:
     return mg.draw(step.program, **options)
 
 
+def side_by_side(**options: Any) -> Any:
+    """Eight ops and one, on the same numbers."""
+    pair = [(f.__name__, f(*_affine()).named("y")) for f in (mg.batch_norm_composed, mg.batch_norm)]
+    labels, title = ("composed", "fused"), "Batch norm, composed and fused"
+    return mg.draw_pair(*pair, labels=labels, gradient=chapter.dq(), **{"title": title, **options})
+
+
 PICTURES: dict[str, Callable[..., Any]] = {
+    "side-by-side": side_by_side,
+    "backward": DIAGRAMS["backward"],
+    "training": DIAGRAMS["training"],
+    "inference": DIAGRAMS["inference"],
+    "deep": DIAGRAMS["deep"],
     "first-graph": first_graph,
     "batch-norm-staged": batch_norm_staged,
     "batch-norm-fused": batch_norm_fused,
+    "ladder": ladder,
     "blamed": blamed,
     "replayed-step": replayed_step,
 }
@@ -114,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in args.names or PICTURES:
         for theme, ending in THEMES.items():
             try:
-                print(f"wrote {PICTURES[name](theme=theme).save(out / f'{name}{ending}.svg')}")
+                print(f"wrote {PICTURES[name](theme=theme, width='readme').save(out / f'{name}{ending}.svg')}")
             except RendererNotFound as error:
                 parser.error(str(error))
     return 0

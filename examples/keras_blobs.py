@@ -23,7 +23,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import data, nn, optim, training
 from minigrad.check.table import table
-from minigrad.training.history import new_figure, save_figure
+from minigrad.training.figures import draw_boundary, draw_quantiles
+from minigrad.training.saving import new_figure, save_figure
 
 Array = np.ndarray[Any, Any]
 # two normal clouds of equal weight, d apart with deviation s: nobody is right more often than Phi(d / 2s)
@@ -209,34 +210,19 @@ def deep(out: Path, seeds: int, epochs: int | None) -> bool:
 
 def shift(out: Path, seeds: int, epochs: int | None) -> bool:
     """Quantiles of what the last hidden layer's activation is given, over the steps of a training."""
-    found: dict[str, list[Array]] = {}
-    for norm in ("none", "batch"):
+    figure = new_figure((10, 4))
+    for axes, norm in zip(figure.subplots(1, 2, sharey=True), ("none", "batch"), strict=True):
         net = deep_net(norm, seed=0, layers=5, width=32)
         x_train, _, y_train, _ = blobs(0)
-        seen: list[Array] = []
-
-        def look(run: training.Run, net: nn.MLP = net, seen: list[Array] = seen, x: Array = x_train) -> None:
-            if run.event == "step":
-                h: Any = x
-                with mg.no_grad(), nn.frozen_statistics():
-                    for layer in net.layers[:-2]:  # up to what the last activation is given
-                        h = layer(h)
-                seen.append(np.quantile(h.numpy(), [0.05, 0.25, 0.5, 0.75, 0.95]))
-
+        stats = training.LayerStatistics(x_train)
         training.fit(
             net, bce, optim.Adam(net.parameters(), lr=0.01, eps=1e-7), (x_train, y_train),
-            epochs=epochs or 60, batch_size=300, seed=0, callbacks=[look], progress=False,
+            epochs=epochs or 60, batch_size=300, seed=0, callbacks=[stats], progress=False,
         )  # fmt: skip
-        found[norm] = seen
-    figure = new_figure((10, 4))
-    for axes, (norm, quantiles) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
-        low, q1, middle, q3, high = np.array(quantiles).T
-        steps = np.arange(1, len(middle) + 1)
-        axes.fill_between(steps, low, high, color="C0", alpha=0.15, linewidth=0, label="5 % to 95 %")
-        axes.fill_between(steps, q1, q3, color="C0", alpha=0.3, linewidth=0, label="25 % to 75 %")
-        axes.plot(steps, middle, color="C0", label="median")
+        quantiles = np.array(stats.outputs[f"layers.{len(net.layers) - 3}"])  # what the last activation is given
+        draw_quantiles(axes, stats.steps, quantiles)
         axes.set(title="with batch norm" if norm == "batch" else "without", xlabel="step")
-        spread = np.array(high) - np.array(low)
+        spread = quantiles[:, -1] - quantiles[:, 0]
         print(f"{norm:5}: spread from 5 % to 95 % at the start {spread[0]:.2f}, at most {spread.max():.2f}")
     figure.axes[0].set_ylabel("input of the last hidden activation")
     figure.axes[0].set_ylim(top=1.45 * figure.axes[0].get_ylim()[1])
@@ -265,14 +251,8 @@ def _scatter(axes: Any, points: tuple[Array, Array]) -> None:
 
 
 def _boundary(axes: Any, net: nn.Module, points: tuple[Array, Array]) -> None:
-    """The probability of blue as background, the line where it is one half, and the points."""
-    x = points[0]
-    low, high = x.min(axis=0) - 0.2, x.max(axis=0) + 0.2
-    grid = np.stack(np.meshgrid(*(np.linspace(a, b, 120) for a, b in zip(low, high, strict=True))), axis=-1)
-    p = mg.sigmoid(training.predict(net, grid.reshape(-1, 2))).reshape(120, 120)
-    axes.contourf(grid[..., 0], grid[..., 1], p, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.45)
-    axes.contour(grid[..., 0], grid[..., 1], p, levels=[0.5], colors="black", linewidths=1.2)
-    _scatter(axes, points)
+    draw_boundary(axes, net, *points)
+    axes.set_aspect("equal")
 
 
 def _curves(axes: Any, history: training.History) -> None:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mg.optim.Adam(net.parameters(), lr=0.01),  # how
         (x_train, y_train),
         val=(x_test, y_test),
-        metrics=[mg.training.accuracy],
+        metrics="accuracy",
         epochs=args.epochs,
         batch_size=50,
         seed=0,
@@ -49,4 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except ImportError as error:  # scikit-learn or matplotlib is missing: the message names it
+        raise SystemExit(str(error)) from None

@@ -21,7 +21,7 @@ from .core import nodes
 from .core.context import no_grad, scope
 from .core.tensor import Tensor
 from .creation import arange, eye, full, ones, tensor, zeros
-from .derivatives import grad, hvp, jacobian
+from .derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad
 from .extend import primitive
 from .fast import kernels
 from .functional import dropout, linear, log_softmax, softmax
@@ -37,7 +37,9 @@ from .ops import *  # noqa: F403
 
 if TYPE_CHECKING:
     from . import check, data, export, nn, optim, training
-    from .drawing import draw, draw_pair, graph, page
+    from .derivation import derive
+    from .drawing import draw, draw_pair, graph, ladder, page
+    from .frontends import from_jax, from_torch
     from .program import record
     from .replaying import fuse, replay
 
@@ -46,17 +48,19 @@ __version__ = "0.2.0"
 __all__ = [
     "Tensor", "arange", "batch_norm", "batch_norm_composed", "batch_norm_inference", "batch_norm_inference_composed",
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "check", "cross_entropy", "cross_entropy_composed",
-    "data", "detect_anomalies", "draw", "draw_pair", "dropout", "export", "eye", "full", "fuse", "grad", "graph",
-    "huber_loss", "hvp", "jacobian", "kernels", "l1_loss", "layer_norm", "layer_norm_composed", "linear", "log_softmax",
-    "mse_loss", "nll_loss", "nn", "no_grad", "ones", "optim", "page", "primitive", "record", "record_lines", "replay",
-    "scope", "softmax", "tensor", "training", "zeros",
+    "data", "derive", "detect_anomalies", "draw", "draw_pair", "dropout", "export", "eye", "from_jax", "from_torch",
+    "full", "fuse", "grad", "graph", "hessian", "huber_loss", "hvp", "jacobian", "jvp", "kernels", "l1_loss", "ladder",
+    "layer_norm", "layer_norm_composed", "linear", "log_softmax", "mse_loss", "nll_loss", "nn", "no_grad", "ones",
+    "optim", "page", "primitive", "record", "record_lines", "replay", "scope", "softmax", "tensor", "training",
+    "value_and_grad", "zeros",
 ]
 __all__ += ops.__all__
 
 _LATER = {  # loaded when first used: modules by their own name, functions by the module that brings them
     "check": "", "data": "", "export": "", "nn": "", "optim": "", "training": "",
-    "draw": "drawing", "draw_pair": "drawing", "graph": "drawing", "page": "drawing",
-    "fuse": "replaying", "record": "program", "replay": "replaying",
+    "derive": "derivation", "draw": "drawing", "draw_pair": "drawing", "graph": "drawing", "ladder": "drawing",
+    "page": "drawing", "from_jax": "frontends", "from_torch": "frontends", "record": "program", "fuse": "replaying",
+    "replay": "replaying",
 }
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these

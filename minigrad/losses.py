@@ -40,8 +40,11 @@ def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, Ints]:
     shape = scores.shape
     if not shape:
         raise ValueError(f"{who}: expected scores of shape (..., classes), got a single number")
+    if given.shape == shape and shape[-1] > 1:
+        raise ValueError(f"{who}: labels of shape {shape} look one-hot; pass class numbers, labels.argmax(axis=-1)")
     if given.dtype.kind not in "iu":
-        raise TypeError(f"{who}: labels are class numbers and must be integers, got dtype {given.dtype}")
+        hint = "; pass labels.astype(int)" if given.dtype.kind == "f" else ""
+        raise TypeError(f"{who}: labels are class numbers and must be integers, got dtype {given.dtype}{hint}")
     if given.shape != shape[:-1]:
         raise ValueError(
             f"{who}: scores have shape {shape}, so labels must have shape {shape[:-1]}, got {given.shape}"
@@ -57,7 +60,8 @@ def _class_numbers(who: str, labels: Array, classes: int) -> Array:
     numbers = labels.astype(np.intp).ravel()
     if np.maximum.reduce(numbers.view(np.uintp), axis=None) >= classes:  # without a sign, a negative one is very large
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
-        raise ValueError(f"{who}: label {wrong} is not one of the {classes} classes 0 to {classes - 1}")
+        hint = "; pass labels - 1" if labels.min() == 1 and labels.max() == classes else ""
+        raise ValueError(f"{who}: label {wrong} is not one of the {classes} classes 0 to {classes - 1}{hint}")
     return numbers
 
 
@@ -208,7 +212,9 @@ def _in_range(who: str, what: str, values: Array) -> None:
     if np.minimum.reduce(values, axis=None) >= 0 and np.maximum.reduce(values, axis=None) <= 1:
         return
     if ((values < 0) | (values > 1)).any():  # NaN alone is no reason
-        raise ValueError(f"{who}: {what} must lie in 0 .. 1, got values from {values.min()} to {values.max()}")
+        hint = "; of any scores: binary_cross_entropy_with_logits" if what == "probabilities" else ""
+        hint = "; pass (targets + 1) / 2" if what == "targets" and set(np.unique(values)) == {-1.0, 1.0} else hint
+        raise ValueError(f"{who}: {what} must lie in 0 .. 1, got values from {values.min()} to {values.max()}{hint}")
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Plants wrong rules in the primitives, one at a time, and asks twice: does the su
 (tests/helpers.assert_right on the rows of tests/table.py) fail, and does minigrad's checker (mg.check.gradcheck to
 order 2) say so? Kinds: factor, sign, missing term, swapped argument, wrong axis, stale cache, wrong only at one
 coordinate, right only at order 1. Every primitive with a gradient is touched. Prints caught/planted for each kind and
-exits with 0 only if all are caught, by both.
+how many are named rightly; exits with 0 only if all are caught, by both.
 """
 
 from __future__ import annotations
@@ -210,8 +210,23 @@ def suite_catches(row: Row) -> bool:
     return False
 
 
-def checker_catches(row: Row) -> bool:
-    """Whether gradcheck, to order 2, says that something is wrong."""
+# What names each kind, in words of the diagnosis.
+NAMES = {
+    "factor": ("constant factor 1.001",),
+    "sign": ("sign is wrong",),
+    "one coordinate": ("wrong only at", "constant factor 1.01"),
+    "missing term": ("missing", "left out", "term", "constants", "stands where", "factor"),
+    "stale cache": ("remembers",),
+    "right only at order 1": ("as a constant",),
+    "wrong axis": ("axis", "exchanged", "factor", "stands where"),
+    "swapped argument": (
+        "derivative by", "sign is wrong", "exchanged", "stands where", "transpose", "factor", "missing", "term"
+    ),
+}  # fmt: skip
+
+
+def checker_says(row: Row) -> str | None:
+    """What gradcheck, to order 2, says that is wrong; None if it says nothing."""
     arrays = row.arrays(np.random.default_rng(0))
     wanted = [k for k, a in enumerate(arrays) if a is not None and a.dtype.kind == "f"]
 
@@ -223,18 +238,19 @@ def checker_catches(row: Row) -> bool:
 
     try:
         report = mg.check.gradcheck(f, [arrays[k] for k in wanted], order=2, mode="full")
-    except Exception:
-        return True
-    return not report
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+    return None if report else " / ".join([*report.reasons, *report.problems]) or "wrong"
 
 
-def caught(plant: Plant) -> tuple[bool, bool]:
-    """(by the suite, by the checker), on the rows of the table for that op."""
+def caught(plant: Plant) -> tuple[bool, bool, bool]:
+    """(by the suite, by the checker, named rightly by it), on the rows of the table for that op."""
     rows = [row for row in SLOPED if row.op == plant.op]
     with planted(plant):
         suite = any(map(suite_catches, rows))
     with planted(plant):  # anew, so that neither sees what the other left in a cache
-        return suite, any(map(checker_catches, rows))
+        said = [words for row in rows if (words := checker_says(row)) is not None]
+    return suite, bool(said), any(name in words for words in said for name in NAMES[plant.kind])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -243,18 +259,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true", help="one line for each")
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # a wrong rule may divide by zero
-    planted_of, by_suite, by_checker = Counter[str](), Counter[str](), Counter[str]()
+    planted_of, by_suite, by_checker, named_of = (Counter[str]() for _ in range(4))
     for plant in plants():
-        suite, checker = caught(plant)
+        suite, checker, named = caught(plant)
         planted_of[plant.kind] += 1
         by_suite[plant.kind] += suite
         by_checker[plant.kind] += checker
-        if args.verbose or not (suite and checker):
-            print(f"{plant}: suite {'caught' if suite else 'MISSED'}, checker {'caught' if checker else 'MISSED'}")
+        named_of[plant.kind] += named
+        if args.verbose or not (suite and checker and named):
+            print(f"{plant}: suite {'caught' if suite else 'MISSED'}, checker {'caught' if checker else 'MISSED'}, "
+                  f"{'named' if named else 'not named'}")  # fmt: skip
     for kind, count in planted_of.items():
-        print(f"{kind:22} suite {by_suite[kind]}/{count}, checker {by_checker[kind]}/{count}")
+        print(f"{kind:22} suite {by_suite[kind]}/{count}, checker {by_checker[kind]}/{count}, named {named_of[kind]}")
     total = planted_of.total()
     print(f"caught/planted: suite {by_suite.total()}/{total}, checker {by_checker.total()}/{total}, ops {len(OPS)}")
+    print(f"named rightly: {named_of.total()}/{total}")
     return 0 if by_suite.total() == by_checker.total() == total else 1
 
 

@@ -72,6 +72,10 @@ class Calls:
         (pickle.dumps({"data": Calls()}), "asks for (builtins|__builtin__).print, which is not part of an array"),
         (b"cos\nsystem\n(S'true'\ntR.", "asks for os.system"),
         (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "encodes to 'rot13'"),
+        (
+            b"cnumpy._core.numeric\n_frombuffer\n(I3000000000\ncnumpy\ndtype\n(Vu1\ntR(I1\ntVC\ntR.",
+            "an array made of int",  # bytes(3000000000) are 3 GB
+        ),
         (pickle.dumps({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1, 2, 10]}), "labels must lie in 0 .. 9"),
         (pickle.dumps({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1, -1, 2]}), "got -1 .. 2"),
         (pickle.dumps({b"data": np.zeros((4, 3072), np.uint8), b"labels": [0, 1]}), "labels must be 4 integers"),

@@ -38,6 +38,7 @@ NEVER["core"] = NEVER["ops"] = {"fast", "program", "replaying", "drawing", "chec
 GUESTS = {
     "graphviz": {"drawing"},
     "IPython": {"drawing"},
+    "ml_dtypes": {"check"},
     "onnx": {"export"},
     "onnxruntime": {"export"},
     "torch": {"frontends"},

@@ -144,7 +144,8 @@ TYPES = {
         mg.batch_norm_inference_composed(a, x, x, mean=a, var=a); mg.concatenate([x, x]); mg.stack((x, a), axis=1);
         mg.stack([k * x for k in range(3)]); mg.einsum("i,i", a, x); mg.grad(x, x);
         mg.grad(loss(x), x, gradient=1.0, create_graph=True); mg.jacobian(mg.exp, a);
-        mg.hvp(lambda t: (t * t).sum(), x, a); mg.fuse(x); loss(x); quiet(x); watched(x, n=2); step(a);
+        mg.hvp(lambda t: (t * t).sum(), x, a); mg.hessian(lambda t: (t * t).sum(), x); mg.fuse(x); loss(x);
+        quiet(x); watched(x, n=2); step(a);
         Trainer().step(a); cube(x); product(x, x, slope=2.0); product(a, x); net(x); net(a); mg.nn.BatchNorm1d(3)(a);
         mg.nn.LayerNorm(3)(x); mg.nn.Sequential(mg.nn.Linear(2, 3), mg.relu, lambda t: t * 2.0)(x); mg.nn.ReLU()(x);
         mg.nn.Dropout(0.5, rng=0)(x); mg.nn.Tanh()(x); mg.nn.Sigmoid()(x); mg.nn.LeakyReLU(0.1)(x);
@@ -154,8 +155,8 @@ TYPES = {
         x.data; x.numpy(); cube(a); mg.linear(a, a, a); mg.where(a, a, 0.0); mg.concatenate((a, a));
         mg.stack([a, a]); mg.einsum("i->", a); mg.batch_norm(a, a, beta=a);
         mg.batch_norm_inference(a, None, None, a, var=a); mg.nn.ReLU()(a); mg.check.numerical_grad(mg.sum, a);
-        mg.training.predict(net, a); next(mg.data.shuffled(3, 2, rng));
-        next(mg.data.with_replacement(3, 2, rng, steps=1))
+        mg.training.predict(net, a); mg.data.array("x.npy"); mg.data.table("x.csv")["a"];
+        next(mg.data.shuffled(3, 2, rng)); next(mg.data.with_replacement(3, 2, rng, steps=1))
     """,
     "list[Tensor]": "mg.split(x, 2); net.parameters()",
     "list[Array]": "mg.split(a, [1, 2]); mg.export.keras_weights(net)",
@@ -166,22 +167,32 @@ TYPES = {
     "tuple[int, ...]": "x.shape",
     "float": """
         x.item(); mg.check.rel_error(a, x); mg.optim.clip_grad_norm([x], 1.0); mg.training.accuracy(a, a);
-        mg.training.binary_accuracy(a, a)
+        mg.training.binary_accuracy(a, a); mg.training.mse(a, a); mg.training.mae(a, a); mg.training.r2(a, a)
     """,
     "dict[str, str]": "mg.kernels()",
+    "dict[str, Tensor]": "mg.from_torch(net, a).leaves; mg.from_jax(loss, a, check=False).leaves",
     "dict[str, float]": "mg.training.evaluate(net, a, a, mg.mse_loss)",
     "list[dict[str, Any]]": "mg.training.sweep(lambda lr: {'loss': lr}, [{'lr': 0.1}], folder='f')",
     "None": """
         x.backward(); adam.step(); mg.export.onnx(net, "f.onnx"); mg.export.from_torch_state(net, {});
-        mg.export.from_keras_weights(net, []); mg.nn.average_statistics(net, [a])
+        mg.export.from_keras_weights(net, []); mg.training.plot_boundary(net, a, a, "b.png");
+        mg.nn.average_statistics(net, [a])
     """,
-    "tuple[Array, Array]": "mg.data.load_digits(); mg.data.make_blobs(100, centers=[[0.0, 1.0]], seed=0)",
+    "tuple[Tensor, Tensor]": "mg.jvp(lambda t: t * t, x, a)",
+    "tuple[Tensor, Any]": "mg.value_and_grad(lambda t: (t * t).sum(), x)",
+    "tuple[Array, Array]": """
+        mg.data.load_digits(); mg.data.make_blobs(100, centers=[[0.0, 1.0]], seed=0); mg.data.load_diabetes();
+        mg.data.make_moons(seed=0); mg.data.make_spirals(90, arms=2, seed=rng)
+    """,
+    "mg.data.Table": "mg.data.table('x.csv', columns=['a', 2], decimal=','); mg.data.table('x.csv').complete()",
     "tuple[Array, Array, Array, Array]": "mg.data.train_test_split(a, a, test=0.5, seed=rng)",
     "dict[str, Array]": "mg.export.torch_state(net); net.state_dict()",
     "mg.check.Gradcheck": "mg.check.gradcheck(mg.exp, [x])",
     "mg.check.Comparison": "mg.check.compare(mg.batch_norm, mg.batch_norm_composed, [x, a, a])",
     "mg.check.Blame": "mg.check.blame(x, a)",
     "mg.check.Cost": "mg.check.cost(x)",
+    "mg.check.Precision": "mg.check.precision(mg.exp, [a], ['float32'])",
+    "mg.check.WhatIf": "mg.check.what_if(x, 'h', 0.1, index=0)",
     "mg.check.ZeroReport": "mg.check.explain_zeros(x)",
     "mg.data.Cifar10": "mg.data.load_cifar10('folder')",
     "mg.nn.MLP": "net.eval()",
@@ -189,11 +200,17 @@ TYPES = {
     "mg.optim.RMSprop": "mg.optim.RMSprop([x], lr=0.1, alpha=0.9)",
     "mg.optim.StepLR": "mg.optim.StepLR(adam, 3)",
     "mg.optim.CosineLR": "mg.optim.CosineLR(adam, t_max=3)",
+    "mg.optim.PlateauLR": "mg.optim.PlateauLR(adam, factor=0.5)",
+    "mg.training.EarlyStopping": "mg.training.EarlyStopping(3, monitor='loss')",
+    "mg.training.LayerStatistics": "mg.training.LayerStatistics(a, every=2)",
     "mg.optim.LambdaLR": "mg.optim.LambdaLR(adam, lambda k: 0.9**k)",
     "mg.nn.Convention": "mg.nn.CONVENTIONS['torch']",
     "mg.optim.AdamW": "mg.optim.AdamW(net.parameters(), betas=(0.9, 0.99))",
-    "mg.training.History": "mg.training.fit(net, mg.cross_entropy, adam, (a, a), epochs=3, seed=rng)",
-    "Path": "mg.page({'a': x}, 'p.html'); mg.draw(x).save('x.svg')",
+    "mg.training.History": """
+        mg.training.fit(net, mg.cross_entropy, adam, (a, a), epochs=3, seed=rng);
+        mg.training.fit(net, "mse", "adam", a, a, lr=0.1, metrics="mae", epochs=3)
+    """,
+    "Path": "mg.page({'a': x}, 'p.html'); mg.draw(x).save('x.svg'); mg.ladder(x).save('y.svg')",
     "str": """
         mg.record(loss, x).source(); mg.draw([x, x], gradient=a).svg(); mg.draw_pair(x, ("f", x)).svg();
         mg.graph(x).to_dot()
@@ -211,7 +228,7 @@ ERRORS = """
     mg.full((2,), "v"); x + "a"; x["a"]; x[0].fooo(); x.fooo; x.T.fooo(); x.item().fooo(); x.grad.data;
     (a * x).fooo(); x.reshape("a"); x.backward("g"); x.softmax.fooo; mg.no_grad(3); mg.scope(3); mg.primitive(3);
     cube("x"); cube(x).fooo(); product(a, x).fooo(); loss("x"); quiet("x"); watched(x).fooo(); mg.replay(3);
-    mg.record(3, x); mg.record(loss, x).fooo();
+    mg.record(3, x); mg.record(loss, x).fooo(); mg.from_jax("f", x); mg.from_torch(net, check="no");
     step(a).fooo(); steps(a)[0].fooo(); Trainer().step(a).fooo(); Net()("x"); Net()(x).fooo(); mg.nn.Liner(3, 4);
     mg.nn.Linear("3", 4); mg.nn.Linear(3, 4)("x"); mg.nn.Linear(3, 4)(x).fooo(); net(x).fooo();
     mg.nn.ReLU()(x).fooo(); mg.nn.Sequential(3); mg.nn.BatchNorm1d("3"); mg.optim.SGD(net.parameters(), lr="0.1");

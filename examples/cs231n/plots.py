@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.training.history import new_figure, save_figure
+from minigrad.training.saving import new_figure, save_figure
 
 COLORS = ("C0", "C1", "C2", "C3")
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import data
+from minigrad.data.cifar import WHERE
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +40,7 @@ def load(path: str | None, num_train: int = 1000) -> Data:
         name = "scikit-learn's digits, 8 x 8 (no --data was given: the notebook's numbers belong to CIFAR-10)"
         return Data(name, _rows(x[:num_train]), y[:num_train], _rows(x[num_train:]), y[num_train:], False)
     if not Path(path).exists():
-        raise FileNotFoundError(f"--data {path} is not there; CIFAR-10 comes from {data.WHERE}")
+        raise FileNotFoundError(f"--data {path} is not there; CIFAR-10 comes from {WHERE}")
     if Path(path).is_dir():
         cifar = data.load_cifar10(path)
         mean = cifar.x_train[:49000].mean(axis=0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from .text import visible
 
 
 def real(value: Any, who: str) -> np.ndarray[Any, Any]:
@@ -27,3 +30,96 @@ def constant(x: Any) -> Any:
 def copied(x: Any) -> Any:
     """A parameter as the graph keeps it: arrays in it are copied."""
     return tuple(map(copied, x)) if type(x) is tuple else np.array(x) if isinstance(x, np.ndarray) else x
+
+
+def named_arrays(state: Any, who: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a state by name, those of PyTorch's tensors too; the error says what else was given."""
+    if not isinstance(state, Mapping):
+        do = "pass its state_dict()" if hasattr(state, "state_dict") else "a file is read by load(path)"
+        raise TypeError(f"{who}: expected arrays by name, as of state_dict(), got {type(state).__name__}; {do}")
+    inside = [name for name, value in state.items() if isinstance(value, Mapping)]
+    if inside:
+        filled = (name for name in inside if all(hasattr(value, "shape") for value in state[name].values()))
+        name = visible(repr(next(filled, inside[0])))
+        raise ValueError(f"{who}: this holds a state under the name {name}; pass state[{name}]")
+    return {str(name): bare(value, f"{who}: {visible(name)}") for name, value in state.items()}
+
+
+def bare(value: Any, who: str) -> np.ndarray[Any, Any]:
+    """The array of whatever holds one: PyTorch's tensors leave their graph and device for it."""
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu()
+    try:
+        if hasattr(value, "filled"):  # numpy.ma is slow to import
+            raise TypeError("masked; fill it first")
+        return np.asarray(getattr(value, "_array", value))
+    except Exception as error:  # whatever an object says that is asked for its array
+        raise ValueError(f"{who} is no plain array: {visible(error)}") from error
+
+
+def misfits(given: Mapping[str, Any], expected: Mapping[str, Any], *, cast: bool = False) -> list[str]:
+    """What keeps arrays by name from being put in the place of those expected: names, shapes, dtypes.
+
+    cast: other dtypes of real numbers are welcome, but for fractions where whole numbers stand.
+
+    >>> misfits({"w": np.ones(3)}, {"w": np.ones(2), "b": np.ones(2)})
+    ['b is missing', 'w is (3,) float64, expected (2,) float64']
+    >>> misfits({"module.w": np.ones(2)}, {"w": np.ones(2)})[0]
+    "its names begin with 'module.': pass {k.removeprefix('module.'): v for k, v in state.items()}"
+    """
+    wrong = _prefixed(given, expected)
+    wrong += [f"{name} is missing" for name in expected if name not in given]
+    wrong += [f"{name} is not known" for name in given if name not in expected]
+    for name in (name for name in expected if name in given):
+        found, wanted = given[name], expected[name]
+        kinds = "fiub" if wanted.dtype.kind == "f" else "iub"
+        fits = found.dtype.kind in kinds if cast else found.dtype == wanted.dtype
+        if found.shape != wanted.shape or not fits:
+            turned = "; its transpose fits" if found.ndim == 2 and found.shape == wanted.shape[::-1] else ""
+            wrong.append(f"{name} is {found.shape} {found.dtype}, expected {wanted.shape} {wanted.dtype}{turned}")
+    return wrong
+
+
+def _prefixed(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """What to do where the names on one side are those on the other behind a prefix."""
+    for longer, shorter in ((given, expected), (expected, given)):
+        first = next(iter(shorter), "")
+        if not first or first in longer:
+            continue
+        prefixes = [name.removesuffix(first) for name in longer if name.endswith(first)]
+        said = [visible(repr(prefix)) for prefix in prefixes if all(prefix + name in longer for name in shorter)]
+        if said and longer is given:
+            return [f"its names begin with {said[0]}: pass {{k.removeprefix({said[0]}): v for k, v in state.items()}}"]
+        if prefixes and longer is expected:
+            named = visible(repr(prefixes[0]))
+            return [f"the model's names begin with {named}; PyTorch's go to minigrad.export.from_torch_state"]
+    return []
+
+
+def mapped(change: Callable[[Any], Any], x: Any) -> Any:
+    """x with everything in its tuples, lists and dicts changed.
+
+    >>> mapped(lambda v: v + 1, (1, {"eps": 2}))
+    (2, {'eps': 3})
+    """
+    if isinstance(x, (tuple, list)):
+        inside = [mapped(change, part) for part in x]
+        return inside if isinstance(x, list) else type(x)(*inside) if hasattr(x, "_fields") else tuple(inside)
+    return {key: mapped(change, part) for key, part in x.items()} if isinstance(x, dict) else change(x)
+
+
+def parts(x: Any) -> list[Any]:
+    """All that is in what `save` returned, in order: arrays, numbers, anything."""
+    found: list[Any] = []
+    mapped(found.append, () if x is None else x)
+    return found
+
+
+def buffers(x: Any) -> list[np.ndarray[Any, Any]]:
+    """The arrays in what `save` returned: what memory it keeps."""
+    return [part for part in parts(x) if isinstance(part, np.ndarray)]
+
+
+def copied_data(data: Any, dtype: Any) -> Any:
+    """A new array of what a Tensor is made of; of a Tensor, its values."""
+    return np.array(getattr(data, "_array", data), dtype)

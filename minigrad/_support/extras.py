@@ -16,4 +16,5 @@ def needs(module: str, purpose: str, *, extra: str = "train", package: str | Non
         return importlib.import_module(module)
     except ImportError as error:
         name = package or module.partition(".")[0]
-        raise ImportError(f'{purpose} needs the package {name} (extra "{extra}"): pip install {name}') from error
+        named = f'{name} (extra "{extra}")' if extra else name
+        raise ImportError(f"{purpose} needs the package {named}: pip install {name}") from error

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .text import visible
+
 Generator: TypeAlias = "np.random.Generator | np.random.RandomState"
 Source: TypeAlias = "Generator | int"
 
@@ -50,16 +52,33 @@ def restore(rng: Generator, state: str) -> None:
     >>> rng.random() == first
     True
     """
+    import copy
     import json
 
-    given = json.loads(state)
+    legacy, own = isinstance(rng, np.random.RandomState), json.loads(state_of(rng))["bit_generator"]
+    try:
+        given = json.loads(state)
+        kind, pos = given["bit_generator"], given["state"].get("pos", 0)
+    except Exception as error:
+        raise ValueError(f"{visible(state, 60)!r} is no state of a random generator") from error
+    if ("has_gauss" in given) != legacy or kind != own:
+        theirs, ours = f"Generator({visible(kind)})", "RandomState" if legacy else f"Generator({own})"
+        raise ValueError(f"a state of {theirs if 'has_gauss' not in given else 'RandomState'} does not fit a {ours}")
+    probe = copy.deepcopy(rng)
+    try:
+        _put(probe, given)
+        # what is out of range is cut to size, but for places in a table, which are believed and read outside it
+        same = state_of(probe) == json.dumps(given, sort_keys=True)
+        sound = same and 0 <= pos <= 624 and 0 <= given.get("buffer_pos", 0) <= 4 and given.get("gauss", 0.0) < np.inf
+    except Exception as error:
+        raise ValueError(f"this is no state of a {type(rng).__name__} of {own}: {visible(error)}") from error
+    if not sound:
+        raise ValueError(f"this is no state of a {type(rng).__name__} of {own}: a number in it is out of range")
+    _put(rng, given)
+
+
+def _put(rng: Any, given: Any) -> None:
     if isinstance(rng, np.random.Generator):
-        own = rng.bit_generator.state["bit_generator"]
-        if given["bit_generator"] != own or "has_gauss" in given:
-            raise ValueError(f"a state of {given['bit_generator']} does not fit a generator of {own}")
         rng.bit_generator.state = given
-    elif "has_gauss" not in given:
-        raise ValueError(f"a state of Generator({given['bit_generator']}) does not fit a RandomState")
     else:
-        given["state"]["key"] = np.array(given["state"]["key"], dtype=np.uint32)
-        rng.set_state(given)
+        rng.set_state({**given, "state": {**given["state"], "key": np.array(given["state"]["key"], np.uint32)}})

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.context import using
+from ..core.context import Observer, using
 from ..core.gradients import consumers_first, grad
 from ..core.nodes import Node, late, raw
 from ..core.tensor import Tensor
@@ -77,6 +77,38 @@ def gradients_of(y: Tensor, xs: Sequence[Tensor], gradient: Any = None, create_g
     return found
 
 
+HUGE = 1e150  # squares of larger numbers overflow
+
+
+class _Infinities(Observer):
+    """Whether an op made an infinity of finite numbers."""
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def made(self, node: Node, op: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        self.found = self.found or bool(np.isinf(node._array).any())
+
+    def __call__(self, *_: Any) -> None:  # NumPy calls it
+        self.found = True
+
+
+def overflowed(f: Function, inputs: Sequence[Any]) -> str:
+    """What to say where numbers near the largest overflow inside f and nothing of them is left in its gradient."""
+    leaves = leaves_of(inputs)
+    huge = [x for x in leaves if x is not None and x.requires_grad and np.max(np.abs(x._array), initial=0.0) > HUGE]
+    if not huge:
+        return ""
+    seen = _Infinities()
+    with using(seen), np.errstate(over="call", call=seen):
+        y = value_of(f, leaves)
+    with np.errstate(all="ignore"):
+        lost = not any(np.any(np.nan_to_num(d._array)) for d in gradients_of(y, huge, np.ones(y.shape)))
+    return f"everything overflowed: inputs near {np.max(np.abs(huge[0]._array)):.0e}, whose squares are infinite" * (
+        seen.found and lost
+    )
+
+
 def nudged(x: Any, rng: np.random.Generator) -> Any:
     """The input with two thirds of its numbers moved to a neighbour (not all: equal moves can cancel in a mean)."""
     if x is None or array_of(x).dtype.kind != "f":
@@ -88,6 +120,21 @@ def nudged(x: Any, rng: np.random.Generator) -> Any:
 
 # --------------------------------------------------------------------------------------------------------------
 # Recorded graphs
+
+
+def alone(node: Node, wanted: list[int], **changed: Any) -> Function:
+    """The op as a function of those inputs; the others, and parameters, as recorded or as in `changed`."""
+    op: Any = node.op
+
+    def call(*leaves: Any) -> Any:
+        floats = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in node.arrays]
+        inputs = [a.astype(np.float64) if is_float else a for a, is_float in zip(node.arrays, floats, strict=True)]
+        for position, leaf in zip(wanted, leaves, strict=True):
+            inputs[position] = leaf
+        return op.call(*inputs, **{**node.params, **changed})
+
+    names = op.input_names * len(node.inputs) if op.variadic else op.input_names
+    return renamed(call, op.name, [f"{names[k]}_{k}" if op.variadic else names[k] for k in wanted])
 
 
 def stale(y: Node) -> dict[Node, str]:

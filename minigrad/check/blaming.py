@@ -13,7 +13,7 @@ from ..core.context import Observer, using
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
-from .arguments import Function, renamed, stale
+from .arguments import alone, stale
 from .gradient_check import Gradcheck, gradcheck
 from .table import Report, Table
 
@@ -69,12 +69,14 @@ class Blame(Report):
         return f"blame: all {len(self.verdicts)} ops have right rules to order {self.order}"
 
     def _remarks(self) -> list[str]:
-        return [f"stale: {what}" for what in self.stale]
+        stale = [f"stale: {what}" for what in self.stale]
+        said = [f"{v.op} ({v.name}), {v.state}: {v.reason}" for v in self.verdicts if v.reason and v.state != "stale"]
+        return stale + said
 
     def _tables(self) -> list[Table]:
-        rows = [[str(k), v.op, v.name, v.state, v.reason] for k, v in enumerate(self.verdicts, 1)]
+        rows = [[str(k), v.op, v.name, v.state] for k, v in enumerate(self.verdicts, 1)]
         wrong = [k for k, v in enumerate(self.verdicts) if not v.ok]
-        return [Table(["step", "op", "result", "rule", "why"], rows, text=(1, 2, 3, 4), wrong=wrong)]
+        return [Table(["step", "op", "result", "rule"], rows, text=(1, 2, 3), wrong=wrong)]
 
     def _parts(self) -> list[Gradcheck]:
         return [v.report for v in self.guilty if v.report is not None]
@@ -100,7 +102,8 @@ def blame(y: Tensor, gradient: Values = None, *, order: int = 1, seed: int = 0) 
         raise TypeError("blame(y): y must be a Tensor that was computed from tensors with requires_grad=True")
     written = stale(y)
     raised = {} if written else _raised_in(y, gradient)
-    verdicts = [_judged(node, order, seed, raised, written) for node in consumers_first(y)[::-1]]
+    nodes = enumerate(consumers_first(y)[::-1], 1)
+    verdicts = [_judged(node, node.name or f"t{k}", order, seed, raised, written) for k, node in nodes]
     return Blame(tuple(verdicts), order, tuple(written.values()))
 
 
@@ -128,11 +131,13 @@ class _Reached(Observer):
         self.waiting.update(node.inputs[k] for k, _ in gradients)
 
 
-def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], written: Mapping[Node, str]) -> Verdict:
+def _judged(
+    node: Node, name: str, order: int, seed: int, raised: Mapping[Node, str], written: Mapping[Node, str]
+) -> Verdict:
     op: Any = node.op
 
     def verdict(state: str, reason: str, report: Gradcheck | None = None) -> Verdict:
-        return Verdict(node.number, op.name, node.name or "-", state, reason, report)
+        return Verdict(node.number, op.name, name, state, reason, report)
 
     if node in written:
         return verdict("stale", written[node])
@@ -146,7 +151,7 @@ def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], writt
         return verdict("not judged", "an input holds NaN or infinity")
     mode = "full" if node._array.size * sum(a.size for a in arrays) <= FULL else "fast"
     try:
-        report = gradcheck(_alone(node, wanted), arrays, order=order, mode=mode, seed=seed)
+        report = gradcheck(alone(node, wanted), arrays, order=order, mode=mode, seed=seed)
     except Exception as error:
         return verdict("WRONG", _raises(error))
     if report:
@@ -159,18 +164,3 @@ def _judged(node: Node, order: int, seed: int, raised: Mapping[Node, str], writt
 
 def _raises(error: Exception) -> str:
     return f"raises {type(error).__name__}: {error}"
-
-
-def _alone(node: Node, wanted: list[int]) -> Function:
-    """The op as a function of those of its inputs that have a gradient; the others, and parameters, as recorded."""
-    op: Any = node.op
-
-    def alone(*leaves: Any) -> Any:
-        floats = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in node.arrays]
-        inputs = [a.astype(np.float64) if is_float else a for a, is_float in zip(node.arrays, floats, strict=True)]
-        for position, leaf in zip(wanted, leaves, strict=True):
-            inputs[position] = leaf
-        return op.call(*inputs, **node.params)
-
-    names = op.input_names * len(node.inputs) if op.variadic else op.input_names
-    return renamed(alone, op.name, [f"{names[k]}_{k}" if op.variadic else names[k] for k in wanted])

@@ -23,16 +23,23 @@ from .arguments import (
     name_of,
     names_of,
     nudged,
+    overflowed,
     value_of,
 )
 from .costs import Cost, cost
+from .diagnosis import diagnose
+from .evidence import Evidence
+from .examining import CONSTANT
 from .gradient_check import gradcheck
+from .jacobian import of_tensors
 from .table import Report, Table, short
 
 Shapes: TypeAlias = Sequence[tuple[int, ...]]
 Draw: TypeAlias = Callable[[np.random.Generator, Shapes, str], Sequence[Any]]
 Array: TypeAlias = "np.ndarray[Any, Any]"
 FLOAT64_EPS = float(np.finfo(np.float64).eps)
+OVERFLOWED = "!overflowed"
+MANY = 40_000  # entries of the Jacobians up to which a difference is diagnosed
 JUMP = 1e-6  # an element lies at a kink where one bit of the inputs moves it by more than this share of the largest
 NUDGES = 4  # how often the inputs are moved by one bit to see how far results follow
 
@@ -77,6 +84,7 @@ class Comparison(Report):
     order: int
     trials: str = ""  # of random cases: how many, how many failed, and which case this is
     inputs: tuple[Any, ...] = ()  # of this case, to run it again
+    reasons: tuple[str, ...] = ()  # what kind of mistake the second's gradients look like, beside the first's
 
     def __bool__(self) -> bool:
         return all(q.ok for q in self.quantities)
@@ -104,12 +112,14 @@ class Comparison(Report):
         return {**about, "quantities": quantities, "costs": [cost._asdict() for cost in self.costs]}
 
     def _head(self) -> str:
+        if self.reasons and self.quantities[0].note == OVERFLOWED:
+            return f"{self.labels[0]} and {self.labels[1]}: everything overflowed"
         differ = ", ".join(q.name for q in self.quantities if not q.ok)
         verdict = f"differ: {differ}" if differ else f"agree to order {self.order}"
         return f"{self.labels[0]} and {self.labels[1]} {verdict}"
 
     def _remarks(self) -> list[str]:
-        return [self.trials] if self.trials else []
+        return [*([self.trials] if self.trials else []), *(f"likely: {reason}" for reason in self.reasons)]
 
     def _tables(self) -> list[Table]:
         header = ["quantity", "largest", "difference", "error", "bound", "agree"]
@@ -118,6 +128,7 @@ class Comparison(Report):
         return [Table(header, rows, words=(5,), wrong=wrong), Table(["cost", *self.labels], self.cost_rows())]
 
 
+@np.errstate(all="ignore")  # what is not finite is said
 @using(frozen=True)  # looking changes nothing: running statistics stay
 def compare(
     f: Function,
@@ -187,7 +198,37 @@ def compare(
     for label, run in zip(labels, runs, strict=True):
         if not run.repeats:
             quantities[0] = replace(quantities[0], note=f"!{label} gives another result when called again")
-    return Comparison(labels, tuple(quantities), (runs[0].cost, runs[1].cost), order)
+    overflow = next(filter(None, (overflowed(h, given) for h in (f, g))), "")
+    if overflow:
+        quantities[0] = replace(quantities[0], note=OVERFLOWED)
+    report = Comparison(labels, tuple(quantities), (runs[0].cost, runs[1].cost), order)
+    reasons = (overflow,) if overflow else () if report else _likely(f, g, given, report)
+    return replace(report, reasons=reasons)
+
+
+def _likely(f: Function, g: Function, given: Sequence[Any], report: Comparison) -> tuple[str, ...]:
+    """What g's gradients look like beside f's, where the values agree and the Jacobians are small."""
+    wrong = {q.name for q in report.quantities if not q.ok}
+    arrays: list[Any] = [None if x is None else array_of(x) for x in given]
+    sloped = [k for k, x in enumerate(arrays) if x is not None and x.dtype.kind == "f"]
+    (y, pull_f), (_, pull_g) = (of_tensors(h).at(arrays) for h in (f, g))
+    entries = y.size * sum([int(arrays[k].size) for k in sloped])
+    if "y" in wrong or not 0 < entries <= MANY:
+        return ()
+    units = np.eye(y.size).reshape(-1, *y.shape)
+    rows = [[pull(unit.astype(y.dtype)) for unit in units] for pull in (pull_f, pull_g)]
+    names, found = names_of(f, given), []
+    values = {names[k]: arrays[k] for k in sloped}
+    for at, k in enumerate(sloped):
+        if f"d{names[k]}" not in wrong:
+            continue
+        shape = arrays[k].shape + y.shape
+        numeric, analytic = (np.stack([row[at] for row in side], axis=-1).reshape(shape) for side in rows)
+        said = diagnose(Evidence(names[k], analytic, numeric, arrays[k], y, values))
+        found.append(f"d{names[k]} of {report.labels[1]} beside {report.labels[0]}: {said or 'no simple pattern'}")
+    if not found and wrong and all(name.startswith(("Hv", "Jv")) for name in wrong):
+        found.append(CONSTANT)
+    return tuple(found)
 
 
 @dataclass(frozen=True)

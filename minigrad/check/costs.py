@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support.arrays import buffers
 from .._support.shapes import storage
 from ..core.context import using
 from ..core.gradients import consumers_first, grad
@@ -54,7 +55,7 @@ def cost(y: Tensor) -> Cost:
     leaves = list({x: None for node in nodes for x in node.inputs if x is not None and x.op is None})
     largest = max((x._array.size for x in leaves), default=0)
     given = _bytes(x._array for x in leaves)
-    alive = _bytes(a for node in nodes for a in (node._array, *(node.saved or ())))
+    alive = _bytes(a for node in nodes for a in (node._array, *buffers(node.saved)))
     return Cost(
         ops=len(nodes),
         kept=sum(_bytes(a for node in nodes for a in kept_for_backward(node).values()).values()),

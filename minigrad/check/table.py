@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from .._support.notebook import Shown, block, lines
 from .._support.notebook import table as html_table
+from .._support.text import printable
 
 
 class Table(NamedTuple):
@@ -38,7 +41,9 @@ class Report(Shown):
 
     def __str__(self) -> str:
         tables = [table(t.header, t.rows, text=t.text) for t in self._tables() if t.rows]
-        return "\n".join([self._head(), *self._remarks(), *(f"\n{below}" for below in [*tables, *self._parts()])])
+        said = [wrapped(line) for line in self._remarks()]
+        below = [f"\n{part}" for part in [*tables, *self._parts()]]
+        return printable("\n".join([self._head(), *said, *below]))
 
     def __repr__(self) -> str:
         return str(self)
@@ -47,6 +52,24 @@ class Report(Shown):
         tables = [html_table(t.header, t.rows, text=[*t.text, *t.words], wrong=t.wrong) for t in self._tables()]
         parts = [lines(self._remarks()), *tables, *(part._html() for part in self._parts())]
         return block(self._head(), parts, ok=bool(self) or not self.marked)
+
+
+def wrapped(line: str, width: int = 80) -> str:
+    """A long line over several of 80 columns, broken between clauses where that is possible.
+
+    >>> print(wrapped("likely: x: the sign is wrong, and more", 30))
+    likely: x: the sign is wrong,
+      and more
+    """
+    if len(line) <= width:
+        return line
+    rows = [""]
+    for clause in re.split(r"(?<=[:;,]) | (?=\()", line):
+        if len(rows[-1]) + 1 + len(clause) <= width:
+            rows[-1] += (" " if rows[-1].strip() else "") + clause
+        else:
+            rows += textwrap.wrap(clause, width, initial_indent="  ", subsequent_indent="  ") or [""]
+    return "\n".join(row for row in rows if row)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> str:

@@ -6,7 +6,6 @@ Exit status: 0 all is well, 1 something that was checked is wrong, 2 the input o
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import sys
@@ -14,10 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from . import batchnorm, compare, draw, exercise, train
-from .problems import Problem
+from .._support.text import visible
+from . import batchnorm, check, compare, derive, draw, exercise, predict, source, train
+from .problems import Problem, complain, to_nowhere
 
-COMMANDS = (batchnorm, draw, compare, train, exercise)
+COMMANDS = (batchnorm, draw, compare, check, derive, source, train, predict, exercise)
 
 
 class OneLine(argparse.ArgumentParser):
@@ -26,7 +26,7 @@ class OneLine(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         lists = ("argument --gamma: expected one", "argument --beta: expected one")
         minus = " (numbers that start with a minus: --gamma=-1,2)" if message.startswith(lists) else ""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}{minus}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {visible(message, 1000)}{minus}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    # one that was closed: the next file would get its number, and then what is printed
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter gets its number
@@ -54,21 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except Problem as problem:
-        print(f"minigrad: {problem}", file=sys.stderr)
+        complain(problem)
         return 2
     except BrokenPipeError:  # the reader (head, less) went away: nobody is left to tell
-        _to_nowhere()
+        to_nowhere()
         return 141  # what a shell reports of a program that a closed pipe ended
     except (OSError, MemoryError) as error:
-        _to_nowhere()
-        print(f"minigrad: {Problem(error or type(error).__name__)}", file=sys.stderr)
+        to_nowhere()
+        complain(error or type(error).__name__)
         return 2
     except KeyboardInterrupt:
-        print("minigrad: interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
-
-
-def _to_nowhere() -> None:
-    """Let what is still to be printed go nowhere, or the interpreter complains at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,9 +15,8 @@ from .. import chapter
 from ..check import compare
 from ..core.tensor import Tensor
 from ..normalization import batch_norm, batch_norm_composed
-from .matrix import Matrix, read_matrix
-from .options import add_command, add_shared, generator, numbers, save, why_no_renderer
-from .problems import Problem
+from .options import TABLE, add_command, add_shared, generator, numbers, read_numbers, save, why_no_renderer
+from .problems import Problem, say
 
 if TYPE_CHECKING:
     from ..check import Comparison
@@ -37,19 +36,23 @@ def add_to(commands: Any) -> None:
         "Run batch norm as a composed graph and as a fused primitive on a matrix; compare values, "
         "gradients, Hessian-vector products and cost; draw both. Exit status 0 only if all agree.",
     )
-    data = "a matrix (.csv, .npy, .npz, FILE.npz:NAME), rows = batch; default: the 7 x 3 matrix of the textbook chapter"
+    data = "a table (.csv, .txt, ...) or matrix (.npy, FILE.npz:NAME), rows = batch; default: the chapter's 7 x 3"
     parser.add_argument("data", metavar="DATA", nargs="?", help=data)
     parser.add_argument("--out", metavar="DIR", default="minigrad-out", help="folder for the pictures (./minigrad-out)")
     parser.add_argument("--eps", type=float, help="added to the variance (1e-5; the chapter's matrix: 1e-6)")
     parser.add_argument("--gamma", metavar="G", help="scale: one number, or one per column with commas (random)")
     parser.add_argument("--beta", metavar="B", help="shift: likewise (random)")
     parser.add_argument("--format", choices=FORMATS, help="of the pictures (svg; dot where no renderer is found)")
-    add_shared(parser, "--order", "--dtype", "--seed", "--json")
+    add_shared(parser, *TABLE, "--order", "--dtype", "--seed", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, draw; 0 if all agree, else 1."""
-    x = chapter.z() if args.data is None else read_matrix(args.data)
+    x = chapter.z() if args.data is None else read_numbers(args, args.data)
+    if x.ndim != 2:
+        raise Problem(f"{args.data} has shape {x.shape}; expected two dimensions: rows = batch, columns = features")
+    if len(x) < 2:
+        raise Problem(f"{args.data} has one row; batch statistics need at least two")
     eps = args.eps if args.eps is not None else chapter.EPS if args.data is None else 1e-5
     if not 0 <= eps < float("inf"):
         raise Problem(f"--eps {eps}: expected a finite number >= 0")
@@ -80,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         said.append(f"no renderer found, so the pictures are DOT text, and there is no page:\n{reason}")
     with np.errstate(all="ignore"):
         ys = {"composed": composed(*inputs).named("y"), "fused": fused(*inputs).named("y")}
-        files = _draw(ys, report, out, "dot" if reason else args.format or "svg", rng)
+        spelled_out = staged(*inputs).named("y")
+        files = _draw(ys, spelled_out, report, out, "dot" if reason else args.format or "svg", rng)
     said += [f"wrote {path}" for path in files]
     if out / PAGE in files:
         said.append(f"{PAGE} is for a browser: it goes through both, step by step")
@@ -88,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
         about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
         reports = {"agree": bool(report and also), "report": report.as_data(), "staged": also.as_data()}
         said = [json.dumps({**about, **reports, "files": [str(path) for path in files]}, indent=1)]
-    print("\n".join(said))
+    say("\n".join(said))
     return 0 if report and also else 1
 
 
-def _per_column(option: str, text: str | None, columns: int, rng: np.random.Generator) -> Matrix:
+def _per_column(option: str, text: str | None, columns: int, rng: np.random.Generator) -> Any:
     """The numbers given, one for all columns or one each; without any, random ones (which catch more than ones do)."""
     drawn = rng.normal(size=columns)  # drawn in any case, so that giving one option does not change the other
     if text is None:
@@ -115,16 +119,19 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _draw(ys: dict[str, Tensor], report: Comparison, out: Path, kind: str, rng: np.random.Generator) -> list[Path]:
-    """Write the pictures and, where there is a renderer, the page to step through; the files."""
-    from ..drawing import draw, draw_pair, page  # only here: --help needs no graphviz package
+def _draw(
+    ys: dict[str, Tensor], staged: Tensor, report: Comparison, out: Path, kind: str, rng: np.random.Generator
+) -> list[Path]:
+    """Write the pictures, a ladder and, where there is a renderer, the page to step through; the files."""
+    from ..drawing import draw, draw_pair, ladder, page  # only here: --help needs no graphviz package
 
     y = ys["composed"]
     gradient = rng.normal(size=y.shape).astype(y.dtype)
     title = "Batch norm, composed and fused"
     pictures: dict[str, Any] = {name: draw(y, gradient=gradient, title=f"Batch norm, {name}") for name, y in ys.items()}
     pictures["side-by-side"] = draw_pair(*ys.items(), gradient=gradient, report=report.cost_rows(), title=title)
-    files = [out / f"{name}.{kind}" for name in pictures]
+    files = [out / f"{name}.{kind}" for name in pictures] + [out / "ladder.svg"]
+    pictures["ladder"] = ladder(staged, gradient=gradient, title="Batch norm, down and back up")
     for path, picture in zip(files, pictures.values(), strict=True):
         save(picture, path)
     if kind != "dot":

@@ -10,8 +10,8 @@ from typing import Any
 from ..check import compare
 from ..core.tensor import Tensor
 from .loading import load_function
-from .options import add_command, add_shared, generator, input_arrays
-from .problems import Problem
+from .options import TABLE, add_command, add_shared, generator, input_arrays
+from .problems import Problem, say
 
 
 def add_to(commands: Any) -> None:
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("f", metavar="F", help="MODULE:FUNCTION or FILE.py:FUNCTION")
     parser.add_argument("g", metavar="G", help="the other one")
     parser.add_argument("--tol", type=float, help="largest error allowed (depends on the data; see the docs)")
-    add_shared(parser, "--shape", "--data", "--order", "--dtype", "--seed", "--json")
+    add_shared(parser, "--shape", "--data", *TABLE, "--order", "--dtype", "--seed", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         report = compare(f, g, inputs, order=args.order, labels=labels, tol=args.tol, seed=args.seed)
     except (Exception, SystemExit) as error:
         raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
-    print(json.dumps(report.as_data(), indent=1) if args.json else report)
+    say(json.dumps(report.as_data(), indent=1) if args.json else report)
     return 0 if report else 1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import PICTURES, add_command, add_shared, file_to_write
-from .problems import Problem
+from .problems import Problem, say
 
 
 def add_to(commands: Any) -> None:
@@ -41,7 +41,7 @@ def add_to(commands: Any) -> None:
 def _list(_: argparse.Namespace) -> int:
     from ..exercises import EXERCISES, listed
 
-    print(listed(list(EXERCISES.values())))
+    say(listed(list(EXERCISES.values())))
     return 0
 
 
@@ -55,7 +55,7 @@ def _start(args: argparse.Namespace) -> int:
         start(EXERCISES[args.name], path)
     except FileExistsError:
         raise Problem(f"{path} is there already and was left as it is; go on with it, or give --out FILE") from None
-    print(f"wrote {path}; fill it in, then:\n  minigrad exercise check {path}")
+    say(f"wrote {path}; fill it in, then:\n  minigrad exercise check {path}")
     return 0
 
 
@@ -89,9 +89,9 @@ def _check(args: argparse.Namespace) -> int:
     elif picture is not None:
         told.append("no picture yet: the solution is on it, so it is drawn when yours is right, or with --solution")
     if args.json:
-        print(json.dumps({**judgement.as_data(), **({"solution": source} if args.solution else {})}, indent=1))
+        say(json.dumps({**judgement.as_data(), **({"solution": source} if args.solution else {})}, indent=1))
     else:
-        print("\n\n".join([str(judgement), *([f"The solution:\n\n{source}"] if args.solution else []), *told]))
+        say("\n\n".join([str(judgement), *([f"The solution:\n\n{source}"] if args.solution else []), *told]))
     return 0 if judgement else 1
 
 

@@ -12,12 +12,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Scope:
-    """One entry of `with scope(name)`: the same name entered twice makes two, told apart by identity."""
+    """One entry of `with scope(name)`, or a call of a module: entered twice makes two, told apart by identity."""
 
-    __slots__ = ("name", "parent")
+    __slots__ = ("module", "name", "parent")
 
-    def __init__(self, name: str, parent: Scope | None = None) -> None:
-        self.name, self.parent = name, parent
+    def __init__(self, name: str, parent: Scope | None = None, module: Any = None) -> None:
+        self.name, self.parent, self.module = name, parent, module
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -41,9 +41,6 @@ class Observer:
 
     def pulled(self, node: Any, g: Any, gradients: list[tuple[int, Any]]) -> None:
         """The rules of `node` were given `g` and sent these (position of the input, gradient)."""
-
-    def calling(self, function: Callable[..., Any]) -> None:
-        """A function of bare arrays that is no op is about to be run by `callback`."""
 
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no op was run by `callback`; it wrote to the tensors `writes`."""
@@ -70,9 +67,9 @@ class Context(NamedTuple):
     frozen: bool = False
     before: Any = None
 
-    def inside(self, name: str) -> Context:
+    def inside(self, name: str, module: Any = None) -> Context:
         """The same in a new scope."""
-        return Context(self.recording, Scope(name, self.scope), self.cause, self.observers, self.frozen, self)
+        return Context(self.recording, Scope(name, self.scope, module), self.cause, self.observers, self.frozen, self)
 
 
 _context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noqa: B039  # it is never changed

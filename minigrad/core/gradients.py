@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import mapped
 from .._support.shapes import storage, stretched
 from .context import Context, current, enter, using
 from .nodes import Node, Primitive, Unread, Version, describe, kernel, late, noted, raw, registry
@@ -90,8 +91,7 @@ def _walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any
 
 def rules_are_seen() -> bool:
     """Whether an observer wants to be told of the ops in rules, which then run on Nodes."""
-    observers = current().observers
-    return bool(observers) and any(observer.rules for observer in observers)
+    return any([observer.rules for observer in current().observers])
 
 
 def contributions(node: Node, g: Any, path: set[Node] | None, graph: bool, on_nodes: bool) -> list[tuple[int, Any]]:
@@ -124,7 +124,7 @@ def pull_on_nodes(node: Node, g: Any, wanted: list[int], graph: bool) -> list[tu
     if graph:  # what was saved depends on the inputs
         saved = op.save and op.save(*given, **node.params)
     else:  # bare arrays become leaves, so that what is computed from them is seen
-        given, saved = (tuple([_node(node, x) for x in values or ()]) for values in (given, saved))
+        given, saved = (mapped(lambda x: _node(node, x), values) for values in (given, saved))
     steps: list[tuple[int, Any]] = type(op).pull(op, _node(node, g), node, saved, given, node.params, wanted)
     for _, d in steps if graph else ():  # a gradient is linear in g: whatever does not depend on g lost it on the way
         if not isinstance(d, Node) or (g._needs and not d._needs):
@@ -188,6 +188,8 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
     start = cotangent(y, gradient)
     found = walk(y, start, set(targets), retain=targets, graph=create_graph)
     results = unaliased(found, targets, start)
+    for d in results if create_graph else ():  # also one that depends on nothing any more: its own gradients are zeros
+        d._needs = True
     return results[0] if isinstance(xs, Node) else tuple(results)
 
 

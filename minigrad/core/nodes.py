@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from .._support.arguments import bound, declared
-from .._support.arrays import constant, copied, real
+from .._support.arrays import buffers, constant, copied, real
 from .._support.signatures import Decorator, Fused, Rule
+from .._support.text import visible
 from .context import Context, Observer, current, using
 
 next_number = itertools.count(1).__next__
@@ -93,7 +94,7 @@ def describe(x: Any) -> str:
     value = raw(x)
     if not isinstance(value, np.ndarray):
         return repr(value) if len(repr(value)) < 60 else type(value).__name__
-    return (f"{x._name}: " if getattr(x, "_name", None) else "") + f"{value.shape} {value.dtype}"
+    return (f"{visible(x._name)}: " if getattr(x, "_name", None) else "") + f"{value.shape} {value.dtype}"
 
 
 def noted(error: Exception, node: Node) -> None:
@@ -164,8 +165,8 @@ class Primitive:
         if self.joint is not None:
             ds = self.joint(g, out, saved, *inputs, **params)
             if not isinstance(ds, tuple) or len(ds) != len(inputs):
-                n = len(inputs)
-                raise TypeError(f"the joint rule of {self.name} must return a tuple of {n} gradients, got {ds!r}")
+                n, got = len(inputs), f"a tuple of {len(ds)}" if isinstance(ds, tuple) else type(ds).__name__
+                raise TypeError(f"the joint rule of {self.name} must return a tuple of {n} gradients, got {got}")
             return [(k, ds[k]) for k in wanted if ds[k] is not None]
         if not self.rules:
             raise NotImplementedError(f"{self.name} has no rule: give it one with {self.name}.defvjp(...)")
@@ -256,8 +257,6 @@ def callback(function: Callable[..., Any], *arguments: Any, writes: Sequence[Any
     observers = current().observers
     if not observers:
         return function(*arguments)
-    for observer in observers:
-        observer.calling(function)
     with using(observers=()):
         results = function(*arguments)
     if results is not None:
@@ -333,8 +332,7 @@ def late(node: Node) -> dict[int, tuple[str, str]]:
         seen = getattr(x, "_version", None)
         if x is not None and seen is not None and seen.written > node.number:
             found[id(x._array)] = describe(x), seen.name
-            saved = [a for a in node.saved or () if isinstance(a, np.ndarray) and np.may_share_memory(a, x._array)]
-            found |= {id(a): ("what it saved", seen.name) for a in saved}
+            found |= {id(a): ("what it saved", seen.name) for a in buffers(node.saved) if np.shares_memory(a, x._array)}
     return found
 
 

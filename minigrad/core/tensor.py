@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._support.arrays import copied_data
 from .context import current, no_constants, using
 from .gradients import cotangent, unaliased, walk
 from .nodes import Node, callback, describe, raw, reading, version, write
@@ -23,11 +24,6 @@ else:
     Methods = Node
 
 _retained: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-
-
-def copied_data(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """A new array of what a Tensor is made of."""
-    return np.array(raw(data), dtype)
 
 
 class Tensor(Methods):
@@ -131,11 +127,8 @@ class Tensor(Methods):
         """
         start = cotangent(self, gradient)
         found = walk(self, start, retain=list(_retained.values()) if _retained else (), graph=create_graph)
-        if create_graph:
-            with using(recording=True):
-                _deposit(found, start)
-        else:
-            _deposit(found, start)
+        deposit = using(recording=True)(_deposit) if create_graph else _deposit
+        deposit(found, start)
         # for pictures, its values alone: start may be self
         self._cotangent = start if start.op is None and start is not self else Tensor._leaf(start._array)
 

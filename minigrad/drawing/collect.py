@@ -17,10 +17,11 @@ from ..program.rules import RuleGraph, input_names
 from ..program.words import constant, cut
 from .data import Contribution, Graph, Numbers, Saved, Scope, Slot
 from .data import Node as Drawn
-from .naming import Names, inputs_of, names_given, role
+from .naming import Datum, Names, names_given, role
+from .shading import shades
 from .words import clean
 
-SHORT, EACH = 40, 14  # letters of an expression on a card, and of each name where it is longer
+SHORT, EACH = 56, 20  # letters of an expression on a card, and of each name where it is longer
 WRITTEN = "written after it was recorded"  # a leaf whose value is newer than what was computed from it
 
 
@@ -33,13 +34,14 @@ class HasGraph(Protocol):
 Drawable: TypeAlias = "Node | Sequence[Node] | Graph | HasGraph"
 
 
-def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None) -> Graph:
+def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None, color: Any = None) -> Graph:
     """The recorded graph of `y` as plain data: nodes in tape order, values, gradients, rules.
 
     `y` is a Tensor, several, or a Program.
     `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is
     used, and if there was none the gradients are None. `names` names tensors: `locals()`, any dict, or a module.
-    `marks` are remarks on ops: a report of `mg.check.blame`, or {tensor's number: text}. Where a leaf was written
+    `marks` are remarks on ops: a report of `mg.check.blame`, or {tensor's number: text}. `color` is a share for each
+    op, as in `mg.draw`. Where a leaf was written
     after the graph was recorded, as by an optimizer's step, the first of `notes` says so.
     Pure: no `.grad` changes. TypeError for what is not a Tensor.
 
@@ -55,7 +57,7 @@ def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any
     said = getattr(marks, "marks", marks) or {}
     if not isinstance(said, Mapping):
         raise TypeError(f"marks= takes a report of mg.check.blame or {{number: text}}, got {type(marks).__name__}")
-    return _Collector(roots, order, names, said).graph(_cotangents(roots, gradient))
+    return _Collector(roots, order, names, said).graph(_cotangents(roots, gradient), color)
 
 
 def count(y: Any) -> int:
@@ -122,13 +124,11 @@ class _Backward(Observer):
 class _Collector:
     def __init__(self, roots: list[Node], order: list[Node], names: Any, marks: Mapping[int, str]) -> None:
         self.roots, self.order, self.marks = roots, order, marks
-        given = names_given(names)
+        self.given = names_given(names, order)
         self.forward = {node: k for k, node in enumerate(order, 1)}
-        self.members = _members(roots, order)
+        self.members, self.data = _members(roots, order)
         self.id = {member: f"n{k}" for k, member in enumerate(self.members)}
-        self.name = Names(self.members, order, given)
-        self.data = inputs_of(roots, order)
-        self.owned = {x for x, (_, own) in given.items() if own}  # parameters of a module
+        self.name = Names(self.members, order, self.given)
         written = ((node, late(node)) for node in order)
         leaves = ((x, found) for node, found in written for x in node.inputs if x is not None and x.op is None)
         self.stale = {x for x, found in leaves if id(x._array) in found}
@@ -137,8 +137,9 @@ class _Collector:
         self.scopes: dict[Any, int] = {}
         self.table: list[Scope] = []
 
-    def graph(self, cotangents: list[tuple[Node, Any, bool]]) -> Graph:
+    def graph(self, cotangents: list[tuple[Node, Any, bool]], color: Any = None) -> Graph:
         seen, notes = self._backward(cotangents)
+        shade = shades(color, self.order, seen.gradients)
         if not cotangents:  # the order in which it would run
             seen.steps = {node: k for k, node in enumerate(reversed(self.order), 1)}
         ops = {node: self._op(node) for node in self.order}  # also finds out who keeps whom
@@ -150,16 +151,16 @@ class _Collector:
                 "named": member in self.name.named,
                 "kept_by": tuple(self.kept_by.get(member, ())),
             }
-            if isinstance(member, tuple):
-                consumer, k = member
-                about |= {"kind": "constant", "value": Numbers(consumer.arrays[k]), "needs": False}
+            if isinstance(member, Datum):
+                array = member.consumer.arrays[member.position]
+                about |= {"kind": "data", "value": Numbers(array), "needs": False}
             elif member.op is None:
                 array = member._array.copy()  # a leaf may be written later; results never are
                 about |= {"kind": self._kind(member), "value": Numbers(array)} | seen.about(member)
                 about["mark"] = WRITTEN if member in self.stale else ""
             else:
                 about |= ops[member] | seen.about(member)
-                about["scope"] = self._scope(member)
+                about |= {"scope": self._scope(member), "shade": shade.get(member)}
             nodes.append(Drawn(**about))
         return Graph(tuple(nodes), tuple(self.id[r] for r in self.roots), tuple(self.table), tuple(notes))
 
@@ -192,10 +193,9 @@ class _Collector:
         )
 
     def _kind(self, leaf: Node) -> str:
-        """Input or parameter: a parameter learns (needs a gradient) and is not what the longest path starts from."""
-        if not leaf._needs:
-            return "input"
-        return "parameter" if leaf in self.owned or leaf not in self.data else "input"
+        """What a leaf is: a module's parameter or buffer, or somebody's leaf that wants a gradient, or data."""
+        _, owned = self.given.get(leaf, ("", False))
+        return ("parameter" if owned else "leaf") if leaf._needs else "buffer" if owned else "data"
 
     def _scope(self, node: Node) -> int | None:
         """The index of the scope that an op was recorded in.
@@ -228,13 +228,16 @@ class _Collector:
     def _op(self, node: Node) -> dict[str, Any]:
         """What is told of an op; what it keeps for backward is noted with those whom it belongs to."""
         op: Any = node.op
-        members = [x if isinstance(x, Node) else (node, k) for k, x in enumerate(node.given)]
+        members = [x if isinstance(x, Node) else self.data.get(id(x)) for x in node.given]
         sources = [self.id.get(m) for m in members]
-        texts = [self.name[m] if m in self.id else constant(x) for m, x in zip(members, node.arrays, strict=True)]
+        texts = [
+            constant(x) if m is None or m not in self.id else self.name[m]
+            for m, x in zip(members, node.arrays, strict=True)
+        ]
         name = self.name[node]
-        whole, short = expression(node, texts)
+        whole = short = expression(node, texts)
         if len(short) > SHORT:
-            short = expression(node, [cut(text, EACH) for text in texts])[1]
+            short = expression(node, [cut(text, EACH) for text in texts])
         rules = RuleGraph(node)
         local = sent(rules, texts, name)
         slots = [
@@ -273,12 +276,16 @@ class _Collector:
             self.kept_by.setdefault(owner, []).append(self.id[node])
 
 
-def _members(roots: Sequence[Node], order: Sequence[Node]) -> list[Any]:
-    """What is drawn, in tape order; constant arrays, (consumer, position), come right before the op that uses them."""
+def _members(roots: Sequence[Node], order: Sequence[Node]) -> tuple[list[Any], dict[int, Datum]]:
+    """What is drawn, in tape order, and {id: Datum} of the arrays in it, each before the first op that is given it."""
     given = [*roots, *(x for node in order for x in node.inputs if x is not None)]
     leaves = dict.fromkeys(x for x in given if x.op is None)
     members: list[Any] = []
+    data: dict[int, Datum] = {}
     for node in sorted([*leaves, *order], key=lambda n: n.number):
-        members += [(node, k) for k, x in enumerate(node.given) if isinstance(x, np.ndarray) and x.ndim]
+        for k, x in enumerate(node.given):
+            if isinstance(x, np.ndarray) and x.ndim and id(x) not in data:
+                data[id(x)] = Datum(node, k)
+                members.append(data[id(x)])
         members.append(node)
-    return members
+    return members, data

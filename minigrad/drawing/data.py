@@ -90,6 +90,11 @@ class Numbers:
             array = flat[: CORNER[0], : CORNER[1]]
         return tuple(float(v) for v in array.ravel().tolist())
 
+    @property
+    def rms(self) -> float:
+        """The root of the mean square of what is finite."""
+        return self.range.norm / math.sqrt(self.size - self.range.bad) if self.size > self.range.bad else math.nan
+
     def to_plain(self) -> dict[str, Any]:
         return {
             "shape": list(self.shape),
@@ -118,6 +123,7 @@ class Slot:
     node: str | None = None
     role: str = ""  # the op's own name for this input
     local: str = ""  # the gradient sent there, as an expression in g; empty where none flows
+    again: str | None = None  # of repeated blocks: the node that it comes from in all but the first
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,9 @@ class Node:
     cause: str | None = None  # in a recorded backward pass: the forward node whose rule made this one, if it is here
     made_by: str = ""  # the same in words, also where that node is not part of the graph
     mark: str = ""  # a remark to be seen at once, such as what mg.check.blame found
+    shade: tuple[float, str] | None = None  # `color=`: how much, from 0 to 1, and what the card says of it
     times: int = 1  # how many equal nodes this one stands for; `saves` then lists those of all, first its own
+    repeats: tuple[tuple[float, float], ...] = ()  # of these: root mean square of each value and gradient (NaN: none)
     holds: tuple[str, ...] = ()  # a collapsed module: what is inside
 
     @property
@@ -199,7 +207,12 @@ class Node:
         """The same node where others have got other ids."""
         return replace(
             self,
-            inputs=tuple([replace(s, node=ids.get(s.node or "", s.node)) for s in self.inputs]),
+            inputs=tuple(
+                [
+                    replace(s, node=ids.get(s.node or "", s.node), again=ids.get(s.again or "", s.again))
+                    for s in self.inputs
+                ]
+            ),
             kept_by=tuple(dict.fromkeys([ids.get(k, k) for k in self.kept_by])),
             contributions=tuple([replace(c, consumer=ids.get(c.consumer, c.consumer)) for c in self.contributions]),
             cause=ids.get(self.cause, self.cause) if self.cause is not None else None,
@@ -290,6 +303,12 @@ class Graph:
         """How many ops stand on the tape and what they keep, in words."""
         return f"{plural(self.ops, 'op')} on the tape, {size(self.saved_bytes)} saved for backward"
 
+    @property
+    def about(self) -> str:
+        """What the graph computes, in one sentence: the calls in order, and the cost."""
+        calls = [f"{cut(clean(n.name), 24)} = {cut(clean(n.short), 40)}" for n in self.nodes if n.op][-12:]
+        return f"{', '.join(calls) or 'one leaf'}. {self.cost}"
+
     def to_json(self, indent: int | None = None) -> str:
         """All of it as JSON; arrays of more than 500 elements are cut to 8 rows of 6."""
         plain = {
@@ -358,6 +377,8 @@ def _to_plain(x: Any) -> Any:
         return x.to_plain()
     if isinstance(x, (Slot, Contribution, Saved)):
         return [_to_plain(getattr(x, f.name)) for f in fields(x)]
+    if isinstance(x, float):
+        return _plain_float(x)
     return [_to_plain(part) for part in x] if isinstance(x, tuple) else x
 
 
@@ -372,4 +393,5 @@ def _node(plain: dict[str, Any]) -> Node:
     made = {name: _from_plain(x) for name, x in plain.items()}
     for name, kind in (("inputs", Slot), ("contributions", Contribution), ("saves", Saved)):
         made[name] = tuple([kind(*x) for x in made[name]])
+    made["repeats"] = tuple([(float(v), float(g)) for v, g in made["repeats"]])
     return Node(**made)

@@ -6,6 +6,8 @@ block fed by the one before it. Nothing is folded that would hide a skip connect
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 
 from .data import Graph, Node, Scope
@@ -15,6 +17,8 @@ FEWEST = 3  # equal blocks in a row
 LONGEST = 24  # items in a block that are looked for
 LONG = 500  # items in a row; a shorter one is also looked at from its second block on, where the first is different
 WORK = 100_000  # nodes looked at in all; what is not folded by then stays as it is
+
+_NUMBER = re.compile(r"\d+")
 
 Item = tuple[int | None, list[Node]]  # a scope and the ops in it, or None and one op on its own
 
@@ -97,7 +101,7 @@ def _outlines(graph: Graph, items: list[Item]) -> list[tuple[object, ...]]:
         return node.op, kind, node.value.shape, node.value.dtype, node.times, len(node.inputs)
 
     return [
-        (graph.scopes[scope].name if scope is not None else None, *(about(node) for node in nodes))
+        (_NUMBER.sub("#", graph.scopes[scope].name) if scope is not None else None, *(about(node) for node in nodes))
         for scope, nodes in items
     ]
 
@@ -170,13 +174,45 @@ class _Row:
             if block is None:
                 nodes.append(node)
             elif node.op:
-                scope = home if node.scope == parent else node.scope
-                saves = tuple(s for copies in self.nodes for s in copies[self.place[node.id][1]].saves)
-                nodes.append(replace(node, times=node.times * times, scope=scope, saves=saves))
+                nodes.append(self._repeated(node, home if node.scope == parent else node.scope))
+            elif node.id in feeding:
+                nodes.append(node)
             else:
-                nodes.append(node if node.id in feeding else replace(node, times=node.times * times))
+                last = self._last_leaf(node)
+                nodes.append(replace(node, times=node.times * times, name=span(node.name, last.name)))
         roots = tuple(dict.fromkeys([same.get(root, root) for root in graph.roots]))
         return Graph(tuple(nodes), roots, scopes, graph.notes)
+
+    def _repeated(self, node: Node, scope: int | None) -> Node:
+        """One op for all of its copies, with where it is fed from, what it keeps, and how large each was."""
+        place = self.place[node.id][1]
+        copies = [nodes[place] for nodes in self.nodes]
+        slots = zip(node.inputs, *(copies[k].inputs for k in (1, -1)), strict=True)
+        inputs = [
+            replace(
+                first,
+                text=span(first.text, last.text),
+                again=second.node if self.block_of(second.node or "") == 0 else first.again,
+            )
+            for first, second, last in slots
+        ]
+        return replace(
+            node,
+            name=span(node.name, copies[-1].name) if node.named else node.name,
+            inputs=tuple(inputs),
+            times=node.times * len(copies),
+            scope=scope,
+            saves=tuple([saved for copy in copies for saved in copy.saves]),
+            repeats=tuple([r for copy in copies for r in copy.repeats or (_size(copy),)]),
+        )
+
+    def _last_leaf(self, leaf: Node) -> Node:
+        """The leaf of the last block that stands where this one does in the first."""
+        for first, last in zip(self.nodes[0], self.nodes[-1], strict=True):
+            for a, b in zip(first.inputs, last.inputs, strict=True):
+                if a.node == leaf.id and b.node is not None:
+                    return self.graph[b.node]
+        return leaf
 
     def _scopes(self, parent: int | None) -> tuple[tuple[Scope, ...], int | None]:
         """The scopes with "x times" on the block's own, or on a new one around its several items."""
@@ -184,10 +220,32 @@ class _Row:
         times = len(self.blocks)
         own = [scope for scope, _ in self.blocks[0] if scope is not None]
         if len(self.blocks[0]) == 1:
+            last = self.blocks[-1][0][0]
             for scope in own:
-                scopes[scope] = replace(scopes[scope], times=scopes[scope].times * times)
+                name = span(scopes[scope].name, scopes[last].name if last is not None else "")
+                scopes[scope] = replace(scopes[scope], name=name, times=scopes[scope].times * times)
             return tuple(scopes), parent
         scopes.append(Scope("block", parent, times))
         for scope in own:
             scopes[scope] = replace(scopes[scope], parent=len(scopes) - 1)
         return tuple(scopes), len(scopes) - 1
+
+
+def _size(node: Node) -> tuple[float, float]:
+    return node.value.rms, math.nan if node.gradient is None else node.gradient.rms
+
+
+def span(first: str, last: str) -> str:
+    """Two names as one: where they differ in one number, from this to that.
+
+    >>> span("layers.3.weight", "layers.30.weight"), span("h0", "h19"), span("x", "t58"), span("w", "w")
+    ('layers.3..30.weight', 'h0..19', 'x .. t58', 'w')
+    """
+    if first == last or not last:
+        return first
+    parts = [re.split(r"(\d+)", name) for name in (first, last)]
+    apart = [k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b]
+    if len(parts[0]) == len(parts[1]) and len(apart) == 1 and apart[0] % 2:
+        (k,) = apart
+        return "".join([*parts[0][:k], f"{parts[0][k]}..{parts[1][k]}", *parts[0][k + 1 :]])
+    return f"{first} .. {last}"

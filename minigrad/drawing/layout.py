@@ -1,4 +1,4 @@
-"""What makes a picture readable before it is laid out: the spine, the order of slots, and where leaves are drawn.
+"""What makes a picture readable before it is laid out: the spine, the slots, and where leaves are drawn.
 
 Knows plain data alone; every layout, Graphviz's or our own, may ask.
 """
@@ -6,6 +6,9 @@ Knows plain data alone; every layout, Graphviz's or our own, may ask.
 from __future__ import annotations
 
 from .data import Graph, Node, Scope
+
+NEAR = 2  # steps of the tape that an edge may span where all ops stand below each other
+BUSY = 3  # ops that a leaf has edges to; one that more ops use is named at each of them
 
 
 def spine(graph: Graph) -> dict[str, int]:
@@ -35,21 +38,57 @@ def follows(source: str | None, node: Node, path: dict[str, int]) -> bool:
     return source in path and node.id in path and path[source] + 1 == path[node.id]
 
 
-def slots_in_order(node: Node, path: dict[str, int]) -> list[int]:
-    """Positions of the inputs that have a card of their own: the one on the spine first, the others right of it.
+def slots_of(node: Node) -> list[int]:
+    """Positions of the inputs that have a card of their own, in the order of the arguments."""
+    return [k for k, slot in enumerate(node.inputs) if slot.node is not None]
 
-    That removes the crossings; the expression line keeps the true order of the arguments.
+
+def start(graph: Graph) -> str:
+    """The leaf that the longest path starts from: what goes in, where the other leaves belong to the ops they feed."""
+    return next(iter(spine(graph)))
+
+
+def owners(graph: Graph) -> dict[str, str]:
+    """For each node the root that it is drawn above: the last of those that are computed from it."""
+    found: dict[str, str] = {}
+    for root in dict.fromkeys(reversed(graph.roots)):
+        waiting = [root]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = root
+                waiting += [slot.node for slot in graph[name].inputs if slot.node is not None]
+    return found
+
+
+def chips(graph: Graph, narrow: int) -> set[tuple[str, int]]:
+    """(id, position) of the inputs that are told by name in their slot, without an edge across the picture.
+
+    Those that come from a leaf which many ops use, or from the forward pass into a recorded backward pass; where room
+    is short, also those between the parts of several roots; where it is very short all but the nearest.
     """
-    shown = [k for k, slot in enumerate(node.inputs) if slot.node is not None]
-    return sorted(shown, key=lambda k: (not follows(node.inputs[k].node, node, path), k))
+    owner = owners(graph) if narrow == 2 else {}
+    order = {node.id: k for k, node in enumerate(node for node in graph.nodes if node.op)}
+    users = {name: len({n.id for n in found}) for name, found in graph.users.items()}
+
+    def named(node: Node, source: Node) -> bool:
+        back = node.made_by and not source.made_by and (source.op or users[source.id] > 1)
+        busy = not source.op and users[source.id] > BUSY
+        if narrow == 3:  # one below the other
+            return order[node.id] - order.get(source.id, -NEAR) > NEAR
+        return bool(back) or busy or owner.get(source.id) != owner.get(node.id)
+
+    inputs = ((node, k, slot.node) for node in graph.nodes for k, slot in enumerate(node.inputs))
+    return {(node.id, k) for node, k, source in inputs if source is not None and named(node, graph[source])}
 
 
 def homes(graph: Graph) -> dict[str, int | None]:
     """The scope that each leaf is drawn in: beside the ops that use it, in their module but not in a scope inside it.
 
-    A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). The input stays
+    A module's scope carries a class name (BatchNorm1d), a step inside it a small one (statistics). What goes in stays
     outside: it comes from elsewhere.
     """
+    first = start(graph)
     found: dict[str, int | None] = {}
     for node in graph.nodes:
         if node.op:
@@ -57,7 +96,7 @@ def homes(graph: Graph) -> dict[str, int | None]:
             continue
         around = [ancestors(graph, user.scope) for user in graph.users.get(node.id, ())] or [[]]
         common = (scope for scope in around[0] if all(scope in others for others in around))
-        at = None if node.kind == "input" else next(common, None)
+        at = None if node.kind == "input" or node.id == first else next(common, None)
         while at is not None and not is_module(graph.scopes[at]):
             at = graph.scopes[at].parent
         found[node.id] = at

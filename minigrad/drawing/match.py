@@ -24,6 +24,11 @@ class Difference:
         said = f"{number(self.absolute, 2)} abs, {number(self.relative, 2)} rel"
         return f"{said}, {number(self.ulps, 2)} ulp" if self.ulps < 1e5 else said  # beyond, it is no rounding
 
+    @property
+    def brief(self) -> str:
+        """For a table in a picture."""
+        return str(self) if self.absolute == 0 else f"{number(self.relative, 2)} rel"
+
 
 @dataclass(frozen=True)
 class Match:

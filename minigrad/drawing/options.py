@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -11,6 +11,31 @@ from .theme import THEMES, Palette
 
 MOST = 1000  # nodes in one picture
 FULL = 200  # cards with numbers
+# Where pictures are published: px to the right, px down, and the least height of letters there.
+ROOMS: dict[str, tuple[int, int | None, float]] = {
+    "readme": (830, None, 11.0),
+    "notebook": (860, None, 11.0),
+    "slide": (1280, 720, 11.0),
+    "column": (320, None, 8.0),  # 240 pt of print, 6 pt
+}
+
+
+class Look(TypedDict, total=False):
+    """The same as keywords of a function: `**look: Unpack[Look]`."""
+
+    backward: bool
+    depth: int | None
+    detail: int | None
+    direction: str
+    theme: str
+    title: str
+    max_nodes: int
+    fold: bool | None
+    module: str | None
+    width: int | str | None
+    color: Any
+    legend: bool
+    tables: bool
 
 
 @dataclass(frozen=True)
@@ -19,7 +44,7 @@ class Options:
 
     >>> Options(theme="pink")
     Traceback (most recent call last):
-    ValueError: theme='pink' must be 'light' or 'dark'
+    ValueError: theme='pink' must be 'light', 'dark' or 'auto'
     """
 
     backward: bool = True
@@ -31,19 +56,31 @@ class Options:
     max_nodes: int = MOST
     fold: bool | None = None
     module: str | None = None
+    width: int | str | None = None
+    color: Any = None  # checked where it is read, by shading.py
+    legend: bool = True
+    tables: bool = True
+    # How a picture is made narrow, not for users: 1, the leaves of an op stand one above the other; 2, so do the graphs
+    # of a pair and the parts of several roots; 3, so do all ops, and a pair's graphs beside each other.
+    narrow: int = 0
 
     def __post_init__(self) -> None:
-        title, module = self.title, self.module
         checks = {
             "backward": (_is(self.backward, True, False), "True or False"),
             "depth": (_whole(self.depth, 0, None), "None, or 0 (each outermost scope is one card) or more"),
             "detail": (_is(self.detail, None, 0, 1, 2), "0 (names), 1 (and shapes) or 2 (and numbers)"),
             "direction": (_is(self.direction, "TB", "LR"), "'TB' (top to bottom) or 'LR' (left to right)"),
-            "theme": (_is(self.theme, *THEMES), " or ".join(map(repr, THEMES))),
-            "title": (isinstance(title, str), "a text"),
+            "theme": (_is(self.theme, *THEMES), "'light', 'dark' or 'auto'"),
+            "title": (isinstance(self.title, str), "a text"),
             "max_nodes": (_whole(self.max_nodes, 1), "a number of cards, at least 1"),
             "fold": (_is(self.fold, None, True, False), "None (where there are more than 40 cards), True or False"),
-            "module": (module is None or isinstance(module, str), "None or the name of a scope"),
+            "module": (isinstance(self.module, str | None), "None or the name of a scope"),
+            "legend": (_is(self.legend, True, False), "True or False"),
+            "tables": (_is(self.tables, True, False), "True or False"),
+            "width": (
+                _is(self.width, None, *ROOMS) or _whole(self.width, 100),
+                f"None, a number of px (100 or more) or {', '.join(map(repr, ROOMS))}",
+            ),
         }
         for name, (fine, said) in checks.items():
             if not fine:
@@ -53,6 +90,11 @@ class Options:
     def colours(self) -> Palette:
         """The palette of the theme."""
         return THEMES[self.theme]
+
+    @property
+    def room(self) -> tuple[int, int | None, float]:
+        """Width, height and least size of letters that `width` asks for."""
+        return ROOMS[self.width] if isinstance(self.width, str) else (int(self.width or 0), None, 11.0)
 
     def told(self, cards: int) -> int:
         """How much is told on each card: what was asked for, else numbers unless there are too many cards for them."""

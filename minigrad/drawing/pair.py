@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..program.words import cut, number
 from .cards import Style, cell, font, row, table
 from .data import Graph
 from .dot import Part, document
+from .layout import homes, start
 from .match import Match, matches
 from .options import Options
 from .picture import Picture
@@ -36,7 +37,7 @@ class Pair(Picture):
         )
 
     @cached_property
-    def dot(self) -> str:
+    def _dot(self) -> str:
         c = self.options.colours
         worn: tuple[dict[str, tuple[str, str]], ...] = ({}, {})
         for k, match in enumerate(self.matches):
@@ -48,25 +49,41 @@ class Pair(Picture):
             Part(g, Style.of(self.options, cards, prefix=p, roots=g.roots, badges=badges), label)
             for g, p, badges, label in zip((self.left, self.right), (LEFT, RIGHT), worn, self.labels, strict=True)
         ]
-        tables = self._tables(c)
+        tables = self._tables(c) if self.options.tables else []
         extra = [f"table_{k} [label={label}];" for k, label in enumerate(tables)]
         ends = [f"{RIGHT}{self.right.roots[-1]}", *(f"table_{k}" for k in range(len(tables)))]
-        extra += [f"{a} -> {b} [style=invis weight=4];" for a, b in itertools.pairwise(ends)]
-        tops = [m for m in self.matches if not self.left[m.left].op and not self.right[m.right].op]
-        tops.sort(key=lambda m: self.left[m.left].kind != "input")  # the data stands at the top of both
-        for m in tops[:1]:  # on one rank, and an edge that keeps the left one left
-            extra.append(f"{{rank=same; {LEFT}{m.left} -> {RIGHT}{m.right} [style=invis weight=0]}}")
-        extra += [_link(match, k, c) for k, match in enumerate(self.matches)]
-        return document(parts, title=self.title, extra=extra)
+        if self.options.narrow == 3:
+            ends[0] = f"{LEFT}{self.left.nodes[-1].id}"
+        if self.options.narrow == 1:  # below both, beside each other
+            above = [f"{p}{graph.nodes[-1].id}" for p, graph in ((LEFT, self.left), (RIGHT, self.right))]
+            extra += [f"{a} -> {b} [style=invis weight=0];" for a in above for b in ends[1:3]]
+            extra += [f"{a} -> {b} [style=invis weight=4];" for a, b in itertools.pairwise(ends[2:])]
+        else:
+            extra += [f"{a} -> {b} [style=invis weight=4];" for a, b in itertools.pairwise(ends)]
+        first = f"{LEFT}{self.left.roots[-1]}"
+        if self.options.narrow == 2:  # the second graph below the first
+            tops = [n.id for n in self.right if not any(slot.node for slot in n.inputs)]
+            extra += [f"{first} -> {RIGHT}{top} [style=invis];" for top in tops]
+        else:
+            free = [{name for name, scope in homes(g).items() if scope is None} for g in (self.left, self.right)]
+            found = [m for m in self.matches if m.left in free[0] and m.right in free[1]]
+            found = [m for m in found if not self.left[m.left].op and not self.right[m.right].op]
+            found.sort(key=lambda m: m.left != start(self.left))  # what goes in stands at the top of both
+            for m in found[:1]:  # on one rank, and an edge that keeps the left one left
+                extra.append(f"{{rank=same; {LEFT}{m.left} -> {RIGHT}{m.right} [style=invis weight=0]}}")
+        extra += [_link(match, k, c) for k, match in enumerate(self.matches) if not self.options.narrow]
+        return document(parts, title=self.title, legend=self.options.legend, extra=extra)
 
     def _tables(self, c: Palette) -> list[str]:
         """What each costs, and what is the same in both; small tables, each about as high as a card."""
         costs = [_line([*(str(x) for x in r), "", ""][:3], c) for r in self.rows]
+        heads = [["", *self.labels], ["the same tensor in both", "value differs by", "gradient differs by"]]
+        gaps = [[m.value, m.gradient] if any(n.gradient for n in self.matches) else [m.value] for m in self.matches]
+        heads[1] = heads[1][: 1 + max(map(len, gaps), default=2)]
         found = [
-            _line([_matched(k, m), str(m.value or "-"), str(m.gradient or "-")], c, badge=c[f"match_{k % MATCHES}"])
-            for k, m in enumerate(self.matches)
+            _line([_matched(m), *(gap.brief if gap else "-" for gap in own)], c, badge=_worn(k, c))
+            for k, (m, own) in enumerate(zip(self.matches, gaps, strict=True))
         ]
-        heads = (["", *self.labels], ["the same tensor in both", "value differs by", "gradient differs by"])
         return [
             f"<{table(''.join([_line(head, c, head=True), *rows[j : j + ROWS]]), padding=3)}>"
             for head, rows in zip(heads, (costs, found), strict=True)
@@ -88,8 +105,13 @@ class Pair(Picture):
         return "\n".join([*lines, "", *map(str, self.matches)])
 
 
-def _matched(k: int, match: Match) -> str:
-    return f"{k + 1}  {cut(match.name, 24)}" + (" (saved)" if match.buffer is not None else "")
+def _matched(match: Match) -> str:
+    return cut(match.name, 24) + (" (saved)" if match.buffer is not None else "")
+
+
+def _worn(k: int, c: Palette) -> tuple[str, str]:
+    """The number of a match, and the colour that it has everywhere."""
+    return str(k + 1), c[f"match_{k % MATCHES}"]
 
 
 def _link(match: Match, k: int, c: Palette) -> str:
@@ -120,12 +142,13 @@ def _costs(left: Graph, right: Graph, found: list[Match]) -> list[tuple[str, ...
     return rows
 
 
-def _line(texts: list[str], c: Palette, *, head: bool = False, badge: str | None = None) -> str:
-    cells = []
+def _line(texts: list[str], c: Palette, *, head: bool = False, badge: tuple[str, str] | None = None) -> str:
+    """A row of a table; badge: the number that the cards wear, and its colour."""
+    line: dict[str, Any] = {"border": 1, "sides": "B", "color": c["cluster_line"]}
+    cells = [cell(font(f" {badge[0]} ", c["bar_ink"], 9, bold=True), bgcolor=badge[1], width=16)] if badge else []
     for j, text in enumerate(texts):
-        first, badged = j == 0, badge is not None
-        face = SANS if head or (first and not badged) else MONO
-        ink = badge if badge and first else c["ink"] if first or head else c["muted"]
-        said = font(text, ink, 10, bold=head or (badged and first), face=face) or " "
-        cells.append(cell(said, align="left" if first else "right", border=1, sides="B", color=c["cluster_line"]))
+        face = SANS if head or j == 0 else MONO
+        said = font(text, c["ink" if head or j == 0 else "muted"], 10, bold=head, face=face) or " "
+        span = 2 if j == 0 and not badge else None
+        cells.append(cell(said, align="left" if j == 0 else "right", colspan=span, **line))
     return row(*cells)

@@ -5,22 +5,30 @@ Knows plain data and options; nothing of Tensors.
 
 from __future__ import annotations
 
+import base64
+import copy
 import importlib
 import itertools
 import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import graphviz
 
+from ..program.words import cut
 from .cards import Style
 from .data import Graph
 from .dot import Part, document
+from .explorer import explorer_json
+from .frames import frames_of
 from .options import Options
-from .renderer import render
+from .renderer import RendererNotFound, render
 from .stepping import Frame, page_of
-from .svg import dressed, points, with_own_ids, write
+from .svg import adaptive, dressed, in_light, points, smallest_text, with_own_ids, write
 from .views import view
 
 PIXELS = 40_000_000
@@ -31,11 +39,24 @@ class Picture:
     """DOT text and what can be made of it. `Drawing` is one graph, `Pair` two."""
 
     title = ""
+    options: Options
 
     @property
     def dot(self) -> str:
         """The DOT text: the same bytes for the same graph."""
+        return in_light(self._dot)
+
+    @property
+    def _dot(self) -> str:
+        """The same, with theme="auto" in colours that stand for roles."""
         raise NotImplementedError
+
+    def themed(self, theme: str) -> Self:
+        """The same picture in other colours: "light", "dark", or "auto" (dark where the notebook or the system is)."""
+        other = copy.copy(self)
+        other.__dict__.pop("_dot", None)
+        other.options = replace(self.options, theme=theme)
+        return other
 
     def graphs(self) -> dict[str, Graph]:
         """The plain data as drawn, by name."""
@@ -55,7 +76,9 @@ class Picture:
 
         RendererNotFound without Graphviz; its message says how to get one.
         """
-        return dressed(render(self.dot, "svg", timeout=timeout))
+        about = "; ".join(f"{name}: {graph.about}" for name, graph in self.graphs().items())
+        svg = dressed(render(self._dot, "svg", timeout=timeout), cut(self.title, 120), about)
+        return adaptive(svg) if self.options.theme == "auto" else svg
 
     def png(self, *, dpi: float = 110, timeout: float = 60) -> bytes:
         """The picture as PNG. ValueError if it would have more than 40 million pixels."""
@@ -83,31 +106,44 @@ class Picture:
         """The interactive page inside a notebook cell, `height` pixels high."""
         return Frame(self.html(), height)
 
+    def frames(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """One SVG for each step, forward and then backward, all of the same size: step-00.svg, ... in `folder`.
+
+        For slides: what is not computed yet is pale, the op that runs has a ring. Of a pair, each graph has a folder.
+        """
+        home, written = Path(folder), []
+        for name, graph in self.graphs().items():
+            alone = Drawing(graph, replace(self.options, fold=False, depth=None, module=None, width=None))
+            place = home if len(self.graphs()) == 1 else home / re.sub(r"\W+", "-", name)
+            place.mkdir(parents=True, exist_ok=True)
+            for k, svg in enumerate(frames_of(alone.svg(), alone.graph, self.options.colours)):
+                written.append(write(place / f"step-{k:02d}.svg", svg))
+        return written
+
+    def modelexplorer(self) -> str:
+        """The graphs as JSON for Google's Model Explorer; scopes are its namespaces."""
+        return explorer_json(self.graphs(), self.title or "minigrad")
+
     def markdown(self) -> str:
         """The text table, for a README or an issue."""
         title = f"# {self.title}\n\n" if self.title else ""
         return f"{title}```\n{self}\n```\n"
 
     def save(self, path: str | os.PathLike[str], *, dpi: float = 110) -> Path:
-        """Write the picture; the ending of `path` says what: svg png pdf dot gv html json md. Returns the path.
+        """Write the picture; the ending of `path` says what: svg png pdf dot gv html json md, or
+        .modelexplorer.json. Returns the path.
 
         The file appears whole or not at all.
         """
         target = Path(path)
         kind = target.suffix.lower().removeprefix(".")
-        makers: dict[str, Any] = {
-            "svg": self.svg,
-            "png": lambda: self.png(dpi=dpi),
-            "pdf": self.pdf,
-            "dot": lambda: self.dot,
-            "gv": lambda: self.dot,
-            "html": self.html,
-            "json": self.json,
-            "md": self.markdown,
-        }
-        if kind not in makers:
-            raise ValueError(f"save({str(path)!r}): the ending must be one of {', '.join('.' + k for k in makers)}")
-        return write(target, makers[kind]())
+        if target.name.lower().endswith(".modelexplorer.json"):
+            return write(target, self.modelexplorer())
+        kinds = {"gv": "dot", "md": "markdown"} | {k: k for k in ("svg", "png", "pdf", "dot", "html", "json")}
+        if kind not in kinds:
+            raise ValueError(f"save({str(path)!r}): the ending must be one of {', '.join('.' + k for k in kinds)}")
+        made = getattr(self, kinds[kind])
+        return write(target, made if isinstance(made, str) else made(dpi=dpi) if kind == "png" else made())
 
     def show(self) -> None:
         """Show it: in a notebook as the cell's picture, elsewhere as the table in the terminal."""
@@ -121,26 +157,74 @@ class Picture:
         print(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What a notebook shows: the SVG with ids of its own, or the table and the hint. Never raises."""
+        """What a notebook shows: the SVG in its colours and a PNG, or the table and the hint. Never raises."""
         bundle = {"text/plain": ""}
         try:
             bundle["text/plain"] = str(self)
-            bundle["image/svg+xml"] = with_own_ids(self.svg(), f"mg{next(_shown)}-")
+            shown = self if self.options.theme == "dark" else self.themed("auto")
+            bundle["image/svg+xml"] = with_own_ids(shown.svg(), f"mg{next(_shown)}-")
+            bundle["image/png"] = base64.b64encode(self.png(dpi=96)).decode()  # for notebooks that are not trusted
         except Exception as error:  # a notebook cell must show something, whatever went wrong
             bundle["text/plain"] = f"{bundle['text/plain']}\n\n{error}".strip()
         return bundle
+
+
+P = TypeVar("P", bound=Picture)
+
+# What is left out until the letters are large enough, least first.
+LESS: tuple[dict[str, Any], ...] = (
+    *({"narrow": narrow} for narrow in (0, 1, 2)),
+    *({"narrow": narrow, "fold": True} for narrow in (0, 1, 2)),
+    *({"narrow": narrow, "fold": True, "detail": 1} for narrow in (1, 2)),
+    *({"narrow": narrow, "fold": True, "detail": 0} for narrow in (0, 2)),
+    *({"narrow": 3, "detail": detail} for detail in (2, 1, 0)),
+    *({"fold": True, "depth": depth, "detail": detail} for depth in (2, 1, 0) for detail in (2, 1, 0)),
+)
+
+
+TALL = 80  # cards that may all stand below each other
+
+
+def fitted(make: Callable[[Options], P], options: Options) -> P:
+    """The picture with as much on it as can be read at the width asked for; with `width=None` all of it.
+
+    What the user asked for by name is kept. Where nothing is small enough, it is the picture with the largest letters;
+    without a renderer nothing can be measured, and it is all of it.
+    """
+    whole = make(options)
+    wide, high, least = options.room
+    best: tuple[float, P] = (0.0, whole)
+    tried = set()
+    for less in LESS if options.width is not None else ():
+        asked = {name for name in less if getattr(options, name) not in (None, False)}
+        picture = make(replace(options, **{k: v for k, v in less.items() if k not in asked}))
+        cards = sum(len(graph) for graph in picture.graphs().values())
+        if picture.dot in tried or (less.get("narrow") == 3 and cards > TALL):
+            continue
+        tried.add(picture.dot)
+        try:
+            size = smallest_text(picture.svg(), (wide, high))
+        except RendererNotFound:
+            break
+        except (RuntimeError, TimeoutError):  # what Graphviz cannot lay out that way
+            continue
+        if size > best[0]:
+            best = size, picture
+        if size >= least:
+            break
+    return best[1]
 
 
 class Drawing(Picture):
     """One drawn graph: `.graph` the plain data, `.dot`, `.svg()`, `.png()`, `.save(path)`, `str()` a table."""
 
     def __init__(self, data: Graph, options: Options) -> None:
-        self.graph, self.title = view(data, options), options.title
-        self.part = Part(self.graph, Style.of(options, len(self.graph), roots=self.graph.roots))
+        self.graph, self.options, self.title = view(data, options), options, options.title
 
     @cached_property
-    def dot(self) -> str:
-        return document([self.part], title=self.title)
+    def _dot(self) -> str:
+        style = Style.of(self.options, len(self.graph), roots=self.graph.roots)
+        return document([Part(self.graph, style)], title=self.title, legend=self.options.legend)
 
     def graphs(self) -> dict[str, Graph]:
         return {self.title or "graph": self.graph}

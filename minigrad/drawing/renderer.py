@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,21 +30,20 @@ class RendererNotFound(RuntimeError):
     """No program that can render DOT; the message says how to get one."""
 
 
-def find(format: str = "svg") -> str:
-    """The program to run: MINIGRAD_DOT, `dot` on PATH, or graphviz-pure of this environment.
+def programs(format: str = "svg") -> list[str]:
+    """The programs to try, best first: graphviz-pure of this environment, whose version is pinned, then `dot` on PATH.
 
-    RendererNotFound where there is none. A MINIGRAD_DOT that is not a program is an error, never a silent fallback.
+    MINIGRAD_DOT overrides both: one that is not a program is an error, never a silent fallback. PDF needs `dot`.
+    RendererNotFound where there is none.
     """
     chosen = os.environ.get("MINIGRAD_DOT")
-    program = shutil.which(chosen or "dot")
-    if program is not None:
-        return program
-    if chosen:
+    pure, dot = None if chosen else _pure(), shutil.which(chosen or "dot")
+    if chosen and dot is None:
         raise RendererNotFound(f"MINIGRAD_DOT={chosen!r} is not a program that can be run; unset or correct it")
-    pure = _pure()
-    if pure is not None and format in PURE_FORMATS:
-        return pure
-    raise RendererNotFound(PDF_HINT if pure is not None and format == "pdf" else HINT.format(format=format))
+    found = [program for program in (pure if format in PURE_FORMATS else None, dot) if program is not None]
+    if not found:
+        raise RendererNotFound(PDF_HINT if pure is not None and format == "pdf" else HINT.format(format=format))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -60,8 +60,21 @@ def _pure() -> str | None:
 
 
 def render(dot: str, format: str = "svg", *, timeout: float = 60, options: tuple[str, ...] = ()) -> bytes:
-    """The picture of a DOT text. TimeoutError and RuntimeError say what to do."""
-    command = [find(format), f"-T{format}", *options]
+    """The picture of a DOT text. TimeoutError and RuntimeError say what to do.
+
+    Where a program that nobody asked for by name fails, the next one is tried, with a warning that says so.
+    """
+    first, *others = programs(format)
+    try:
+        return _rendered([first, f"-T{format}", *options], dot, format, timeout)
+    except (RendererNotFound, RuntimeError) as error:
+        if not others:
+            raise
+        warnings.warn(f"{error}; {others[0]} drew this picture instead", RuntimeWarning, stacklevel=2)
+        return _rendered([others[0], f"-T{format}", *options], dot, format, timeout)
+
+
+def _rendered(command: list[str], dot: str, format: str, timeout: float) -> bytes:
     done = _run(command, dot, timeout)
     if done.returncode and b"init_rank" in done.stderr:
         # older Graphviz cannot rank some nested clusters together; ranked one by one they come out a bit longer

@@ -23,11 +23,9 @@ from .layout import ancestors
 from .match import matches
 from .options import Options
 from .renderer import render
-from .svg import bare, points, without_links
-from .theme import BARS, DARK, LEAVES, LIGHT, SENTINEL, Palette
+from .svg import ROLES, bare, by_role, points, variables, without_links
+from .theme import BARS, DARK, LEAVES, LIGHT, SENTINEL
 from .words import attribute, clean, escaped, size
-
-ROLES = {colour: role for role, colour in SENTINEL.items()}
 
 
 def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
@@ -50,9 +48,9 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
     }
     parts = {
         "TITLE": escaped(title or " and ".join(labels)),
-        "LIGHT": _variables(LIGHT),
-        "DARK": _variables(DARK),
-        "ROLES": "".join(f".f-{role}{{fill:var(--{role})}}.s-{role}{{stroke:var(--{role})}}" for role in LIGHT),
+        "LIGHT": variables(LIGHT),
+        "DARK": variables(DARK),
+        "ROLES": ROLES,
         "VIEWS": _buttons(labels),
         "LEGEND": _legend(list(graphs.values())),
         "FIGURES": "\n".join(figures),
@@ -89,29 +87,10 @@ def _svg(graph: Graph, prefix: str, label: str) -> str:
     """The drawing with classes in place of colours: f-<role> for fill, s-<role> for stroke."""
     style = Style(SENTINEL, Options().told(len(graph)), prefix=prefix, roots=graph.roots)
     svg = without_links(bare(render(document([Part(graph, style)], legend=False), "svg")))
-    svg = re.sub(r"<(?:polygon|path|text|ellipse|polyline)\b[^>]*>", _classed, svg)
+    svg = by_role(svg)
     width, height = points(svg)
     head = f'<svg data-w="{width:.2f}" data-h="{height:.2f}" role="group" aria-label="{attribute(label)}"'
     return re.sub(r'<svg\s+width="[^"]*"\s+height="[^"]*"', lambda m: head, svg, count=1)
-
-
-def _classed(found: re.Match[str]) -> str:
-    tag = found.group()
-    classes = []
-    for what in ("fill", "stroke"):
-        colour = re.search(rf' {what}="(#fe0b[0-9a-f]{{2}})"', tag)
-        if colour:
-            tag = tag.replace(colour.group(), "")
-            classes.append(f"{what[0]}-{ROLES[colour.group(1)]}")
-    tag = re.sub(r' font-family="[^"]*"', "", tag)
-    if not classes:
-        return tag
-    end = "/>" if tag.endswith("/>") else ">"
-    return f'{tag[: -len(end)]} class="{" ".join(classes)}"{end}'
-
-
-def _variables(colours: Palette) -> str:
-    return "".join(f"--{role}:{colour};" for role, colour in colours.items())
 
 
 def _buttons(labels: list[str]) -> str:
@@ -125,7 +104,7 @@ def _buttons(labels: list[str]) -> str:
 def _legend(graphs: list[Graph]) -> str:
     nodes = [node for graph in graphs for node in graph.nodes]
     kinds = {node.kind for node in nodes}
-    swatches = [(kind, f"{kind}_fill", f"{kind}_line", ";border-radius:4px") for kind in LEAVES if kind in kinds]
+    swatches = [(word, f"{k}_fill", f"{k}_line", ";border-radius:4px") for k, word in LEAVES.items() if k in kinds]
     swatches += [(word, f"{role}bar", f"{role}line", "") for kind, (word, role) in BARS.items() if kind in kinds]
     swatches += [("saved for backward", "saved_fill", "saved_ink", "")] if any(node.saves for node in nodes) else []
     entries = [

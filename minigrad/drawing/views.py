@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..program.formulas import SHAPE_ONLY
 from ..program.words import cut
 from .data import Graph, Node, Saved, Slot
 from .fold import folded
-from .layout import ancestors
+from .layout import ancestors, start
 from .options import Options
 from .words import plural
 
@@ -28,6 +29,7 @@ def view(graph: Graph, options: Options) -> Graph:
     """The graph as it will be drawn, or a ValueError that names the ways out where it stays too large."""
     if options.module is not None:
         graph = part(graph, options.module)
+    graph = without_shapes(graph)
     seen = graph if options.depth is None else collapsed(graph, options.depth)
     if options.fold or (options.fold is None and len(seen) > CROWDED):
         seen = folded(seen)
@@ -41,6 +43,20 @@ def view(graph: Graph, options: Options) -> Graph:
     if len(seen) > options.max_nodes:
         raise ValueError(refusal(len(seen), options.max_nodes))
     return seen
+
+
+def without_shapes(graph: Graph) -> Graph:
+    """A recorded backward pass without the ops that only give something another shape: they keep its name."""
+    gone = {
+        n.id: n.inputs[0].node or ""
+        for n in graph.nodes
+        if n.made_by and n.op in SHAPE_ONLY and n.inputs[0].node and n.id not in graph.roots
+    }
+    for name in gone:
+        while gone[name] in gone:
+            gone[name] = gone[gone[name]]
+    kept = tuple([node.renamed(gone) for node in graph.nodes if node.id not in gone])
+    return replace(graph, nodes=kept) if gone else graph
 
 
 def part(graph: Graph, name: str) -> Graph:
@@ -75,11 +91,13 @@ def collapsed(graph: Graph, depth: int) -> Graph:
             members.setdefault(boxes[node.id], []).append(node)
     if not members:
         return graph
+    first = start(graph)
     own: dict[int, list[Node]] = {}  # parameters that only one box uses disappear in it
     for node in graph.nodes:
         users = {boxes.get(user.id) for user in graph.users.get(node.id, ())}
         only = users.pop() if len(users) == 1 else None
-        if node.kind in ("parameter", "constant") and only is not None:
+        inner = node.kind in ("parameter", "buffer", "leaf") or (node.kind == "data" and not node.named)
+        if only is not None and inner and node.id != first:
             own.setdefault(only, []).append(node)
     hidden = {node.id for nodes in own.values() for node in nodes}
     stands_for = {node.id: f"m{scope}" for scope, nodes in members.items() for node in nodes}
@@ -112,7 +130,7 @@ def _module(
     ]
     result = (seen_outside or inside)[-1]
     saves: dict[int, Saved] = {saved.storage: saved for node in inside for saved in node.saves}
-    learned = [node for node in own if node.kind == "parameter"]
+    learned = [node for node in own if node.needs]
     said = plural(len(inside), "op")
     if learned:
         said += f", {plural(len(learned), 'parameter')} ({sum(node.value.size for node in learned):,} numbers)"

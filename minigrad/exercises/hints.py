@@ -10,6 +10,7 @@ import numpy as np
 
 from .kinds import Answers, Case, Exercise
 
+UNKNOWN = "no mistake that is known here gives these numbers; see where they differ below"
 CLOSE = 1e-8  # of the largest element: both sides are float64, and the formulas are short
 
 
@@ -35,8 +36,13 @@ def wrong_steps(exercise: Exercise, given: Sequence[Answers], cases: Sequence[Ca
     return [s for s in exercise.steps if not all(same(a[s], b[s]) for a, b in zip(given, right, strict=True))]
 
 
-def hints(exercise: Exercise, given: Sequence[Answers], double: Answers) -> list[tuple[str, str]]:
-    """(step, what is wrong with it) for each wrong step. `double` is the first case again, with twice the cotangent."""
+def hints(
+    exercise: Exercise, given: Sequence[Answers], double: Answers, diagnosed: Callable[[str], str | None]
+) -> list[tuple[str, str]]:
+    """(step, what is wrong with it) for each wrong step. `double` is the first case again, with twice the cotangent.
+
+    `diagnosed`: the checker's diagnosis of a step, asked for where its numbers are those of no known mistake.
+    """
     wrong = wrong_steps(exercise, given, exercise.cases)
     told = wrong[:1] if exercise.in_order else wrong
     flags = _explanations(exercise, given, wrong, told)
@@ -45,7 +51,7 @@ def hints(exercise: Exercise, given: Sequence[Answers], double: Answers) -> list
         if step in flags:
             text = "; and ".join(exercise.mistakes[flag] for flag in flags[step])
         else:
-            text = _by_shape(exercise, given, double, step)
+            text = _by_shape(exercise, given, double, step) or diagnosed(step) or UNKNOWN
         found.append((step, text))
     return found
 
@@ -70,7 +76,7 @@ def _explanations(
     return found
 
 
-def _by_shape(exercise: Exercise, given: Sequence[Answers], double: Answers, step: str) -> str:
+def _by_shape(exercise: Exercise, given: Sequence[Answers], double: Answers, step: str) -> str | None:
     """No known mistake: what can be said of the numbers alone."""
     right = [expected(exercise, case)[step] for case in exercise.cases]
     theirs = [np.asarray(a[step]) for a in given]
@@ -83,19 +89,7 @@ def _by_shape(exercise: Exercise, given: Sequence[Answers], double: Answers, ste
     if not same(double[step], 2.0 * theirs[0]):
         return "it is not linear in g: twice the gradient that arrives must give twice the result"
     factors = [float(np.sum(a * b) / np.sum(b * b)) for a, b in zip(theirs, right, strict=True)]
-    if not all(same(a, f * b) for a, f, b in zip(theirs, factors, right, strict=True)):
-        return "no mistake that is known here gives these numbers; see where they differ below"
-    if np.allclose(factors, -1.0):
-        return "the sign is wrong"
-    counts = [case.count for case in exercise.cases]
-    words: list[tuple[Callable[[int], float], str]] = [
-        (lambda n: n, "N times too large: 1/N is missing"),
-        (lambda n: 1 / n, "N times too small: a mean stands where a sum belongs, or one 1/N too many"),
-        (lambda n: n / (n - 1), "divided by N - 1 instead of N"),
-    ]
-    for of, text in words:
-        if np.allclose(factors, [of(n) for n in counts]):
-            return text
-    if np.allclose(factors, factors[0]):
-        return f"off by the constant factor {factors[0]:.6g}"
-    return "off by a factor that depends on the size of the data: " + ", ".join(f"{f:.6g}" for f in factors)
+    explained = all(same(a, f * b) for a, f, b in zip(theirs, factors, right, strict=True))
+    if explained and not np.allclose(factors, factors[0]):
+        return "off by a factor that depends on the size of the data: " + ", ".join(f"{f:.6g}" for f in factors)
+    return None

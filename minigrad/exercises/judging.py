@@ -11,11 +11,13 @@ import numpy as np
 
 from ..check import Gradcheck, gradcheck
 from ..check.arguments import renamed
+from ..check.diagnosis import diagnose
+from ..check.evidence import Evidence
 from ..check.table import Report
 from ..core.tensor import Tensor
 from ..drawing import Pair, draw_pair
 from ..extend import primitive
-from .hints import hints, wrong_steps
+from .hints import expected, hints, wrong_steps
 from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
 
 
@@ -70,7 +72,7 @@ def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgem
     with np.errstate(all="ignore"):
         given = [_run(exercise, functions, case) for case in exercise.cases]
         double = _run(exercise, functions, exercise.cases[0], 2.0)
-        found = hints(exercise, given, double)
+        found = hints(exercise, given, double, lambda step: _diagnosed(exercise, functions, step))
         wrong_at = [c for c, a in zip(exercise.cases, given, strict=True) if wrong_steps(exercise, [a], [c])]
         if not found:
             found, wrong_at = _at_edges(exercise, functions)
@@ -123,6 +125,23 @@ def _run(exercise: Exercise, functions: Functions, case: Case, times: float = 1.
         a.flags.writeable = False
     answers = exercise.answers(functions, g, out, arrays, **case.params)
     return {step: np.asarray(d, dtype=float) for step, d in answers.items()}
+
+
+def _diagnosed(exercise: Exercise, functions: Functions, step: str) -> str | None:
+    """The checker's diagnosis of one step, as a linear map of g: theirs beside the solution's."""
+    case = exercise.cases[0]
+    units = np.eye(case.cotangent.size).reshape(-1, *case.cotangent.shape)
+    theirs, right = [], []
+    for unit in units:
+        at = replace(case, cotangent=unit)
+        theirs.append(_run(exercise, functions, at)[step])
+        right.append(expected(exercise, at)[step])
+    like = exercise.shape_of.get(step) or exercise.inputs[exercise.gradients.index(step)]
+    values = dict(zip(exercise.inputs, case.inputs, strict=True))
+    shape = values[like].shape + case.cotangent.shape
+    analytic, numeric = (np.stack(side, axis=-1).reshape(shape) for side in (theirs, right))
+    y = np.asarray(exercise.kernel(*case.inputs, **case.params))
+    return diagnose(Evidence(like, analytic, numeric, values[like], y, values))
 
 
 def _at_edges(exercise: Exercise, functions: Functions) -> tuple[list[tuple[str, str]], list[Case]]:

@@ -127,7 +127,7 @@ class File:
         self.shapes: list[Any] = []
         self.known: dict[Any, str] = {}  # name of each value
         self.given = set(recording.inputs)
-        self.taken: set[str] = set()
+        self.taken: dict[str, int] = {}  # names, and how often each was wanted
         self.prefix = ""
         for k, x in enumerate(recording.inputs):
             self.known[x] = self.fresh(names[k] if names else x.name or ("x" if k == 0 else f"x{k}"))
@@ -173,17 +173,18 @@ class File:
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="minigrad")
         self.library.checker.check_model(model, full_check=True)
-        return model
+        # what stands between the nodes of one op has no Tensor here: ONNX works its shape out
+        return self.library.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
     # names, types and shapes --------------------------------------------------------------------------------
 
     def fresh(self, wanted: str) -> str:
         """`wanted`, or with a number where that is taken."""
-        name, k = wanted, 1
+        name = wanted = wanted.encode("utf-8", "replace").decode()  # the file takes no lone surrogates
         while name in self.taken:
-            k += 1
-            name = f"{wanted}_{k}"
-        self.taken.add(name)
+            self.taken[wanted] += 1
+            name = f"{wanted}_{self.taken[wanted]}"
+        self.taken[name] = 1
         return name
 
     def typed(self, dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support.arrays import bare, misfits, named_arrays
 from .._support.signatures import Array
-from ..core.nodes import raw
+from .._support.text import listed
 from ..core.tensor import Tensor
 from ..nn import BatchNorm1d, LayerNorm, Linear, Module, Sequential
 
@@ -74,20 +75,12 @@ def from_torch_state(model: Module, state: Mapping[str, Any]) -> None:
 
     Tensors of PyTorch (on any device) or arrays; they take the model's dtype.
     """
-    entries = list(_entries(model))
-    given = {name: _array(value) for name, value in state.items()}
-    wanted = {e.theirs: e for e in entries}
-    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
-    wrong = [f"{name} is missing" for name in wanted if name not in given and name not in optional]
-    wrong += [f"{name} is not known" for name in given if name not in wanted]
-    new: dict[str, Array] = {}
-    for name, e in wanted.items():
-        if name in given:
-            array = given[name].T if e.transposed else given[name]
-            if array.shape != e.tensor.shape:
-                expected = e.tensor.shape[::-1] if e.transposed else e.tensor.shape
-                wrong.append(f"{name} has shape {given[name].shape}, expected {expected}")
-            new[e.name] = array
+    given = named_arrays(state, "from_torch_state")
+    # PyTorch's older files have no num_batches_tracked
+    wanted = {e.theirs: e for e in _entries(model) if e.theirs in given or not e.theirs.endswith("num_batches_tracked")}
+    like = {name: e.tensor._array.T if e.transposed else e.tensor._array for name, e in wanted.items()}
+    wrong = misfits(given, like, cast=True)
+    new = {e.name: given[name].T if e.transposed else given[name] for name, e in wanted.items() if name in given}
     _load("from_torch_state", model, new, wrong)
 
 
@@ -132,32 +125,25 @@ def from_keras_weights(model: Module, weights: Iterable[Any]) -> None:
     Arrays or variables; they take the model's dtype. eps is not among them: BatchNorm1d(convention="keras") has Keras'.
     """
     order = _keras_order(model)
-    given = [_array(value) for value in weights]
+    if isinstance(weights, (str, Mapping)) or not isinstance(weights, Iterable):
+        raise TypeError(f"from_keras_weights: expected a list as get_weights() gives it, got {type(weights).__name__}")
+    given = [bare(value, f"from_keras_weights: weight {k}") for k, value in enumerate(weights)]
     wrong = []
     if [a.shape for a in given] != [tensor.shape for _, tensor in order]:
         expected = ", ".join(f"{name} {tensor.shape}" for name, tensor in order)
         wrong.append(f"expected {expected}; got shapes {', '.join(str(a.shape) for a in given) or 'of nothing'}")
-    _load("from_keras_weights", model, {name: a for (name, _), a in zip(order, given, strict=False)}, wrong)
-
-
-def _array(value: Any) -> Array:
-    """A bare array of whatever holds one: PyTorch's tensors leave their graph and device for it."""
-    if hasattr(value, "detach") and hasattr(value, "cpu"):
-        value = value.detach().cpu()
-    return np.asarray(raw(value))
+    new = {name: a for (name, _), a in zip(order, given, strict=False)}
+    _load("from_keras_weights", model, new, wrong or misfits(new, dict(order), cast=True))
 
 
 def _load(who: str, model: Module, new: dict[str, Array], wrong: list[str]) -> None:
     """Put arrays in by name, in the model's dtypes; statistics that come from elsewhere need no correction."""
-    dtypes = {name: tensor.dtype for name, tensor in model.named_tensors()}
-    for name, array in new.items():
-        if array.dtype.kind not in "fiu" or (dtypes[name].kind != "f" and array.dtype.kind == "f"):
-            wrong.append(f"{name} is {array.dtype}, which does not become {dtypes[name]}")
     if wrong:
         raise ValueError(
-            f"{who}: these weights do not fit {type(model).__name__}, nothing was changed: {'; '.join(wrong)}"
+            f"{who}: these weights do not fit {type(model).__name__}, nothing was changed: {listed(wrong)}"
         )
-    state = model.state_dict() | {name: array.astype(dtypes[name]) for name, array in new.items()}
+    state = model.state_dict()
+    state |= {name: array.astype(state[name].dtype) for name, array in new.items()}
     for path, module in model.named_modules():
         if isinstance(module, BatchNorm1d):
             name = f"{path}.start_share" if path else "start_share"

@@ -14,7 +14,7 @@ BatchNormalization, the cs231n notebook (seed 002), Ioffe and Szegedy 2015, algo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,14 @@ import numpy.typing as npt
 
 from .. import ops
 from .._support.signatures import Array, Data, Value
+from .._support.text import visible
 from ..core.context import current, no_grad, using
 from ..core.nodes import Node, callback, kernel, raw, written
 from ..core.tensor import Tensor
 from ..creation import ones, zeros
 from ..functional import floats
 from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
-from .module import Module, in_mode, put
+from .module import Module, in_mode, put, special, without
 
 
 def frozen_statistics() -> using:
@@ -69,6 +70,7 @@ class BatchNorm1d(Module):
     x: (N, C) or (N, C, L), statistics over N (and L). `implementation`: "fused" (one node) or "composed" (a graph of
     primitives), same results. `momentum` and `eps` default to the convention's. `bias_correction=True` divides a
     running average in eval() by 1 - keep^updates, which removes what a short training leaves of its start value.
+    scale=False is without gamma and center=False without beta, as in Keras; affine=False without either.
     Training with one value a channel, an empty or a non-finite batch raises ValueError, and nothing changes.
 
     A bias before batch norm is absorbed by the mean: its gradient is exactly zero. The layer warns about one that
@@ -92,6 +94,8 @@ class BatchNorm1d(Module):
         momentum: float | None = None,
         eps: float | None = None,
         affine: bool = True,
+        scale: bool = True,
+        center: bool = True,
         bias_correction: bool = False,
         allow_bias: bool = False,
         dtype: npt.DTypeLike = float,
@@ -115,8 +119,8 @@ class BatchNorm1d(Module):
             raise ValueError(f"BatchNorm1d: eps={eps!r} must be a finite number >= 0; it is added to the variance")
         self.num_features, self.convention, self.implementation = num_features, convention, implementation
         self.momentum, self.eps, self.bias_correction = momentum, eps, bias_correction
-        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine else None
-        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine else None
+        self.gamma = ones(num_features, dtype=dtype, requires_grad=True, name="gamma") if affine and scale else None
+        self.beta = zeros(num_features, dtype=dtype, requires_grad=True, name="beta") if affine and center else None
         self.running_mean = zeros(num_features, dtype=dtype, name="running_mean")
         self.running_var = Tensor(np.full(num_features, rules.start_var, dtype), name="running_var")
         self.updates = zeros((), dtype=np.int64, name="updates")
@@ -210,6 +214,15 @@ class BatchNorm1d(Module):
         start_var = CONVENTIONS[self.convention].start_var
         put({self.running_mean: 0, self.running_var: start_var, self.updates: 0, self.start_share: 1})
 
+    def _impossible(self, given: Mapping[str, Array], prefix: str) -> list[str]:
+        names = {name: f"{prefix}{name}" for name in ("running_var", "updates", "start_share")}
+        exchanged = "; are mean and variance exchanged?"
+        return [
+            f"{path} has negative values or NaN{exchanged if name == 'running_var' else ''}"
+            for name, path in names.items()
+            if not (given[path] >= 0).all()
+        ]
+
     # weights as Keras lists them ----------------------------------------------------------------------------
 
     def get_weights(self) -> list[Array]:
@@ -240,16 +253,18 @@ class BatchNorm1d(Module):
             for bias in x.inputs:
                 if isinstance(bias, Tensor) and bias.op is None and bias.requires_grad and bias.ndim == 1:
                     warnings.warn(
-                        f"the bias {bias.name or ''} of shape {bias.shape} feeds a batch norm, which subtracts it "
-                        "again: its gradient is exactly zero. Use Linear(bias=False), or BatchNorm1d(allow_bias=True)",
+                        f"the bias {visible(bias.name or '')} of shape {bias.shape} feeds a batch norm, which "
+                        "subtracts it again: its gradient is exactly zero. Use Linear(bias=False), or "
+                        "BatchNorm1d(allow_bias=True)",
                         stacklevel=5,
                     )
 
     def _about(self) -> str:
-        corrected = ", bias_correction=True" if self.bias_correction else ""
         return (
             f"{self.num_features}, convention={self.convention!r}, implementation={self.implementation!r}, "
-            f"momentum={self.momentum}, eps={self.eps}{corrected}"
+            f"momentum={self.momentum}, eps={self.eps}{', bias_correction=True' * self.bias_correction}"
+            + without(self.gamma, self.beta)
+            + special(self.running_mean)
         )
 
 

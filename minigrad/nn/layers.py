@@ -18,7 +18,7 @@ from ..creation import ones, zeros
 from ..normalization import layer_norm, layer_norm_composed
 from .batchnorm import BatchNorm1d
 from .init import Initialiser, glorot_uniform
-from .module import Module
+from .module import Module, special, without
 
 
 class Linear(Module):
@@ -56,13 +56,14 @@ class Linear(Module):
         return functional.linear(x, self.weight, self.bias)
 
     def _about(self) -> str:
-        return f"{self.weight.shape[0]}, {self.weight.shape[1]}, bias={self.bias is not None}"
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}, bias={self.bias is not None}{special(self.weight)}"
 
 
 class LayerNorm(Module):
     """gamma * (x - mean) / sqrt(var + eps) + beta with the statistics of each row; the same in training and eval.
 
     shape: of the trailing axes that are normalized, an integer for the last one. No running statistics.
+    scale=False is without gamma and center=False without beta, as in Keras; affine=False without either.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class LayerNorm(Module):
         *,
         eps: float = 1e-5,
         affine: bool = True,
+        scale: bool = True,
+        center: bool = True,
         implementation: str = "fused",
         dtype: npt.DTypeLike = float,
     ) -> None:
@@ -80,8 +83,8 @@ class LayerNorm(Module):
         if not self._shape or min(self._shape) < 1:
             raise ValueError(f"LayerNorm: shape={shape!r} must be one or more numbers >= 1")
         self.eps, self.implementation = eps, implementation
-        self.gamma = ones(self._shape, dtype=dtype, requires_grad=True, name="gamma") if affine else None
-        self.beta = zeros(self._shape, dtype=dtype, requires_grad=True, name="beta") if affine else None
+        self.gamma = ones(self._shape, dtype=dtype, requires_grad=True, name="gamma") if affine and scale else None
+        self.beta = zeros(self._shape, dtype=dtype, requires_grad=True, name="beta") if affine and center else None
 
     def forward(self, x: Data) -> Tensor:
         """x: (..., *shape)."""
@@ -93,7 +96,9 @@ class LayerNorm(Module):
         return y
 
     def _about(self) -> str:
-        return f"{self._shape if len(self._shape) > 1 else self._shape[0]}, eps={self.eps}"
+        composed = "" if self.implementation == "fused" else f", implementation={self.implementation!r}"
+        shape = self._shape if len(self._shape) > 1 else self._shape[0]
+        return f"{shape}, eps={self.eps}{composed}{without(self.gamma, self.beta)}{special(self.gamma, self.beta)}"
 
 
 class Activation(Module):

@@ -172,8 +172,9 @@ def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, V
     first = callback(first_row, raw(x), axis) if isinstance(x, Node) else first_row(x, axis)
     shifted = x - first if first.size else x
     offset = mean(shifted, axis=axis, keepdims=True)
-    centred = shifted - offset  # (1)
-    v = sum_(square(centred), axis=axis, keepdims=True) / float(max(count(x.shape, axis), 1))  # (2); 0 of nothing
+    centred = named(shifted - offset, "centred")  # (1)
+    squared = sum_(square(centred), axis=axis, keepdims=True)
+    v = named(squared / float(max(count(x.shape, axis), 1)), "var")  # (2); 0 of nothing
     inv_std = named(1.0 / sqrt(v + eps), "inv_std")  # (3)
     return named(centred * inv_std, "x_hat"), inv_std, offset, v  # (4)
 
@@ -208,9 +209,9 @@ def _batch_norm_rule(
 ) -> tuple[Value, Value, Value]:
     x_hat, inv_std, *_ = saved
     n = float(max(count(x.shape, axis), 1))
-    d_beta = sum_(g, axis=axis, keepdims=True)  # (6)
-    d_gamma = sum_(g * x_hat, axis=axis, keepdims=True)  # (7)
-    scale = inv_std if gamma is None else reshape(gamma, wide) * inv_std  # (8)
+    d_beta = named(sum_(g, axis=axis, keepdims=True), "d_beta")  # (6)
+    d_gamma = named(sum_(g * x_hat, axis=axis, keepdims=True), "d_gamma")  # (7)
+    scale = inv_std if gamma is None else named(reshape(gamma, wide) * inv_std, "scale")  # (8)
     dx = scale * (g - (d_beta + x_hat * d_gamma) / n)  # (9')
     return dx, like(d_gamma, gamma), like(d_beta, beta)
 

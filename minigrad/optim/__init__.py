@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, clip_grad_norm
-from .schedules import CosineLR, LambdaLR, Schedule, StepLR
+from .schedules import CosineLR, LambdaLR, PlateauLR, Schedule, StepLR
 
 __all__ = [
     "SGD",
@@ -12,6 +12,7 @@ __all__ = [
     "CosineLR",
     "LambdaLR",
     "Optimizer",
+    "PlateauLR",
     "RMSprop",
     "Schedule",
     "StepLR",

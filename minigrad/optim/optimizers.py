@@ -6,14 +6,17 @@ calls a step instead of a dozen a parameter. A step only writes to parameters, a
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
+from .._support.arrays import misfits, named_arrays
+from .._support.text import listed
 from ..core.context import current
 from ..core.gradients import rules_are_seen
 from ..core.nodes import callback, describe, kernel
@@ -21,6 +24,7 @@ from ..core.tensor import Tensor
 from .flat import Flat, blocks
 
 Array = np.ndarray[Any, Any]
+NEVER_NEGATIVE = (".step", ".square", ".v")  # in a state: counts, and averages of squares
 Params: TypeAlias = Tensor | Iterable[Tensor | Mapping[str, Any]]
 
 
@@ -42,6 +46,15 @@ class Optimizer:
     """
 
     names: tuple[str, ...] = ()  # of the state vectors, one number a parameter element each
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Refuses options that it does not have, in words."""
+        known = inspect.signature(cls.__init__).parameters
+        unknown = [name for name in options if name not in known]
+        if unknown and all(p.kind is not p.VAR_KEYWORD for p in known.values()):
+            say = {"learning_rate": "; write lr=", "params": ""}.get(unknown[0], "")
+            raise TypeError(f"{cls.__name__} has no option {unknown[0]!r}{say}; it has {', '.join([*known][2:])}")
+        return super().__new__(cls)
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         given = list(params) if not isinstance(params, Tensor) else [params]
@@ -108,6 +121,9 @@ class Optimizer:
         self._step(gradients)
 
     def _step(self, gradients: Sequence[Array] | None = None) -> None:
+        for options in self.groups:  # users set the rates
+            if type(options["lr"]) is not float or not 0 <= options["lr"] < math.inf:
+                _check_option(type(self).__name__, "lr", options["lr"])
         for k, (group, flat) in enumerate(self._flat):
             for value, gradient, state, step in flat.updates(None if gradients is None else gradients[k]):
                 self._update(value, gradient, state, step, self.groups[group])
@@ -140,17 +156,21 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
-        expected = {name: array.shape for name, array in self.state_dict().items()}
-        given = {name: np.array(array) for name, array in state.items()}
-        wrong = [f"{name} is missing" for name in expected if name not in given]
-        wrong += [f"{name} is not known" for name in given if name not in expected]
-        for name, array in given.items():
-            if name in expected and (array.shape != expected[name] or array.dtype.kind not in "fiub"):
-                wrong.append(f"{name} has shape {array.shape} and dtype {array.dtype}, expected {expected[name]}")
-        if wrong:
-            who = type(self).__name__
-            raise ValueError(f"this state does not fit {who}, nothing was changed: {'; '.join(sorted(wrong))}")
-        callback(self._take, given)
+        who, given = type(self).__name__, named_arrays(state, "load_state_dict")
+        if wrong := misfits(given, self.state_dict(), cast=True) or self._impossible(given):
+            raise ValueError(f"this state does not fit {who}, nothing was changed: {listed(wrong)}")
+        callback(self._take, {name: array.copy() for name, array in given.items()})
+
+    def _impossible(self, given: Mapping[str, Array]) -> list[str]:
+        """What no optimizer of this kind can have come to."""
+        wrong = [f"{name} is negative" for name, a in given.items() if name.endswith(NEVER_NEGATIVE) and (a < 0).any()]
+        for k, group in enumerate(self.groups):
+            for name in (name for name in group if name != "params"):
+                try:
+                    _check_option(f"group.{k}", name, given[f"group.{k}.{name}"].tolist())
+                except (TypeError, ValueError) as error:
+                    wrong.append(str(error))
+        return wrong
 
     def _take(self, given: Mapping[str, Array]) -> None:
         for k, group in enumerate(self.groups):
@@ -165,14 +185,15 @@ class Optimizer:
 
 
 def _check_option(who: str, name: str, value: Any) -> None:
-    if name == "betas":
-        if len(value) != 2 or not all(0 <= beta < 1 for beta in value):
-            raise ValueError(f"{who}: betas={value!r} must be two numbers, 0 <= beta < 1")
-    elif name == "alpha":
-        if not 0 <= value < 1:
-            raise ValueError(f"{who}: alpha={value!r} must be a number, 0 <= alpha < 1")
-    elif name != "nesterov" and not 0 <= value < math.inf:
-        raise ValueError(f"{who}: {name}={value!r} must be a finite number >= 0")
+    if name == "nesterov":
+        return
+    pair, below = name == "betas", 1 if name in ("betas", "alpha") else math.inf
+    numbers = value if pair and isinstance(value, (tuple, list)) else [value]
+    right = len(numbers) == 1 + pair and all(isinstance(x, (float, int, np.floating, np.integer)) for x in numbers)
+    if not right or not all(0 <= x < below for x in numbers):
+        one = "a finite number >= 0" if below == math.inf else f"a number, 0 <= {name} < 1"
+        expected = "two numbers, 0 <= beta < 1" if pair else one
+        raise (ValueError if right else TypeError)(f"{who}: {name}={value!r} must be {expected}")
 
 
 class SGD(Optimizer):

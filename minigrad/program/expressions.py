@@ -132,7 +132,7 @@ NUMPY: dict[str, str | Write] = {
 
 CALLED: dict[str, Write] = {  # the functions of calls.py
     "largest": lambda i, x, p: f"np.max({x[0]}, axis={x[1]}, keepdims=True)",
-    "class_numbers": lambda i, x, p: f"np.asarray({x[1]}).astype(np.intp)",
+    "class_numbers": lambda i, x, p: f"np.ravel({x[1]}).astype(np.intp)",
     "one_hot": lambda i, x, p: f"np.eye({x[1]}, dtype={x[2]})[{x[0]}]",
     "first_row": lambda i, x, p: f"{x[0]}[{_first(i)}]" if x[0].isidentifier() else f"({x[0]})[{_first(i)}]",
     "less_equal": lambda i, x, p: f"np.less_equal({x[0]}, {x[1]})",
@@ -312,7 +312,7 @@ def _turned(i: Instruction) -> str:
 
 TORCH_CALLED: dict[str, Write] = {
     "largest": lambda i, x, p: f"torch.amax({x[0]}, dim={x[1]}, keepdim=True).detach()",
-    "class_numbers": lambda i, x, p: f"{x[1]}.long()",
+    "class_numbers": lambda i, x, p: f"{x[1]}.long().ravel()",
     "first_row": lambda i, x, p: f"{x[0]}[{_first(i)}].detach()",
     "less_equal": lambda i, x, p: f"torch.le({x[0]}, {x[1]})",
     "ravel": lambda i, x, p: f"torch.ravel({x[0]})",
@@ -359,7 +359,7 @@ def _in_jax(write: Write) -> Write:
 
 JAX_CALLED: dict[str, Write] = {name: _in_jax(write) for name, write in CALLED.items()} | {
     "largest": lambda i, x, p: f"jax.lax.stop_gradient(jnp.max({x[0]}, axis={x[1]}, keepdims=True))",
-    "class_numbers": lambda i, x, p: f"jnp.asarray({x[1]})",
+    "class_numbers": lambda i, x, p: f"jnp.ravel({x[1]})",
     "first_row": lambda i, x, p: f"jax.lax.stop_gradient({CALLED['first_row'](i, x, p)})",
 }
 

@@ -38,8 +38,8 @@ HIDDEN = {"wide"}  # parameters that say nothing which axis and shape have not s
 HIDDEN_IN_RULES = {"wide", "shape", "keepdims"}
 
 
-def expression(node: Node, names: Sequence[str]) -> tuple[str, str]:
-    """(the whole call in the user's names, the same without parameters where it would not fit on a card)."""
+def expression(node: Node, names: Sequence[str]) -> str:
+    """The whole call in the user's names."""
     op: Primitive = node.op  # type: ignore[assignment]
     known = op.name if op.builtin else ""
     text = ""
@@ -49,8 +49,7 @@ def expression(node: Node, names: Sequence[str]) -> tuple[str, str]:
         text = f"-{atom(names[0])}"
     elif known == "getitem" and "index" in node.params:
         text = f"{atom(names[0])}[{index(node.params['index'])}]"
-    whole = text or f"{op.name}({', '.join([*names, *_given(op, node.params, HIDDEN)])})"
-    return whole, whole if text or len(whole) <= 30 else f"{op.name}({', '.join(names)})"
+    return text or f"{op.name}({', '.join([*names, *_given(op, node.params, HIDDEN)])})"
 
 
 def formula(node: Node, names: Sequence[str], out: str) -> str:

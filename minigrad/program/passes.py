@@ -6,12 +6,14 @@ the operations that they are made of.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..core.context import using
 from ..core.gradients import fitted
+from ..core.nodes import Primitive
 from .program import Instruction, Program, Value, values_in
 from .program import without_dead_code as without_dead_code
 from .recording import NotRecordable, Pull, Recorder
@@ -77,16 +79,17 @@ def layout_of(program: Program) -> dict[Value, Value]:
 VIEWS = frozenset(("broadcast_to", "expand_dims", "flip", "getitem", "reshape", "squeeze", "swapaxes", "transpose"))
 
 
-def opened(program: Program) -> Program:
+def opened(program: Program, rules: bool = False) -> Program:
     """Fused primitives written out: their `save`, their function and their joint rule, operation by operation.
 
-    Where one is not made of minigrad's functions it stays as it is.
+    With rules=True the rule of every primitive, where a kernel stands for it. What is not made of minigrad's functions
+    stays as it is.
     """
     steps: list[Instruction] = []
     same: dict[Value, Value] = {}
     for instruction in program.instructions:
         try:
-            parts = _parts(instruction, same)
+            parts = _parts(instruction, same, rules)
         except (NotRecordable, TypeError):  # NumPy inside: nobody can look in
             parts = None
         if parts is None:
@@ -107,9 +110,9 @@ def _resolved(same: dict[Value, Value]) -> dict[Value, Value]:
     return found
 
 
-def _parts(i: Instruction, same: dict[Value, Value]) -> list[Instruction] | None:
+def _parts(i: Instruction, same: dict[Value, Value], rules: bool) -> list[Instruction] | None:
     op: Any = i.op
-    if i.kind not in ("op", "rule") or op is None or op.save is None:
+    if op is None or (op.save is None and not (rules and i.kind == "rule")):
         return None
     recorder = Recorder()
 
@@ -128,8 +131,8 @@ def _parts(i: Instruction, same: dict[Value, Value]) -> list[Instruction] | None
         else:
             pull: Pull = i.function
             g, out, *rest = given
-            saved, inputs = tuple(rest[: pull.saved]), rest[pull.saved :]
-            found = op.joint(g, out, saved, *inputs, **params)
+            saved, inputs = tuple(rest[: pull.saved]) or None, rest[pull.saved :]
+            found = dict(Primitive.pull(op, g, out, saved, inputs, params, list(pull.wanted)))
             arrays = [getattr(x, "_array", x) for x in inputs]
             results = [fitted(found[k], arrays[k], op) for k in pull.wanted]
     recorder.give_names({})
@@ -151,11 +154,7 @@ ELEMENTWISE = frozenset(
 def tidied(program: Program) -> Program:
     """Without steps that a reader does not need: repeats, and shapes that NumPy's broadcasting finds by itself."""
     program = without_dead_code(without_repeats(program))
-    readers: dict[Value, list[Instruction]] = {}
-    for i in program.instructions:
-        for v in i.used():
-            readers.setdefault(v, []).append(i)
-    ends = set(program.wanted())
+    ends, readers = set(program.wanted()), readers_of(program)
     same: dict[Value, Value] = {}
     for i in program.instructions:
         if i.kind == "op" and i.name in ("reshape", "broadcast_to") and isinstance(i.inputs[0], Value):
@@ -164,7 +163,37 @@ def tidied(program: Program) -> Program:
             if spread and out not in ends and all(_same_without(r, out, x) for r in readers.get(out, [])):
                 same[out] = x
     steps = [i for i in program.instructions if not any(v in same for v in i.outputs)]
-    return without_dead_code(program.substituted(steps, _resolved(same))).numbered()
+    program = without_dead_code(program.substituted(steps, _resolved(same)))
+    return _without_kept_axes(program).numbered()
+
+
+def _without_kept_axes(program: Program) -> Program:
+    """A sum with keepdims=True that is then reshaped to what it would be without: summed so at once, where all fits."""
+    ends, readers = set(program.wanted()), readers_of(program)
+    made: dict[Any, Instruction] = {i.outputs[0]: i for i in program.instructions if i.params.get("keepdims") is True}
+    same: dict[Value, Value] = {}
+    for i in program.instructions:
+        wide: Any = i.inputs[0] if i.kind == "op" and i.name == "reshape" else None
+        if wide not in made or wide in ends or wide in same:
+            continue
+        total, narrow = made[wide], i.outputs[0]
+        others = [r for r in readers[wide] if r is not i]
+        fits = total.params["axis"] in (0, (0,)) and narrow.shape == wide.shape[1:]
+        if fits and all(_same_without(r, wide, narrow) for r in others):
+            same[wide] = narrow
+            made[wide] = replace(total, params={**total.params, "keepdims": False}, outputs=(narrow,))
+    dropped = set(same.values())
+    steps = [made.get(i.outputs[0], i) if i.outputs else i for i in program.instructions]
+    return program.substituted([i for i in steps if i.name != "reshape" or i.outputs[0] not in dropped], same)
+
+
+def readers_of(program: Program) -> dict[Value, list[Instruction]]:
+    """The instructions that use each value."""
+    readers: dict[Value, list[Instruction]] = {}
+    for i in program.instructions:
+        for v in i.used():
+            readers.setdefault(v, []).append(i)
+    return readers
 
 
 def _same_without(reader: Instruction, out: Value, x: Value) -> bool:

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import copied_data
 from .._support.source_lines import source_line
 from ..anomalies import Lines
 from ..core.context import Observer, current, using
 from ..core.gradients import cotangent, fitted, walk
 from ..core.nodes import Node, Primitive, describe, next_number, raw
-from ..core.tensor import Tensor, copied_data
+from ..core.tensor import Tensor
 from .program import Array, Instruction, Program, Value, values_in, without_dead_code
 
 
@@ -259,6 +260,13 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     >>> program.run(np.array([5.0, 7.0]), np.array(2.0)).value
     array([10., 14.])
     """
+    return recorded(f, args, named, gradient)[0]
+
+
+def recorded(
+    f: Callable[..., Any], args: Sequence[Any], named: dict[str, Any], gradient: Any = None
+) -> tuple[Program, MutableMapping[Value, Node], Any]:
+    """As `record`: the program, the node that each value of its forward was, and what f returned."""
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)
     with using(Lines(), recorder, recording=True, frozen=True, cause=None):
@@ -269,19 +277,14 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     taken = {y.name for y in recorder.inputs}
     for k, y in enumerate(results := list(dict.fromkeys(values_in(template)))):
         name = "y" if len(results) == 1 else f"y{k}"
-        if (
-            y.kind == "made"
-            and not y.name
-            and not (y in recorder.nodes and recorder.nodes[y].name)
-            and name not in taken
-        ):
+        named_already = y.name or (y in recorder.nodes and recorder.nodes[y].name)
+        if y.kind == "made" and not named_already and name not in taken:
             y.name = name
     recorder.give_names(gradients)
     in_order = dict.fromkeys([*recorder.inputs, *gradients])
     gradients = {value: gradients[value] for value in in_order if value in gradients}
-    return without_dead_code(
-        Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)
-    ).numbered()
+    program = Program(recorder.instructions, recorder.inputs, template, gradients, cotangents)
+    return without_dead_code(program).numbered(), recorder.nodes, returned
 
 
 def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> tuple[list[Any], dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import buffers, mapped, parts
 from ..core.context import Observer, using
 from ..core.nodes import Node, Primitive
 
@@ -37,14 +38,16 @@ class RuleGraph(Observer):
         self.opaque: set[int] = set()
         self.saved_names = saved_names(node)
         self.inputs = [self._leaf(x, name) for x, name in zip(node.arrays, input_names(node), strict=True)]
-        self.saved = [self._leaf(x, name) for x, name in zip(node.saved or (), self.saved_names, strict=True)]
+        self.saved = [self._leaf(x, name) for x, name in zip(buffers(node.saved), self.saved_names, strict=True)]
         self.g, self.out = self._leaf(np.ones_like(node._array), "g"), self._leaf(node._array, "out")
         self.declared: Iterable[str] | None = getattr(op, "reads", None)  # said by the author: then nothing is run
         if self.declared is not None:
             self.opaque.update(self.wanted)
             return
         parts = [self.wanted] if op.joint is not None else [[k] for k in self.wanted]
-        given = self.g, self.out, node.saved and tuple(self.saved), self.inputs, node.params
+        leaves = iter(self.saved)
+        saved = mapped(lambda x: next(leaves) if isinstance(x, np.ndarray) else x, node.saved)
+        given = self.g, self.out, saved, self.inputs, node.params
         with using(recording=False, cause=None, frozen=True, observers=(self,)), np.errstate(all="ignore"):
             for part in parts:
                 try:
@@ -86,7 +89,7 @@ class RuleGraph(Observer):
         """The arrays that backward needs, by the names of `reads`."""
         node, read = self.node, self.reads()
         names = [*input_names(node), "out", *self.saved_names]
-        arrays = [*node.arrays, node._array, *(node.saved or ())]
+        arrays = [*node.arrays, node._array, *buffers(node.saved)]
         named = zip(names, arrays, strict=True)
         return {name: array for name, array in named if name in read and isinstance(array, np.ndarray)}
 
@@ -107,7 +110,7 @@ def input_names(node: Node) -> list[str]:
 def saved_names(node: Node) -> list[str]:
     """What `save` calls the arrays that it keeps: the names that it gives them on Nodes, else "saved 0", ..."""
     op: Any = node.op
-    how_many = len(node.saved or ())
+    how_many = len(buffers(node.saved))
     if op.save is None or not how_many:
         return []
     given = [node._leaf(x) if isinstance(x, np.ndarray) else x for x in node.arrays]
@@ -116,7 +119,7 @@ def saved_names(node: Node) -> list[str]:
             made = op.save(*given, **node.params)
         except Exception:  # it is not made of minigrad's functions
             made = ()
-    names = [getattr(x, "_name", None) for x in made] if isinstance(made, tuple) else []
+    names = [getattr(x, "_name", None) for x in parts(made) if isinstance(x, Node)]
     return [name or f"saved {k}" for k, name in enumerate(names if len(names) == how_many else [None] * how_many)]
 
 

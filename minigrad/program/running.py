@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ def run(program: Program, args: Any, named: Mapping[str, Any], *, gradient: Any,
     gradient  dL/df; where f is a single number (or each of its results is) it may be left out and is 1. Left out where
               f is an array, the forward alone is run, and there are no gradients
     dtype     another precision: floating-point inputs, tensors and constants are converted, and everything is computed
-              in it
+              in it; or a function that rounds an array, for a precision that NumPy does not have
     change    {name of a value: an array, or a function of the value that it has}: what follows uses that instead
 
     >>> import minigrad as mg
@@ -91,7 +92,10 @@ def evaluate(
     held: dict[Value, Array] = {}
 
     def convert(array: Array) -> Array:
-        return array.astype(dtype) if dtype is not None and array.dtype.kind == "f" else array
+        if dtype is None or array.dtype.kind != "f":
+            return array
+        found: Array = dtype(array) if isinstance(dtype, FunctionType) else array.astype(dtype)
+        return found
 
     def put(value: Value, array: Array) -> None:
         if value in changes:

@@ -21,6 +21,7 @@ from .program import Instruction, Program, Value
 
 LIBRARIES = ("numpy", "torch", "jax")
 LONGEST = 64  # elements up to which a constant is written out; larger ones become arguments
+SHORT = 40  # letters of an expression of two values that may stand inside another
 WIDTH = 100  # characters of a line into which expressions are drawn together
 
 
@@ -37,7 +38,7 @@ def source_of(program: Program, library: str = "numpy", name: str = "forward") -
     if library not in LIBRARIES:
         raise ValueError(f"library={library!r} must be one of {', '.join(LIBRARIES)}")
     _identifier(name, "name")
-    plain = tidied(opened(program if library == "numpy" else program.forward()))
+    plain = tidied(opened(program if library == "numpy" else program.forward(), rules=True))
     return _Module(plain, expressions.LANGUAGES[library]).text(name)
 
 
@@ -107,6 +108,8 @@ class _Module:
         if isinstance(x, (tuple, list)):
             parts = ", ".join(self._text(part).text for part in x)
             return Expression(f"({parts}{',' if len(x) == 1 else ''})" if isinstance(x, tuple) else f"[{parts}]")
+        if isinstance(x, dict):
+            return Expression("{" + ", ".join(f"{key!r}: {self._text(part).text}" for key, part in x.items()) + "}")
         if isinstance(x, slice):
             a, b, c = ("" if part is None else str(part) for part in (x.start, x.stop, x.step))
             return Expression(f"{a}:{b}:{c}" if c else f"{a}:{b}")
@@ -213,7 +216,8 @@ class _Module:
         if out.name or len(used) != 1 or used[0] is None or used[0].backward is not i.backward:
             return False
         reader = used[0]
-        small = sum(isinstance(x, Value) and x.kind != "constant" for x in i.inputs) == 1
+        count = sum(isinstance(x, Value) and x.kind != "constant" for x in i.inputs)
+        small = count == 1 or (count == 2 and len(expression.text) <= SHORT)
         known = reader.kind == "op" and reader.op is not None and reader.op.name in (*OPERATORS, "neg", *_ONCE)
         return small and known and len(expression.text) < WIDTH - 60
 

@@ -31,7 +31,7 @@ from ..core.nodes import Node, describe
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
 from ..program import Program
-from .progress import GENERATORS, options, progress, state_of
+from .progress import GENERATORS, bits_of, options, progress, put_state, state_of
 
 DEPTH = 4  # step -> object -> its attribute -> a dict in it
 MOST = 200  # holders that are watched: the nearest ones, for a step can reach half of what is imported
@@ -95,10 +95,18 @@ class Surroundings:
                 if holder.inner:
                     self.before[k] = list(holder.now())
 
-    def moved(self) -> str:
-        """A generator that has another state than when they were looked at, in words."""
+    def moved(self, callback: Any = None, arguments: tuple[Any, ...] = ()) -> str:
+        """A generator that somebody else has moved than the callback that just ran, in words."""
         for key, x in self.generators.items():
-            if pickle.dumps(state_of(x)) != self._states[key]:
+            now, draws = state_of(x), any(bits_of(a) is bits_of(x) for a in arguments if isinstance(a, GENERATORS))
+            if draws:  # from where it was, the same draw must bring it to where it is
+                put_state(x, pickle.loads(self._states[key]))
+                callback(*arguments)
+                again = state_of(x)
+                put_state(x, now)
+                if pickle.dumps(again) != pickle.dumps(now):
+                    return f"the state of a random generator ({type(x).__name__})"
+            elif pickle.dumps(now) != self._states[key]:
                 return f"the state of a random generator ({type(x).__name__})"
         return ""
 

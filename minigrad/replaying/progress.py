@@ -15,10 +15,14 @@ from ..optim.optimizers import Optimizer
 GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
 
 
+def bits_of(generator: Any) -> Any:
+    """What holds the state of a generator of random numbers."""
+    return generator.bit_generator if isinstance(generator, np.random.Generator) else generator
+
+
 def state_of(generator: Any) -> Any:
     """The state of a generator of random numbers."""
-    if isinstance(generator, np.random.Generator):
-        generator = generator.bit_generator
+    generator = bits_of(generator)
     if isinstance(generator, np.random.BitGenerator):
         return generator.state
     return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
@@ -26,8 +30,7 @@ def state_of(generator: Any) -> Any:
 
 def put_state(generator: Any, state: Any) -> None:
     """Give a generator a state that `state_of` gave."""
-    if isinstance(generator, np.random.Generator):
-        generator = generator.bit_generator
+    generator = bits_of(generator)
     if isinstance(generator, np.random.BitGenerator):
         generator.state = state
     else:

@@ -95,11 +95,6 @@ class StepRecorder(Recorder):
             self.real[found] = raw(x)
         return found
 
-    def calling(self, function: Any) -> None:
-        """A callback is about to run: what it draws is drawn again, but nothing that was drawn before it."""
-        if self._around is not None:
-            self._refuse_change(self._around.moved())
-
     def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
         """A primitive gave a node; one of the user's may have drawn random numbers, and will again."""
         super().made(node, op, inputs, params)
@@ -113,6 +108,7 @@ class StepRecorder(Recorder):
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no primitive ran: a draw, a check, an update."""
         if self._around is not None:
+            self._refuse_change(self._around.moved(function, arguments))
             self._around.settle(function)
         if function is setattr:  # the gradient of a leaf was set to None, or to something else
             self._cleared.add(arguments[0])

@@ -6,71 +6,104 @@ same bytes as one that was not: weights, history, and the checkpoint itself.
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._support.files import PathLike, load_arrays, save_arrays
+from .._support.files import PathLike, identity, load_arrays, save_arrays
 from .._support.randomness import Generator, restore, state_of
+from .._support.signatures import Array
+from .._support.text import visible
 from ..nn.module import Module
 from ..optim import Optimizer, Schedule
 from .history import History
+from .settings import Settings, differing, digest, moving
 
-Array = np.ndarray[Any, Any]
-
-
-def fingerprint(arrays: Sequence[Array], settings: Mapping[str, Any]) -> str:
-    """What must be the same for a run to be the same run: its data and its settings."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    digest.update(repr(sorted(settings.items())).encode())
-    return digest.hexdigest()
+ANEW = "Go on with the settings that it was begun with; or pass resume=False to begin anew (it will be overwritten), "
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
-    """A file for the state of one run; `run` is its fingerprint."""
+    """A file for the state of one run.
+
+    settings  what must be as it was, each under its name (settings.py)
+    begun     of what training changes, such as weights: as it was when the run began
+    """
 
     path: PathLike
     model: Module
     optimizer: Optimizer
     schedule: Schedule | None
     generators: Sequence[Generator]
-    run: str
+    settings: Settings
+    begun: Settings = field(init=False)
+    seen: tuple[int, ...] | None = field(init=False)  # the file as this run knows it
+
+    def __post_init__(self) -> None:
+        self.begun, self.seen = self._moving(), identity(self.path)
 
     def save(self, history: History) -> None:
-        """Write the state of the run after an epoch."""
+        """Write the state of the run after an epoch; FileExistsError if another run wrote there meanwhile."""
+        if identity(self.path) not in (self.seen, None):
+            raise FileExistsError(
+                f"{visible(self.path)} was written by another run meanwhile, and is left to it; give each run a "
+                "checkpoint of its own"
+            )
         parts = {**self._state(), "history": history.to_arrays()}
         flat = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-        save_arrays(self.path, {"run": np.array(self.run), **flat})
+        run = {"settings": self.settings, "begun": self.begun, "now": self._moving()}
+        save_arrays(self.path, {"run": np.array(json.dumps(run)), **flat})
+        self.seen = identity(self.path)
 
     def load(self) -> History:
-        """Take up the run where `save` left it; ValueError, and nothing changed, if the file is another run's."""
-        arrays = load_arrays(self.path)
-        if str(arrays.pop("run", "")) != self.run:
-            raise ValueError(
-                f"{self.path} is the checkpoint of another run: its data, batch size, seed or other settings differ. "
-                "Pass resume=False to start anew (it will be overwritten), or another path"
-            )
-        parts: dict[str, dict[str, Array]] = {part: {} for part in self._state()}
+        """Take up the run where `save` left it; ValueError, and nothing changed, if it is another run's, and how."""
+        where = visible(self.path)
+        arrays = load_arrays(self.path, self._announced)
+        try:
+            run = json.loads(str(arrays.pop("run")))
+            then, begun, now = (dict(run[name]) for name in ("settings", "begun", "now"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{where} is no checkpoint of this version of minigrad. {ANEW}or another path") from error
+        parts: dict[str, dict[str, Array]] = {part: {} for part in (*self._state(), "history")}
         for name, array in arrays.items():
             part, _, rest = name.partition("/")
             parts.setdefault(part, {})[rest] = array
         if len(parts["generators"]) != len(self.generators):
             theirs = len(parts["generators"])
-            raise ValueError(f"{self.path} has {theirs} random generators, this run {len(self.generators)}")
-        history, before = History.from_arrays(parts["history"]), self._state()
+            raise ValueError(f"{where} has {theirs} random generators, this run {len(self.generators)}")
+        best = digest(array for name, array in parts["history"].items() if name.startswith("best_state."))
+        wrong = differing(self.settings, then)
+        for name, value in self.begun.items():
+            if value not in (begun.get(name), now.get(name), best):
+                wrong += differing({name: value}, {name: begun.get(name, "")})
+        kept, before = self.begun, self._state()
         try:
-            self._take(parts)
-        except ValueError as error:
+            if not wrong:
+                history = History.from_arrays(parts["history"])
+                self._take(parts)
+                self.begun = begun
+                return history
+            for k, rng in enumerate(self.generators):  # a generator of another kind is named as such
+                restore(rng, str(parts["generators"][str(k)]))
+                restore(rng, str(before["generators"][str(k)]))
+        except BaseException as error:  # a damaged file may hold anything, and Ctrl-C comes at any moment
             self._take(before)
-            raise ValueError(f"{self.path} does not fit this model and optimizer: {error}") from error
-        return history
+            self.begun = kept
+            if not isinstance(error, Exception):
+                raise
+            raise ValueError(f"{where} does not fit this model and optimizer: {visible(error, 1000)}") from error
+        few = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise ValueError(f"{where} is the checkpoint of another run: {few}. {ANEW}or another path")
+
+    def _announced(self, headers: Mapping[str, Array]) -> None:
+        if sum(array.nbytes for array in headers.values()) > os.path.getsize(self.path):
+            raise ValueError(f"{visible(self.path)} is compressed, and no checkpoint is: it would be larger unpacked")
+
+    def _moving(self) -> Settings:
+        return moving(self.model, self.optimizer, self.schedule, self.generators)
 
     def _state(self) -> dict[str, dict[str, Array]]:
         return {

@@ -2,92 +2,87 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._support.files import PathLike
-from .._support.randomness import Generator, Source, generator, restore, state_of
+from .._support.randomness import Generator, Source, generator
 from .._support.signatures import Array, Data
-from ..core.context import no_grad
-from ..core.nodes import callback, raw
+from ..core.nodes import raw
 from ..core.tensor import Tensor
 from ..data import shuffled
-from ..nn import BatchNorm1d, Module, NonFinite
-from ..nn.module import in_mode
-from ..optim import Optimizer, Schedule, clip_grad_norm
-from ..replaying import Replayed
-from .checkpoint import Checkpoint, fingerprint
+from ..nn import BatchNorm1d, Module
+from ..optim import Optimizer, Schedule
+from .callbacks import EarlyStopping, Run
+from .checkpoint import Checkpoint
+from .given import (
+    Loss,
+    Metric,
+    Metrics,
+    check_meaning,
+    helpful,
+    loss_of,
+    metrics_of,
+    model_of,
+    optimizer_of,
+    outputs_of,
+    pair_of,
+    weighted,
+)
 from .history import History
-from .nonfinite import NonFiniteStep, first_nonfinite
+from .metrics import mae, mse
+from .nonfinite import NonFiniteStep
 from .progress import Progress
+from .settings import Settings, described, digest, of_model, of_optimizer
+from .steps import Step
 
-Loss: TypeAlias = Callable[[Any, Any], Tensor]
-Metrics: TypeAlias = "Mapping[str, Callable[[Array, Array], float]] | Sequence[Callable[[Array, Array], float]]"
 Sampler: TypeAlias = Callable[[int, Generator], Iterable[Array]]
-
-
-@dataclass
-class Run:
-    """What a callback sees; it may set `stop` to end after this epoch.
-
-    event is "step" (after every update) or "epoch" (after its evaluation, when its checkpoint is written).
-    """
-
-    model: Module
-    optimizer: Optimizer
-    history: History
-    epochs: int
-    event: str = ""
-    epoch: int = 0
-    step: int = 0
-    loss: float = np.nan
-    stop: bool = False
 
 
 def predict(model: Module, x: Data, *, batch_size: int = 4096) -> Array:
     """model(x) in eval mode as a bare array, `batch_size` rows at a time, recording nothing."""
     rows = np.asarray(raw(x))
-    if not len(rows):
-        raise ValueError("predict: there are no rows")
-    with in_mode(model, False), no_grad(), np.errstate(all="ignore"):
-        starts = range(0, len(rows), batch_size)
-        return np.concatenate([raw(model(Tensor._leaf(rows[k : k + batch_size]))) for k in starts])
+    if rows.ndim < 1 or not len(rows):
+        raise ValueError(f"predict: there are no rows: x has shape {rows.shape}")
+    return np.concatenate([outputs_of(model, rows[k : k + batch_size]) for k in range(0, len(rows), batch_size)])
 
 
-def evaluate(model: Module, x: Data, y: Data, loss: Loss, metrics: Metrics = ()) -> dict[str, float]:
-    """The loss and the metrics of a model in eval mode."""
-    outputs, targets = predict(model, x), np.asarray(raw(y))
+def evaluate(model: Module, x: Data, y: Data, loss: str | Loss, metrics: Metrics = ()) -> dict[str, float]:
+    """The loss and the metrics of a model in eval mode; both may be named, as in `fit`."""
+    return _evaluated(model, x, np.asarray(raw(y)), loss_of(loss), metrics_of(metrics))
+
+
+def _evaluated(model: Module, x: Data, y: Array, loss: Loss, metrics: dict[str, Metric]) -> dict[str, float]:
+    outputs = predict(model, x)
     with np.errstate(all="ignore"):
-        found = {"loss": float(raw(loss(Tensor._leaf(outputs), targets)))}
-    return found | {name: float(metric(outputs, targets)) for name, metric in _named(metrics).items()}
+        found = {"loss": float(raw(loss(Tensor._leaf(outputs), y)))}
+    return found | {name: float(metric(outputs, y)) for name, metric in metrics.items()}
 
 
-def _named(metrics: Metrics) -> dict[str, Callable[[Array, Array], float]]:
-    return dict(metrics) if isinstance(metrics, Mapping) else {metric.__name__: metric for metric in metrics}
-
-
+@helpful
 def fit(
     model: Module,
-    loss: Loss,
-    optimizer: Optimizer,
-    train: tuple[Data, Data],
+    loss: str | Loss,
+    optimizer: str | Optimizer | Callable[..., Optimizer],
+    train: Data | tuple[Data, Data],
+    targets: Data | None = None,
     *,
     epochs: int,
     batch_size: int = 32,
+    lr: float | None = None,
     val: tuple[Data, Data] | None = None,
     metrics: Metrics = (),
+    class_weight: Any = None,
     seed: Source = 0,
     sampler: Sampler | None = None,
     drop_last: bool = False,
     schedule: Schedule | None = None,
     clip_norm: float | None = None,
-    callbacks: Sequence[Callable[[Run], None]] = (),
+    callbacks: Callable[[Run], None] | Sequence[Callable[[Run], None]] = (),
     checkpoint: PathLike | None = None,
     resume: bool = True,
     restore_best: bool = False,
@@ -96,93 +91,120 @@ def fit(
 ) -> History:
     """Train `model` on `train` = (x, y): for every batch loss(model(x), y), backward, one step of `optimizer`.
 
+    loss       a function (outputs, targets) -> Tensor, or a name: cross_entropy, binary_cross_entropy_with_logits, mse,
+               l1, huber, ...
+    optimizer  an object, or a name: sgd, momentum, rmsprop, adam, adamw, with `lr` or the optimizer's own default
+    train      (x, y); or x here, and y as `targets`
     batches    shuffled anew each epoch by a generator seeded with `seed`; or what `sampler(n, rng)` yields as index
                arrays. A last batch of one is merged into the one before (dropped with drop_last=True)
-    metrics    functions (outputs, targets) -> number, as a sequence or by name; of both data sets, in eval mode,
-               after every epoch. The first one on `val` (or else the validation loss) says which epoch was best
+    metrics    one or several: functions (outputs, targets) -> number, or names: accuracy, binary_accuracy, mse, mae,
+               r2; a dict gives them other names. Of both data sets, in eval mode, after every epoch. The first one on
+               `val` (or else the validation loss) says which epoch was best
+    class_weight  of the rows of each class in the loss: numbers, a dict, or "balanced"
     schedule   stepped after every epoch;   clip_norm   limits the norm of all gradients of a step
-    callbacks  called with the `Run` after every step and every epoch
+    callbacks  called with the `Run` after every step and every epoch, such as EarlyStopping(patience=5)
     checkpoint an .npz written after every epoch; with resume=True a run that was killed goes on from there and ends
-               with the same bytes
+               with the same bytes. That of another run is refused, and says what differs
     replay     record the step once and run it again without building Tensors (`mg.replay`): faster, the same bits.
                `loss` then gets the targets as a Tensor. NotReplayable where model or loss cannot be recorded
     progress   a bar on a terminal, plain lines elsewhere
 
     A loss or gradient that is NaN or infinite raises NonFiniteStep, which names the step, the first node that made
     it and its line; the weights are those before the step. ValueError for data that cannot be trained on, before
-    anything changes. Data is converted to the floating-point type of the parameters.
+    anything changes. Data is converted to the floating-point type of the parameters. Ctrl-C raises KeyboardInterrupt
+    with the history so far as its `history`.
 
     >>> import minigrad as mg
     >>> x = np.linspace(-1.0, 1.0, 20)[:, None]
     >>> net = mg.nn.Linear(1, 1, rng=0)
-    >>> history = fit(net, mg.mse_loss, mg.optim.SGD(net.parameters(), lr=0.5), (x, 3.0 * x), epochs=20, progress=False)
+    >>> history = fit(net, "mse", "sgd", x, 3.0 * x, lr=0.5, epochs=20, progress=False)
     >>> round(net.weight.item(), 3)
     3.0
     """
-    _check_counts(epochs, batch_size)
-    dtype = _dtype_of(model)
-    data = _checked("train", train, dtype)
-    held_out = _checked("val", val, dtype) if val is not None else None
-    named = _named(metrics)
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}={value!r} must be an integer >= 1")
+    model, loss, named = model_of(model), loss_of(loss), metrics_of(metrics)
+    data = pair_of("train", train, targets, model)
+    held_out = pair_of("val", val, None, model) if val is not None else None
+    optimizer = optimizer_of(optimizer, model, lr)
+    called = [callbacks] if callable(callbacks) else list(callbacks)
+    if not all(callable(callback) and not isinstance(callback, type) for callback in called):
+        raise TypeError(
+            "callbacks= are functions that are called with the Run; a class is called first: EarlyStopping(5)"
+        )
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError("schedule= changes the rates of another optimizer than the one that is given")
+    loss = weighted(loss, class_weight, data[1]) if class_weight is not None else loss
     n = len(data[0])
     if any(isinstance(module, BatchNorm1d) for _, module in model.named_modules()) and min(n, batch_size) < 2:
         raise ValueError(f"batch norm cannot train on one sample: there are {n} rows and batch_size={batch_size}")
+    for part in (data, held_out) if held_out is not None else (data,):
+        check_meaning(model, loss, named, *part, batch_size)
     rng = generator(seed, "fit")
-    generators: list[Generator] = [rng, *(other for other in model.generators() if other is not rng)]
     history, stored = History(), None
     if checkpoint is not None:
-        settings = {
-            "batch_size": batch_size,
-            "drop_last": drop_last,
-            "clip_norm": clip_norm,
-            "metrics": list(named),
-            "seed": seed if isinstance(seed, int) else "generator",
-            "sampler": sampler is not None,
-        }
-        run = fingerprint([*data, *(held_out or ())], settings)
-        stored = Checkpoint(checkpoint, model, optimizer, schedule, generators, run)
+        generators: list[Generator] = [rng, *(other for other in model.generators() if other is not rng)]
+        options = {"batch_size": batch_size, "drop_last": drop_last, "clip_norm": clip_norm, "sampler": sampler}
+        settings = _settings({**options, "seed": seed, "the loss": loss, "metrics": named}, data, held_out)
+        settings |= of_model(model) | of_optimizer(optimizer, schedule)
+        stored = Checkpoint(checkpoint, model, optimizer, schedule, generators, settings)
         if resume and Path(checkpoint).exists():
             history = stored.load()
         elif not Path(checkpoint).absolute().parent.is_dir():
             raise FileNotFoundError(f"cannot write the checkpoint {checkpoint}: its folder does not exist")
     state = Run(model, optimizer, history, epochs, epoch=len(history.epochs), step=len(history.loss))
-    taken = _Step(model, loss, optimizer, clip_norm, replay)
-    monitor, sign = (f"val_{next(iter(named))}", 1.0) if named else ("val_loss", -1.0)
+    first = next(iter(named), "loss")
+    state.monitor = f"val_{first}" if held_out is not None else "loss"
+    state.higher = bool(named) and held_out is not None and named[first] not in (mse, mae)
+    taken = Step(model, loss, optimizer, clip_norm, replay)
 
     with Progress(epochs, "epoch", shown=progress, done=state.epoch) as bar:
+        if state.epoch:
+            state.stop = any(c.is_over(state) for c in called if isinstance(c, EarlyStopping))
+            bar.say(_going_on(checkpoint, state))
         model.train()
-        while state.epoch < epochs and not state.stop:
-            started = time.perf_counter()
-            total, rows = 0.0, 0
-            batches = sampler(n, rng) if sampler is not None else shuffled(n, batch_size, rng, drop_last=drop_last)
-            for index in batches:
-                try:
+        try:
+            while state.epoch < epochs and not state.stop:
+                started = time.perf_counter()
+                total, rows = 0.0, 0
+                batches = sampler(n, rng) if sampler is not None else shuffled(n, batch_size, rng, drop_last=drop_last)
+                for index in batches:
                     state.loss = taken.take(data[0][index], data[1][index], state.step + 1)
-                except NonFiniteStep as error:
-                    error.history = history
-                    raise
-                state.step += 1
-                history.loss.append(state.loss)
-                total, rows = total + state.loss * len(index), rows + len(index)
-                _tell(callbacks, state, "step")
-            if not rows:
-                raise ValueError("the sampler yielded no batches")
-            state.epoch += 1
-            row: dict[str, float] = {"epoch": state.epoch, "step": state.step, "loss": total / rows}
-            if named:
-                row |= {k: v for k, v in evaluate(model, *data, loss, named).items() if k != "loss"}
-            if held_out is not None:
-                row |= {f"val_{k}": v for k, v in evaluate(model, *held_out, loss, named).items()}
-                if history.best is None or sign * row[monitor] > sign * history.best[monitor]:
-                    history.best, history.best_state = row, model.state_dict()
-            history.epochs.append(row)
-            if schedule is not None:
-                schedule.step()
-            if stored is not None:
-                stored.save(history)
-            history.seconds.append(time.perf_counter() - started)
-            _tell(callbacks, state, "epoch")
-            bar.advance("  ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "step")))
+                    state.step += 1
+                    history.loss.append(state.loss)
+                    total, rows = total + state.loss * len(index), rows + len(index)
+                    _tell(called, state, "step")
+                if not rows:
+                    raise ValueError("the sampler yielded no batches")
+                state.epoch += 1
+                row: dict[str, float] = {"epoch": state.epoch, "step": state.step, "loss": total / rows}
+                if named:
+                    row |= {k: v for k, v in _evaluated(model, *data, loss, named).items() if k != "loss"}
+                if held_out is not None:
+                    row |= {f"val_{k}": v for k, v in _evaluated(model, *held_out, loss, named).items()}
+                    sign = 1.0 if state.higher else -1.0
+                    if history.best is None or sign * row[state.monitor] > sign * history.best[state.monitor]:
+                        history.best, history.best_state = row, model.state_dict()
+                history.epochs.append(row)
+                if schedule is not None:
+                    schedule.step(row.get("val_loss", row["loss"]))
+                if stored is not None:
+                    stored.save(history)
+                history.seconds.append(time.perf_counter() - started)
+                _tell(called, state, "epoch")
+                bar.advance(
+                    [
+                        f"{k} {v:.4g}" if v >= 1e4 else f"{k} {v:.4f}"
+                        for k, v in row.items()
+                        if k not in ("epoch", "step")
+                    ]
+                )
+            if state.stop and state.epoch < epochs and history.seconds:
+                bar.say(f"stopped after epoch {state.epoch}")
+        except (NonFiniteStep, KeyboardInterrupt) as error:
+            error.history = history  # type: ignore[union-attr]
+            raise
     if restore_best and history.best_state is not None:
         model.load_state_dict(history.best_state)
     return history
@@ -194,128 +216,20 @@ def _tell(callbacks: Sequence[Callable[[Run], None]], state: Run, event: str) ->
         tell(state)
 
 
-# --------------------------------------------------------------------------------------------------------------
-# One step
+def _going_on(checkpoint: Any, state: Run) -> str:
+    if state.stop:
+        return f"{checkpoint} has {state.epoch} epochs, and EarlyStopping ends the run there: nothing to do"
+    if state.epoch >= state.epochs:
+        return f"{checkpoint} has {state.epoch} epochs, and {state.epochs} were asked for: nothing to do"
+    return f"going on from epoch {state.epoch} of {checkpoint}"
 
 
-class _Step:
-    """Forward, backward, update; or a NonFiniteStep, with nothing applied."""
-
-    def __init__(
-        self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None, replayed: bool
-    ) -> None:
-        self.model, self.loss, self.optimizer, self.clip_norm = model, loss, optimizer, clip_norm
-        self.params = [tensor for group in optimizer.groups for tensor in group["params"]]
-        self.state = [tensor for _, tensor in model.named_tensors() if not tensor.requires_grad]
-        self.generators = model.generators()
-        self._run: Callable[[Any, Any], Any] = Replayed(self._whole) if replayed else self._whole
-
-    @np.errstate(all="ignore")  # what is not finite is found here, with its place
-    def take(self, x: Array, y: Array, step: int) -> float:
-        """One update on the batch (x, y); returns its loss."""
-        put_back = self._snapshot()
-        try:
-            return float(self._run(x, y)._array)
-        except (NonFinite, _NotFinite) as error:
-            put_back()
-            node, cause = first_nonfinite(lambda: self._loss(x, y))  # the step again, with source lines
-            put_back()
-            what = "the input of a layer" if isinstance(error, NonFinite) else error
-            raise NonFiniteStep(
-                f"step {step}: {what} is not finite. The first cause: {cause}. The weights are those before the step; "
-                "a smaller learning rate, clip_norm= or a normalization layer may help",
-                step,
-                node,
-            ) from error
-
-    def _snapshot(self) -> Callable[[], None]:
-        """What puts back all that a forward pass changes, and clears the gradients."""
-        arrays = [tensor._array.copy() for tensor in self.state]
-        states = [state_of(rng) for rng in self.generators]
-
-        def put_back() -> None:
-            self.optimizer.zero_grad()
-            for tensor, array in zip(self.state, arrays, strict=True):
-                if not np.array_equal(tensor._array, array):
-                    tensor.data = array
-            for rng, state in zip(self.generators, states, strict=True):
-                restore(rng, state)
-
-        return put_back
-
-    def _whole(self, x: Any, y: Any) -> Tensor:
-        value = self._loss(x, y)
-        callback(_look_at_loss, value._array)
-        self.optimizer.zero_grad()
-        value.backward()
-        callback(_look_at_gradients, *[tensor.grad._array for tensor in self.params if tensor.grad is not None])
-        if self.clip_norm is not None:
-            clip_grad_norm(self.params, self.clip_norm)
-        self.optimizer.step()
-        return value
-
-    def _loss(self, x: Any, y: Any) -> Tensor:
-        value = self.loss(self.model(x if isinstance(x, Tensor) else Tensor._leaf(x)), y)
-        if not isinstance(value, Tensor) or value.size != 1:
-            got = f"a Tensor of shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"loss(outputs, targets) must return a Tensor with a single number, got {got}")
-        if not value.requires_grad:
-            raise ValueError("the loss does not depend on a parameter: was it computed under no_grad or from .data?")
-        return value
-
-
-class _NotFinite(ValueError):
-    """What is not finite, in words."""
-
-
-def _look_at_loss(loss: Array) -> None:
-    if not np.isfinite(loss):
-        raise _NotFinite("the loss")
-
-
-def _look_at_gradients(*gradients: Array) -> None:
-    # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
-    total = 0.0
-    for gradient in gradients:
-        flat = gradient.ravel()
-        total += float(np.dot(flat, flat))
-    if not math.isfinite(total) and not all(bool(np.isfinite(gradient).all()) for gradient in gradients):
-        raise _NotFinite("a gradient")
-
-
-# --------------------------------------------------------------------------------------------------------------
-# What is checked before anything changes
-
-
-def _check_counts(epochs: int, batch_size: int) -> None:
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name}={value!r} must be an integer >= 1")
-
-
-def _dtype_of(model: Module) -> Any:
-    dtypes = {parameter.dtype for parameter in model.parameters()}
-    if not dtypes:
-        raise ValueError(f"{type(model).__name__} has no parameters to train")
-    return dtypes.pop() if len(dtypes) == 1 else None
-
-
-def _checked(who: str, data: Any, dtype: Any) -> tuple[Array, Array]:
-    """(x, y) as arrays: as many targets as rows, all finite, floating-point numbers in the parameters' dtype."""
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"{who} must be a pair (x, y) of arrays, got {type(data).__name__}")
-    x, y = (np.asarray(raw(part)) for part in data)
-    if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or not len(x):
-        raise ValueError(
-            f"{who}: x has shape {x.shape} and y {y.shape}; both need the same number of rows, at least one"
-        )
-    for name, values in (("x", x), ("y", y)):
-        if values.dtype.kind not in "fiub":
-            raise TypeError(f"{who}: {name} must hold numbers, got dtype {values.dtype}")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            bad = np.argwhere(~np.isfinite(values))[0].tolist()
-            raise ValueError(f"{who}: {name} has NaN or infinite values, the first at index {bad}; remove or fill them")
-    if dtype is not None:
-        x = x.astype(dtype, copy=False)
-        y = y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
-    return x, y
+def _settings(options: dict[str, Any], train: tuple[Array, Array], val: tuple[Array, Array] | None) -> Settings:
+    """What must be the same for a run to be the same run, without its network and optimizer."""
+    found = {name: described(value) for name, value in options.items() if name != "metrics"}
+    if not isinstance(options["seed"], (int, np.integer)):
+        found["seed"] = f"a {type(options['seed']).__name__}"
+    found["metrics"] = ", ".join(options["metrics"]) or "none"
+    found |= {f"the metric {name}": described(metric) for name, metric in options["metrics"].items()}
+    found["the training data"] = digest(train)
+    return found | {"the validation data": digest(val) if val is not None else "none"}

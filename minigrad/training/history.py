@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .._support.extras import needs
 from .._support.files import PathLike, written_aside
 from .._support.notebook import Shown, block, curves, lines, table
 from .._support.signatures import Array
+from .saving import new_figure, save_figure
 
 
 @dataclass(repr=False)
@@ -110,29 +108,9 @@ class History(Shown):
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         for row in rows:
             row.update({name: int(row[name]) for name in ("epoch", "step")})
-        history = cls(loss=arrays["loss"].tolist(), epochs=rows)
+        history = cls(loss=[float(x) for x in arrays["loss"]], epochs=rows)
         if "best" in arrays:
             history.best = next(row for row in rows if row["epoch"] == int(arrays["best"]))
             prefix = "best_state."
             history.best_state = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
         return history
-
-
-def new_figure(size: tuple[float, float]) -> Any:
-    """An empty matplotlib figure that needs no display and leaves global state alone."""
-    return needs("matplotlib.figure", "a plot").Figure(figsize=size, layout="constrained")
-
-
-def save_figure(figure: Any, path: PathLike, title: str | None = None) -> None:
-    """Axes tidied, then written whole or not at all, in the format that the name of the file says."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="0.92")
-        axes.set_axisbelow(True)
-    if title:
-        figure.suptitle(title)
-    kind = Path(path).suffix.lstrip(".").lower()
-    if kind not in ("png", "svg", "pdf"):
-        raise ValueError(f"a plot is written as .png, .svg or .pdf; got {path}")
-    with written_aside(path) as file:
-        figure.savefig(file, format=kind, dpi=120)

@@ -9,6 +9,7 @@ from ..anomalies import Lines, Watch
 from ..core.context import using
 from ..core.nodes import Node, Primitive
 from ..core.tensor import Tensor
+from ..nn import NonFinite
 
 
 class NonFiniteStep(FloatingPointError):
@@ -47,7 +48,7 @@ def first_nonfinite(forward: Callable[[], Tensor]) -> tuple[Any, str]:
     try:
         with using(Lines(), watch):
             forward().backward()
-    except FloatingPointError as error:
+    except (FloatingPointError, NonFinite) as error:  # a layer refuses what overflows before an op shows it
         scope = "/".join(watch.node.scope) if watch.node is not None else ""
         return watch.node, (f"in {scope}, " if scope else "") + str(error)
     return None, "running the step again gave finite numbers only"

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from typing import Any
+
+WIDTH = 79  # of a plain line, which a terminal of 80 columns does not break
+_BESIDE = 32  # columns of a bar that are not its text
+
+
+def _stream() -> Any:
+    """Standard error; in a notebook standard output, for the other is shown there as an error. None: there is none."""
+    stream = sys.stderr
+    return sys.stdout if type(stream).__module__.startswith("ipykernel") else stream
+
+
+def fitted(parts: Sequence[str], width: int, between: str = "  ") -> str:
+    """As many of the parts as fit, the first and the last ones before those in between."""
+    kept = list(parts)
+    while len(between.join(kept)) > width and len(kept) > 2:
+        kept.pop(1)
+    text = between.join(kept)
+    return text if len(text) <= width else f"{text[: max(width - 3, 0)]}..."
 
 
 class Progress:
-    """Call `advance` after each unit of work. Silent if not `shown`."""
+    """Call `advance` after each unit of work. Silent if not `shown`, and where there is nobody to tell."""
 
     def __init__(self, total: int, what: str, *, shown: bool, done: int = 0, lines: int = 20) -> None:
         self._bar: Any = None
         self._task: Any = None
-        self._shown = shown
+        self._shown = shown and _stream() is not None
         self._every = max(-(-total // max(lines, 1)), 1)  # how many units a plain line stands for
         self._total, self._done, self._what = total, done, what
-        if shown and sys.stderr.isatty():
+        if self._shown and _stream().isatty():
             with contextlib.suppress(ImportError):
                 from rich.console import Console
                 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -25,7 +44,7 @@ class Progress:
 
                 self._bar = Bar(
                     TextColumn("{task.description}"),
-                    BarColumn(bar_width=16),
+                    BarColumn(bar_width=8),
                     MofNCompleteColumn(),
                     TimeRemainingColumn(compact=True),
                     TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
@@ -42,10 +61,22 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, text: str) -> None:
-        """One unit is done; `text` tells how things stand."""
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        elif self._shown:
+            try:
+                print(text, file=_stream(), flush=True)
+            except (OSError, ValueError):  # the reader went away: the work goes on
+                self._shown = False
+
+    def advance(self, parts: Sequence[str], between: str = "  ") -> None:
+        """One unit is done; `parts` tell how things stand."""
         self._done += 1
         if self._bar is not None:
+            text = fitted(parts, self._bar.console.width - _BESIDE, between)
             self._bar.update(self._task, advance=1, text=text)
-        elif self._shown and (self._done % self._every == 0 or self._done == self._total):
-            print(f"{self._what} {self._done}/{self._total}  {text}", file=sys.stderr, flush=True)
+        elif self._done % self._every == 0 or self._done == self._total:
+            start = f"{self._what} {self._done}/{self._total}  "
+            self.say(start + fitted(parts, WIDTH - len(start), between))

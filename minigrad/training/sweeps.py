@@ -36,7 +36,9 @@ def sweep(
               does not depend on `jobs`
 
     Workers are joblib's: inside `with joblib.parallel_config("dask"):` (or "ray") they are those of a cluster, which
-    must see `folder`. An error in one run stops the sweep; what was finished stays.
+    must see `folder`. A run that diverges (FloatingPointError, such as NonFiniteStep) is recorded and the sweep goes
+    on: its result has the message as "diverged", and NaN for the numbers that other runs have. Any other error stops
+    the sweep and names the setting; what was finished stays.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -52,8 +54,15 @@ def sweep(
         for path, text in _results(run, todo, dict(given or {}), jobs):
             done = json.loads(text)
             found[path] = done["result"]
-            bar.advance(", ".join(f"{name}={done['setting'].get(name)}" for name in varied))
-    return [found[path] for path in paths]
+            bar.advance([f"{name}={done['setting'].get(name)}" for name in varied], ", ")
+            if "diverged" in done["result"]:
+                bar.say(f"{_in_words(done['setting'], varied)} diverged: {done['result']['diverged']}")
+    numbers = {k: np.nan for result in found.values() for k, x in result.items() if isinstance(x, (int, float))}
+    return [numbers | found[path] if "diverged" in found[path] else found[path] for path in paths]
+
+
+def _in_words(setting: Setting, names: Sequence[str]) -> str:
+    return ", ".join(f"{name}={setting.get(name)}" for name in names or setting)
 
 
 def _results(run: Any, todo: list[tuple[Path, Setting]], given: dict[str, Any], jobs: int) -> Any:
@@ -72,7 +81,13 @@ def _one(run: Any, path: Path, setting: Setting, given: dict[str, Any]) -> tuple
     """In a worker: the run on one BLAS thread, and its result on the disk before it is reported."""
     limits = needs("threadpoolctl", "a sweep").threadpool_limits
     with limits(1):
-        result = dict(run(**setting, **given))
+        try:
+            result = dict(run(**setting, **given))
+        except FloatingPointError as error:
+            result = {"diverged": str(error)}
+        except Exception as error:
+            error.add_note(f"in the sweep's run with {_in_words(setting, list(setting))}")
+            raise
     text = json.dumps({"setting": dict(setting), "result": result}, default=_as_data, indent=1)
     with written_aside(path) as file:
         file.write(text.encode())

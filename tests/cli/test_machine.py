@@ -11,7 +11,6 @@ import pytest
 
 import minigrad as mg
 from minigrad.check import compare
-from minigrad.check.as_data import plain
 from minigrad.cli import main
 from minigrad.training.progress import Progress
 
@@ -59,12 +58,12 @@ def test_problems_are_told_as_before(tmp_path, capsys):
 
 def test_what_is_not_finite_becomes_null():
     report = compare(lambda x: x[0], lambda x: x, [np.ones((2, 2))], order=0)
-    found = plain(report)
+    found = report.as_data()
     assert found["quantities"][0]["error"] is None
     assert "(2,)" in found["quantities"][0]["note"]
     strict(json.dumps(found))
     undifferentiable = compare(lambda x: x.detach(), lambda x: x * 1.0, [np.ones(2)], order=1)
-    strict(json.dumps(plain(undifferentiable)))
+    strict(json.dumps(undifferentiable.as_data()))
 
 
 # Colour -----------------------------------------------------------------------------------------------------------

@@ -281,6 +281,63 @@ def test_inside_a_notebooks_frame_it_works_without_an_address(browser, tmp_path)
     assert it.errors == []
 
 
+def test_what_a_backward_step_sends_and_what_still_waits(opened):
+    page = opened.go("t=0&show=both")
+    page.fill("#t", "12")
+    said = opened.panel()
+    assert "SENDS BACK" in said.upper()
+    assert "to centred, centred.grad += g/std" in said
+    assert "to std, std.grad += -sum0(g*x_hat/std)" in said
+    page.fill("#t", "18")
+    page.click("#n-p0_n4")
+    assert page.locator("text=grad waiting >> visible=true").count() == 0
+    page.fill("#t", "0")
+    assert page.locator("text=grad waiting >> visible=true").count() > 10
+
+
+def test_tabs_follow_the_execution_and_labels_say_what_is_seen(opened):
+    page = opened.go("t=18")
+    order = "() => [...document.querySelectorAll('figure')].map(f => [...f.querySelectorAll('.node')].map(n => n.id))"
+    for ids in page.evaluate(order):
+        numbers = [int(name.rpartition("n")[2]) for name in ids]
+        assert numbers == sorted(numbers)
+    button = page.get_by_role("button", name="centred std g/std -sum0(g*x_hat/std) div fwd 7")
+    assert button.get_attribute("id") == "n-p0_n9"
+
+
+def test_search_play_hover_and_the_wheel(opened):
+    page = opened.go("t=0&show=both")
+    page.fill("#find", "std")
+    assert page.locator(".node.miss").count() > 5
+    page.press("#find", "Enter")
+    assert "std" in opened.hash()["sel"] or "std" in opened.panel()
+    page.fill("#find", "")
+    assert page.locator(".node.miss").count() == 0
+    page.click("#play")
+    page.wait_for_timeout(2500)
+    assert int(page.input_value("#t")) >= 2
+    page.click("#play")
+    assert page.inner_text("#play") == "Play"
+    page.hover("#n-p0_n9")
+    assert page.locator(".edge.near").count() == 6  # two in and one out, each with its twin
+    wide = page.evaluate("document.querySelector('svg').getBoundingClientRect().width")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.querySelector('svg').getBoundingClientRect().width") > 1.3 * wide
+
+
+def test_side_by_side_can_be_read(opened):
+    page = opened.go("t=18&show=both")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    sizes = page.evaluate(
+        """() => [...document.querySelectorAll('svg text')].filter(t => t.textContent.trim())
+            .map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a)"""
+    )
+    assert min(sizes) >= 9
+
+
 COUNT_SEARCHES = """window.searches = 0;
 for (const kind of [Document, Element]) for (const name of ['querySelector', 'querySelectorAll']) {
     const search = kind.prototype[name];

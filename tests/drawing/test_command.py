@@ -65,6 +65,19 @@ def test_several_results_and_a_gradient(file, tmp_path):
     assert "grad [4 6]" in dot
 
 
+def test_a_ladder_needs_no_renderer(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MINIGRAD_DOT", "/no/such/dot")
+    monkeypatch.chdir(tmp_path)
+    assert run(f"{file}:loss", "--shape", "4,3", "--shape", "3,2", "--ladder", "--width", 400, "--theme", "dark") == 0
+    assert capsys.readouterr().out.endswith("wrote loss.svg\n")
+    svg = (tmp_path / "loss.svg").read_text()
+    assert 'width="400"' in svg
+    assert "hidden" in svg
+    assert "gradient, up" in svg
+    assert run(f"{file}:loss", "--shape", "4,3", "--shape", "3,2", "--ladder", "--forward-only") == 0
+    assert "gradient" not in (tmp_path / "loss.svg").read_text()
+
+
 def test_a_module_path_and_a_matrix(tmp_path):
     np.save(tmp_path / "m.npy", np.eye(3))
     out = tmp_path / "bn.md"
@@ -78,6 +91,11 @@ def test_a_module_path_and_a_matrix(tmp_path):
         (["{file}:loss"], "takes x, w: give --shape"),
         (["{file}:nothing"], "it returned NoneType"),
         (["{file}:constant"], "without a graph"),
+        (["{file}:both", "--ladder", "--width", "200", "--out", "{tmp}/x.svg"], "from 300 to 860"),
+        (["{file}:both", "--ladder", "--detail", "1"], "--detail is for graph diagrams, not for a --ladder"),
+        (["{file}:both", "--ladder", "--max-nodes", "9"], "--max-nodes is for graph diagrams"),
+        (["{file}:both", "--width", "400"], "--width is for a --ladder"),
+        (["{file}:both", "--ladder", "--out", "x.png"], "one of .svg, .json, .md"),
         (["{file}:broken"], "KeyError: 'oops'"),
         (["{file}:absent"], "absent is not there"),
         (["no_such_file.py:f"], "no such file"),

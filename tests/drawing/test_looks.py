@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.drawing.data import Numbers
-from minigrad.drawing.theme import DARK, LIGHT
+from minigrad.drawing.theme import DARK, LEAVES, LIGHT
 from minigrad.program.words import number, shape
 
 from .examples import DY, composed, fused
@@ -30,9 +30,10 @@ TEXT += [("muted", "slot"), ("muted", "page"), ("muted", "cluster_a"), ("muted",
 TEXT += [("gradient", "page"), ("gradient_value", "gradient_fill"), ("value", "body"), ("saved_ink", "saved_fill")]
 TEXT += [("cluster_ink", "cluster_a"), ("cluster_ink", "cluster_b")]
 TEXT += [("bar_ink", f"{kind}bar") for kind in ("", "fused_", "module_")] + [("bar_ink", "wrong")]
-TEXT += [(f"{kind}_ink", f"{kind}_fill") for kind in ("input", "parameter", "constant")]
+TEXT += [(f"{kind}_ink", f"{kind}_fill") for kind in LEAVES]
+TEXT += [(f"shade_ink_{k}", f"shade_{k}") for k in range(5)]
 LINES = [("forward", "page"), ("gradient", "cluster_b"), ("forward", "cluster_b"), ("line", "page"), ("line", "body")]
-LINES += [(f"{kind}_line", f"{kind}_fill") for kind in ("input", "parameter", "constant")]
+LINES += [(f"{kind}_line", f"{kind}_fill") for kind in LEAVES]
 BADGES = [("bar_ink", f"match_{k}") for k in range(8)]
 
 
@@ -41,6 +42,27 @@ def test_contrast(theme):
     assert [(a, b) for a, b in TEXT if contrast(theme[a], theme[b]) < 4.9] == []
     assert [(a, b) for a, b in LINES if contrast(theme[a], theme[b]) < 3.0] == []
     assert [(a, b) for a, b in BADGES if contrast(theme[a], theme[b]) < 4.5] == []
+
+
+SIGHT = {  # Machado et al. 2009: linear RGB as the red-blind and the green-blind see it
+    "all": np.eye(3),
+    "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9690]],
+}
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("sight", SIGHT)
+def test_what_belongs_together_is_told_apart_by_every_eye(theme, sight):
+    colours = [theme[f"match_{k}"] for k in range(8)]
+    parts = np.array([[int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)] for c in colours])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(SIGHT[sight], float).T, 0, 1)
+    xyz = seen @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+    x, y, z = (np.where(v > 0.008856, np.cbrt(v), 7.787 * v + 16 / 116) for v in (xyz / [0.9505, 1, 1.089]).T)
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 1000 * np.eye(8)
+    assert apart.min() > 20  # about ten times what can just be seen
 
 
 def test_themes_have_the_same_roles_and_six_digits():
@@ -145,3 +167,34 @@ def test_pairs_match_names_and_buffers_and_say_by_how_much():
 def test_show_prints_the_table_outside_a_notebook(capsys):
     mg.draw(fused(), gradient=DY).show()
     assert "1 op on the tape" in capsys.readouterr().out
+
+
+def test_bars_are_coloured_by_a_measure_or_a_report():
+    y = composed()
+    plain, shaded = mg.draw(y, gradient=DY), mg.draw(y, gradient=DY, color="bytes")
+    g: Any = shaded.graph
+    assert g["x_hat"].shade == (1.0, "96 B")
+    assert g["mu"].shade == (0.25, "24 B")
+    assert {n.shade for n in plain.graph} == {None}
+    assert ">bytes of the result: 24 B</FONT>" in shaded.dot
+    assert shaded.dot.count(LIGHT["shade_4"]) > plain.dot.count(LIGHT["shade_4"]) == 0
+    assert mg.drawing.Graph.from_json(g.to_json()) == g
+    norms: Any = mg.draw(y, gradient=DY, color="gradient").graph
+    assert {n.shade[0] for n in norms if n.op} >= {0.0, 1.0}
+    assert norms["y"].shade[1] == f"|grad| {number(float(np.linalg.norm(DY)))}"
+    timed: Any = mg.draw(y, color="time").graph
+    assert all(n.shade[1].endswith(" us") for n in timed if n.op)
+
+
+def test_a_report_colours_what_it_mentions():
+    y = composed()
+
+    class Report:
+        color_title = "digits lost"
+
+        def __init__(self) -> None:
+            self.colors = {y: (1.0, "16 digits lost"), y.number - 1: 0.5}
+
+    g: Any = mg.draw(y, color=Report()).graph
+    assert [(n.name, n.shade) for n in g if n.shade] == [("scaled", (0.5, "0.5")), ("y", (1.0, "16 digits lost"))]
+    assert ">digits lost: 0.5</FONT>" in mg.draw(y, color=Report()).dot

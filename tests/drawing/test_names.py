@@ -56,7 +56,7 @@ def test_any_name_renders_and_adds_nothing(name, program, monkeypatch):
     assert kinds[0].count("edge") == kinds[1].count("edge") == 26
     assert kinds[0].count("cluster") == kinds[1].count("cluster") == 4
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert tags <= {"svg", "g", "a", "polygon", "path", "text", "ellipse", "polyline", "title"}
+    assert tags <= {"svg", "g", "a", "polygon", "path", "text", "ellipse", "polyline", "title", "desc"}
     assert len(odd) < 3 * len(plain)  # 100 KB of name is cut in the middle
     for element in root.iter():
         for key, value in element.attrib.items():

@@ -15,10 +15,13 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "depth": ([-1, 1.0, "1", True], "None, or 0"),
     "detail": ([3, -1, 1.0, True, "all"], "0 (names), 1 (and shapes) or 2 (and numbers)"),
     "direction": (["RL", "tb", None, 0], "'TB' (top to bottom) or 'LR' (left to right)"),
-    "theme": (["pink", "sentinel", None], "'light' or 'dark'"),
+    "theme": (["pink", "sentinel", None], "'light', 'dark' or 'auto'"),
     "title": ([None, 3], "a text"),
     "max_nodes": ([0, -5, 10.0, None, True], "at least 1"),
     "fold": ([1, "yes"], "None (where there are more than 40 cards), True or False"),
+    "legend": ([None, 0], "True or False"),
+    "tables": ([None, "no"], "True or False"),
+    "width": ([0, 99, 830.0, "blog", True], "'readme', 'notebook', 'slide', 'column'"),
     "module": ([3, ["affine"]], "None or the name of a scope"),
 }
 
@@ -42,10 +45,10 @@ def test_a_wrong_value_names_option_value_and_choices(name, function, tmp_path):
 
 
 def test_every_option_is_checked_and_is_a_keyword_of_draw():
-    assert set(WRONG) == {f.name for f in fields(Options)}
+    assert set(WRONG) == {f.name for f in fields(Options)} - {"narrow", "color"}
     drawn = inspect.signature(mg.draw).parameters
     for f in fields(Options):
-        assert drawn[f.name].default == f.default
+        assert f.name == "narrow" or drawn[f.name].default == f.default
     with pytest.raises(ValueError, match="detail=9 must be"):
         mg.graph(y()).to_dot(detail=9)
     with pytest.raises(TypeError, match="colour"):
@@ -55,6 +58,14 @@ def test_every_option_is_checked_and_is_a_keyword_of_draw():
 def test_numbers_of_numpy_are_numbers():
     numbers: Any = {"depth": np.int64(1), "max_nodes": np.int32(50)}
     assert mg.draw(y(), **numbers).graph.ops == 1
+
+
+@pytest.mark.parametrize("value", [3, "size", ["x"]])
+def test_a_wrong_color_says_what_it_takes(value):
+    with pytest.raises(TypeError, match=r"color= takes 'bytes', 'time', 'gradient', a mapping"):
+        mg.draw(y(), color=value)
+    with pytest.raises(ValueError, match=r"is 1\.5, and must lie between 0 and 1"):
+        mg.draw(y(), color={7: 1.5})
 
 
 @pytest.mark.parametrize("labels", [("one",), ("a", "b", "c"), "ab"])

@@ -1,15 +1,18 @@
 """Which program renders, what is said without one, and what the files that come out hold."""
 
+import base64
 import re
 import shutil
 import stat
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 from minigrad.drawing import RendererNotFound, renderer
+from minigrad.drawing.theme import DARK
 
 from .examples import DY, composed, fused
 
@@ -33,13 +36,22 @@ def test_the_order_of_the_search(monkeypatch):
     monkeypatch.setattr(renderer, "_pure", lambda: "/pure")
     monkeypatch.setattr(shutil, "which", lambda name: {"dot": "/dot", "mine": "/mine"}.get(name))
     monkeypatch.setenv("MINIGRAD_DOT", "mine")
-    assert renderer.find() == "/mine"
+    assert renderer.programs() == ["/mine"]
     monkeypatch.delenv("MINIGRAD_DOT")
-    assert renderer.find() == "/dot"
+    assert renderer.programs() == ["/pure", "/dot"]
+    assert renderer.programs("pdf") == ["/dot"]
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert renderer.find() == "/pure"
+    assert renderer.programs() == ["/pure"]
     with pytest.raises(RendererNotFound, match="PDF needs a system Graphviz"):
-        renderer.find("pdf")
+        renderer.programs("pdf")
+
+
+@pytest.mark.skipif(DOT is None, reason="no system Graphviz here")
+def test_where_the_first_program_fails_the_next_one_draws_and_that_is_said(monkeypatch):
+    monkeypatch.delenv("MINIGRAD_DOT", raising=False)
+    monkeypatch.setattr(renderer, "_pure", lambda: "/no/such/program")
+    with pytest.warns(RuntimeWarning, match=r"/no/such/program could not be run.*; .*dot drew this picture instead"):
+        assert "<svg" in mg.draw(fused()).svg()
 
 
 def test_a_wrong_choice_is_an_error_not_a_fallback(monkeypatch):
@@ -90,7 +102,10 @@ def test_svg_holds_every_card_and_edge(program, monkeypatch):
     svg = drawing.svg()
     assert svg.startswith("<svg ")
     assert "viewBox" in svg
-    assert len(re.findall(r'class="node (?:op|input|parameter)"', svg)) == 12
+    assert 'role="img"' in svg
+    assert "<title>Batch norm</title>" in svg
+    assert re.search(r"<desc>.*x_hat = centred / std.*9 ops on the tape, .*</desc>", svg)
+    assert len(re.findall(r'class="node (?:op|leaf)"', svg)) == 12
     assert len(re.findall(r'class="edge forward"', svg)) == 13
     assert len(re.findall(r'class="edge backward"', svg)) == 13
     for text in ("Batch norm", "x_hat = centred / std", "statistics", "saved", "output"):
@@ -132,6 +147,28 @@ def test_two_shown_pictures_share_no_id():
     ids = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in (first, second)]
     assert ids[0]
     assert not ids[0] & ids[1]
+
+
+def test_a_cell_shows_a_picture_in_the_colours_of_its_notebook_and_a_png():
+    if PURE is None and DOT is None:
+        pytest.skip("no renderer here")
+    drawing = mg.draw(fused(), gradient=DY)
+    bundle = drawing._repr_mimebundle_()
+    assert base64.b64decode(bundle["image/png"])[:4] == b"\x89PNG"
+    svg = bundle["image/svg+xml"]
+    ElementTree.fromstring(svg)
+    assert "fe0b" not in svg
+    for said in (
+        "max-width:100%",
+        "prefers-color-scheme:dark",
+        "[data-jp-theme-light=false] svg.minigrad",
+        ".vscode-dark",
+    ):
+        assert said in svg
+    assert f"--page:{DARK['page']}" in svg
+    assert "prefers-color-scheme" not in mg.draw(fused(), theme="dark")._repr_mimebundle_()["image/svg+xml"]
+    assert mg.draw(fused(), gradient=DY, theme="auto").dot == drawing.dot  # DOT and PNG are light
+    assert mg.draw_pair(fused(), composed(), theme="auto").svg().count("<style>") == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 
-from .examples import DY, composed
+from .examples import DY, composed, leaves
 
 
 def deep(layers=11, width=8, implementation="composed"):
@@ -93,7 +93,7 @@ def test_a_shared_weight_stays_one_card():
         with mg.scope("Step"):
             y = mg.tanh(y @ w)
     g = mg.draw(y, fold=True).graph
-    assert [(n.name, n.times) for n in g if n.kind == "parameter"] == [("w", 1)]
+    assert [(n.name, n.times) for n in g if n.kind == "leaf"] == [("w", 1)]
     assert [(n.op, n.times) for n in g if n.op] == [("matmul", 6), ("tanh", 6)]
 
 
@@ -224,3 +224,52 @@ def test_train_against_eval_as_a_pair():
     assert len(pair.left["x"].contributions) == 3
     assert used["centred"] == ["x", "running_mean"]
     assert {m.name for m in pair.matches} >= {"x", "gamma", "beta", "y"}
+
+
+def test_an_rnn_shows_its_recurrence_its_inputs_and_how_large_things_are():
+    w, u = (mg.tensor(0.3 * np.eye(3), requires_grad=True, name=name) for name in "wu")
+    h = mg.tensor(np.ones((1, 3)), name="h0")
+    for k in range(1, 21):
+        with mg.scope(f"step {k}"):
+            x = mg.tensor(np.full((1, 3), 0.1 * k), name=f"x{k}")
+            h = mg.tanh(h @ w + x @ u).named(f"h{k}")
+    drawing = mg.draw(h, gradient=np.ones((1, 3)), fold=True)
+    g: Any = drawing.graph
+    assert [(n.name, n.times) for n in g if not n.op] == [("w", 1), ("u", 1), ("h0", 1), ("x1..20", 20)]
+    state = g["h1..20"]
+    product = next(n for n in g if n.op == "matmul" and n.inputs[0].node == g["h0"].id)
+    assert (product.inputs[0].text, product.inputs[0].again) == ("h0..19", state.id)
+    assert len(state.repeats) == 20
+    assert state.repeats[-1][1] == pytest.approx(1.0)
+    assert state.repeats[0][1] < 1e-6  # the gradient vanishes
+    assert drawing.dot.count("class=again") == 1
+    assert "step 1..20 x 20" in drawing.dot
+    assert "|grad| " in drawing.dot
+    assert mg.drawing.Graph.from_json(g.to_json()) == g
+
+
+def test_a_busy_leaf_is_drawn_once_and_named_at_each_use():
+    w, y = (mg.tensor(np.eye(2), requires_grad=True, name=name) for name in ("w", "x"))
+    for _ in range(4):
+        y = mg.sin(y @ w) + 0.5 * y
+    dot = mg.draw(y, fold=False).dot
+    assert dot.count(">[w]</B>") == 4
+    assert len(mg.graph(y)["w"].contributions) == 0
+    few = mg.draw(mg.sin(mg.sin(y @ w) @ w), fold=False, depth=0).dot
+    assert "class=forward" in few
+    node = next(n for n in mg.graph(y) if n.name == "w")
+    assert f"{node.id}:v:s" not in dot
+
+
+def test_the_backward_pass_beside_the_analytic_one_matches_by_name():
+    x, gamma, beta = leaves()
+    sides = []
+    for f in (mg.batch_norm_composed, mg.batch_norm):
+        d_beta, d_gamma, dx = mg.grad(f(x, gamma, beta).named("y"), (beta, gamma, x), DY, create_graph=True)
+        sides.append([d_beta.named("d_beta"), d_gamma.named("d_gamma"), dx.named("dx")])
+    pair = mg.draw_pair(*sides, backward=False)
+    said = {m.name: m for m in pair.matches}  # the cotangent was a plain array: "g"
+    assert list(said) == ["x", "gamma", "var", "centred", "x_hat", "g", "d_beta", "d_gamma", "dx"]
+    assert all(m.value is not None and m.value.relative < 1e-12 for m in pair.matches)
+    assert "[x_hat]" in pair.dot  # what the forward pass made is named where a rule reads it
+    assert "broadcast_to" not in pair.dot  # and what only changes a shape is not drawn

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.export.onnx_writer import File
 from minigrad.export.operators import TABLE
 
 from ..helpers import registry
@@ -23,8 +24,11 @@ NO_GRADIENT_NO_HISTORY = {"argmax", "argmin"}  # exported as constants they woul
 
 
 def run(path, *arrays):
-    """The file's outputs for these inputs, after the checker has seen it."""
+    """The file's outputs for these inputs, after the checker has seen it; every value in it must carry its shape."""
     library.checker.check_model(str(path), full_check=True)
+    graph = library.load(str(path)).graph
+    told = {x.name for x in (*graph.value_info, *graph.output) if x.type.tensor_type.HasField("shape")}
+    assert {name for node in graph.node for name in node.output} <= told
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -368,3 +372,25 @@ def test_misuse_is_named(tmp_path):
             call()
     assert not list(tmp_path.iterdir())
     assert math.isfinite(x.sum().item())
+
+
+def test_a_name_that_is_taken_is_numbered_without_asking_for_all_before_it():
+    class Asked(dict[str, int]):
+        times = 0
+
+        def __contains__(self, name):
+            Asked.times += 1
+            return super().__contains__(name)
+
+    file = File.__new__(File)
+    file.taken = Asked(mul_2=1)
+    names = [file.fresh("mul") for _ in range(1000)]
+    assert names[:3] == ["mul", "mul_3", "mul_4"]
+    assert len(set(names)) == 1000
+    assert Asked.times < 3000
+
+
+def test_a_name_that_no_text_can_hold_is_written_all_the_same(tmp_path):
+    x = mg.tensor(np.ones((2, 3)), requires_grad=True, name="a\ud800")
+    mg.export.onnx((x * 2.0).named("b\udfff"), tmp_path / "x.onnx")
+    assert [x.name for x in library.load(str(tmp_path / "x.onnx")).graph.output] == ["b?"]

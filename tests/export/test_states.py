@@ -89,16 +89,19 @@ def test_what_does_not_fit_changes_nothing():
     del wrong["1.bias"]
     weights = export.keras_weights(net)
     for call, message in (
-        (lambda: export.from_torch_state(net, wrong), r"1\.bias is missing; extra is not known; 0\.weight has shape"),
+        (lambda: export.from_torch_state(net, wrong), r"1\.bias is missing; extra is not known; 0\.weight is"),
         (
             lambda: export.from_torch_state(net, {**good, "0.weight": good["0.weight"].T}),
-            r"\(4, 8\), expected \(8, 4\)",
+            r"\(4, 8\) float64, expected \(8, 4\)",
         ),
         (
             lambda: export.from_torch_state(net, {**good, "3.bias": np.array(["a"] * 3)}),
-            "is <U1, which does not become",
+            r"is \(3,\) <U1, expected",
         ),
-        (lambda: export.from_torch_state(net, {**good, "1.num_batches_tracked": np.array(0.5)}), "become int64"),
+        (
+            lambda: export.from_torch_state(net, {**good, "1.num_batches_tracked": np.array(0.5)}),
+            r"expected \(\) int64",
+        ),
         (lambda: export.from_keras_weights(net, weights[:-1]), r"layers\.3\.bias \(3,\); got shapes \(4, 8\)"),
         (lambda: export.from_keras_weights(net, []), "got shapes of nothing"),
         (lambda: export.from_keras_weights(net, weights[::-1]), "nothing was changed"),

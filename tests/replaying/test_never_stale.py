@@ -150,6 +150,14 @@ def test_random_draws_of_modules_and_schedules_inside_are_no_change():
     assert replayed.replays == 68
 
 
+def test_a_draw_of_the_step_beside_those_of_a_module_is_found():
+    rng = np.random.default_rng(0)
+    drop = mg.nn.Dropout(0.5, rng=rng)
+    for step in (lambda x: (rng.random(), drop(x))[1], lambda x: (drop(x), rng.random())[0]):
+        with pytest.raises(NotReplayable, match="random generator"):
+            take(mg.replay(step), np.ones(4), 3)
+
+
 # What is changed between the calls ----------------------------------------------------------------------------------
 
 

@@ -1,64 +1,16 @@
-"""Data sets as plain arrays, and mini-batches as index arrays. Knows NumPy; scikit-learn where it is asked for.
-
-CIFAR-10 is read from the official python batches with an unpickler that can build NumPy arrays and nothing else.
-"""
+"""CIFAR-10 from its official python batches, with an unpickler that can build NumPy arrays and nothing else."""
 
 from __future__ import annotations
 
 import codecs
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._support.extras import needs
-from ._support.files import PathLike
-from ._support.randomness import Generator, Source, generator
-from ._support.signatures import Array, ArrayLike
-
-# --------------------------------------------------------------------------------------------------------------
-# Mini-batches
-
-
-def shuffled(n: int, batch_size: int, rng: Generator, *, drop_last: bool = False) -> Iterator[Array]:
-    """Index arrays that visit 0 .. n - 1 once in random order, `batch_size` at a time.
-
-    What is left at the end is a smaller batch, or is dropped; a last batch of one is merged into the one before, for
-    batch norm cannot train on one sample.
-
-    >>> [batch.size for batch in shuffled(7, 3, np.random.default_rng(0))]
-    [3, 4]
-    """
-    _check_sizes("shuffled", n, batch_size)
-    order = rng.permutation(n)
-    starts = list(range(0, n, batch_size))
-    left = n - starts[-1]
-    if len(starts) > 1 and left < batch_size and (drop_last or left == 1):
-        starts.pop()
-    ends = [*starts[1:], starts[-1] + batch_size if drop_last and n >= batch_size else n]
-    for start, end in zip(starts, ends, strict=True):
-        yield order[start:end]
-
-
-def with_replacement(n: int, batch_size: int, rng: Generator, *, steps: int | None = None) -> Iterator[Array]:
-    """`steps` (n // batch_size) index arrays, each drawn anew from 0 .. n - 1: rng.choice(n, batch_size).
-
-    As the cs231n notebook's solver does; with a RandomState, the very same numbers.
-    """
-    _check_sizes("with_replacement", n, batch_size)
-    for _ in range(max(n // batch_size, 1) if steps is None else steps):
-        yield np.asarray(rng.choice(n, batch_size))
-
-
-def _check_sizes(who: str, n: int, batch_size: int) -> None:
-    if n < 1 or batch_size < 1:
-        raise ValueError(f"{who}: there must be data and a batch size of at least 1, got n={n} and {batch_size}")
-
-
-# --------------------------------------------------------------------------------------------------------------
-# CIFAR-10
+from .._support.files import PathLike
+from .._support.signatures import Array
 
 
 class Cifar10(NamedTuple):
@@ -162,6 +114,8 @@ class _Array:
 
 
 def _filled(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    if not isinstance(content, (str, bytes, bytearray)):  # bytes() of a number is as many zeros
+        raise pickle.UnpicklingError(f"it holds an array made of {type(content).__name__}")
     made = _Array()
     data = content.encode("latin1") if isinstance(content, str) else bytes(content)  # Python 2 wrote text
     made.array = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
@@ -196,41 +150,3 @@ class _Arrays(pickle.Unpickler):
         if isinstance(content, dict):
             return {key: x.array if isinstance(x, _Array) else x for key, x in content.items()}
         return content
-
-
-# --------------------------------------------------------------------------------------------------------------
-# From scikit-learn
-
-
-def load_digits() -> tuple[Array, Array]:
-    """scikit-learn's 8 x 8 digits: 1797 images as (1797, 64) in 0 .. 1, labels 0 .. 9."""
-    x, y = needs("sklearn.datasets", "load_digits", package="scikit-learn").load_digits(return_X_y=True)
-    return x / 16.0, y.astype(np.int64)
-
-
-def make_blobs(
-    samples: int = 1000, centers: ArrayLike = ((0.0, 0.0), (0.5, 0.1)), std: float = 0.25, *, seed: Source
-) -> tuple[Array, Array]:
-    """Gaussian clouds, as many as there are centers: points (samples, features) and the number of their cloud.
-
-    By default the two of seed 001, 1000 points in all; the best possible classifier is right on 84.6 % of them.
-    """
-    blobs = needs("sklearn.datasets", "make_blobs", package="scikit-learn").make_blobs
-    x, y = blobs(n_samples=samples, centers=np.asarray(centers, float), cluster_std=std, random_state=_legacy(seed))
-    return x, y.astype(np.int64)
-
-
-def train_test_split(x: Array, y: Array, *, test: float = 0.25, seed: Source) -> tuple[Array, Array, Array, Array]:
-    """x_train, x_test, y_train, y_test: rows in random order, the share `test` of them set apart."""
-    split = needs("sklearn.model_selection", "train_test_split", package="scikit-learn").train_test_split
-    x_train, x_test, y_train, y_test = split(x, y, test_size=test, random_state=_legacy(seed))
-    return x_train, x_test, y_train, y_test
-
-
-def _legacy(seed: Source) -> Any:
-    """scikit-learn takes integers and RandomStates; a Generator gives it a seed."""
-    if isinstance(seed, np.random.Generator):
-        return int(seed.integers(2**31))
-    if not isinstance(seed, np.random.RandomState):
-        generator(seed, "data")
-    return seed

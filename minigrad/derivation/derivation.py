@@ -1,0 +1,144 @@
+"""`derive`: a function's recorded backward, the steps to the formula that it comes down to, and what that makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .axes import is_array, recordings
+from .checking import assumptions
+from .reading import Reader
+from .search import Search, Step
+from .terms import Term
+from .text import Writer, identifiers
+
+RESERVED = ("g", "out", "saved", "mg", "np", "n", "N", "axis", "save", "rule", "fused")
+
+
+class Derivation:
+    """A derivation: `steps`, `labels` ("d_x", ...), and what was `refused` because it loses digits.
+
+    refused is {rule: (error in float32, that of the recorded formula, what it would change)}.
+
+    print() shows it line by line; `latex()` is an aligned equation, `source()` a module with the fused primitive,
+    `primitive()` that primitive, registered and held against the function.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], inputs: Sequence[Any], reader: Reader, steps: list[Step], search: Search
+    ) -> None:
+        self.f, self.inputs, self.steps, self.forward = f, list(inputs), steps, reader.forward
+        self.wanted = reader.wanted
+        self.labels = [f"d_{t.name}" for t in self.wanted]
+        self.keep_digits, self.refused = search.keep_digits, search.refused
+        self.assumed: dict[str, str] = {}
+        self.name = identifiers([getattr(f, "__name__", "f")])[0]
+
+    def on_arrays(self, *arrays: Any) -> Any:
+        """The function of its arrays alone; what else it was given stays."""
+        rest = iter(arrays)
+        return self.f(*[next(rest) if is_array(x) else x for x in self.inputs])
+
+    @property
+    def roots(self) -> tuple[Term, ...]:
+        """The final formulas, one for each label."""
+        return self.steps[-1].roots
+
+    @property
+    def formulas(self) -> dict[str, str]:
+        """The final formulas as text: {"d_x": "...", ...}."""
+        writer = self.writer()
+        return {label: writer(root) for label, root in zip(self.labels, self.roots, strict=True)}
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the forward values that the final formulas read."""
+        from .cost import Plan
+
+        return sorted(t.name for t in Plan(self.roots).saved())
+
+    def writer(self, latex: bool = False) -> Writer:
+        """What writes the terms of this derivation."""
+        return Writer([root for step in self.steps for root in step.roots], latex)
+
+    def __str__(self) -> str:
+        from .printing import as_text
+
+        return as_text(self)
+
+    __repr__ = __str__
+
+    def latex(self) -> str:
+        """An aligned equation for each gradient, one line for each step that changes it."""
+        from .printing import as_latex
+
+        return as_latex(self)
+
+    def source(self, name: str = "fused") -> str:
+        """A module that defines the fused primitive `name`, with save and joint rule, as a person writes it.
+
+        NotDerivable where the formula needs an array that it cannot be written with.
+        """
+        from .emitting import source_of
+
+        return source_of(self, name)
+
+    def primitive(self, name: str = "fused") -> Callable[..., Any]:
+        """The fused primitive, registered; it was held against the function on the given inputs, to second order."""
+        from .emitting import defined
+
+        return defined(self, name)
+
+
+def derive(
+    f: Callable[..., Any],
+    inputs: Sequence[Any],
+    *,
+    assume: Mapping[str, str] | None = None,
+    keep_digits: bool = True,
+) -> Derivation:
+    """The way from the recorded backward of f(*inputs) to an analytic formula, found and checked step by step.
+
+    f            a function of arrays that returns one Tensor, made of elementwise functions, reductions and matmul
+    inputs       arrays or Tensors of floats, which get gradients, or of integers (labels); anything else is fixed. What
+                 they hold counts for one thing: what each step does to precision in float32 is measured there
+    assume       {name of an input: "sums to 1" (over its last axis), "is 0 or 1", or "is positive"}
+    keep_digits  stop before a step that makes the error in float32 100 times that of the recorded formula
+
+    Each step is checked where it is made: exactly, in the integers modulo 2**31 - 1, with sqrt, exp, ... as random
+    polynomials; and in float64. Rules about exp, sigmoid and hypotheses are checked in float64 alone, and say so. Where
+    a quotient such as x/x was undefined in the recorded formula, the derived one may be finite: they are equal wherever
+    the recorded one is. f is called three times, twice with other lengths, to tell lengths from numbers.
+
+    >>> import numpy as np, minigrad as mg
+    >>> d = derive(lambda x: x / mg.sqrt(mg.sum(x * x, axis=1, keepdims=True)), [np.arange(6.0).reshape(3, 2) + 1])
+    >>> d.formulas
+    {'d_x': 'inv_v3*(g - sum(g*y)*y)'}
+    """
+    if not isinstance(inputs, (list, tuple)):
+        raise TypeError(f"derive: inputs must be a list of arrays, got {type(inputs).__name__}")
+    reader = Reader(recordings(f, inputs))
+    forward = reader.forward
+    _give_names(reader)
+    forward.facts |= assumptions(forward, dict(assume or {}))
+    writer = Writer([*reader.gradients])
+    search = Search(forward, reader.gradients, keep_digits=keep_digits, text=writer)
+    d = Derivation(f, inputs, reader, search.run(), search)
+    d.assumed = dict(assume or {})
+    return d
+
+
+def _give_names(reader: Reader) -> None:
+    """Names that are identifiers: the user's where they are, else what the value is, or v1, v2, ..."""
+    forward = reader.forward
+    known = [*forward.inputs, *[t for t in forward.values if t.name]]
+    for t, name in zip(known, identifiers([t.name for t in known], RESERVED), strict=True):
+        t.name = name
+    taken = {t.name for t in known}
+    for k, t in enumerate(forward.values):
+        d = t.definition
+        if not t.name and d is not None:
+            short = d.op in ("log", "max", "exp", "sqrt") and d.args[0].name and len(d.args[0].name) < 6
+            wanted = f"{d.op}_{d.args[0].name}" if short and not d.args[0].name.startswith("v") else f"v{k + 1}"
+            t.name = identifiers([wanted], {*RESERVED, *taken})[0]
+            taken.add(t.name)
