@@ -104,7 +104,8 @@ class Entry:
             after = before.again()
         except Exception:  # the step itself will say why
             ours, after = [], None
-        before.restore()
+        finally:
+            before.restore()
         bound: Any = self.bound
         large = self.nbytes >= LARGE
         if large:  # the step needs as much memory as the program

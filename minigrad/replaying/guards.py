@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..core.nodes import Node, describe
-from ..optim.optimizers import Optimizer
+from ..optim.optimizers import Optimizer, Update
 from ..optim.schedules import Schedule
 from ..program import Program
 from .progress import GENERATORS, bits_of, options, progress, put_state, state_of
@@ -88,12 +88,13 @@ class Surroundings:
         self._states = {key: pickle.dumps(state_of(x)) for key, x in self.generators.items()}
 
     def settle(self, callback: Any) -> None:
-        """What a callback of minigrad's changed will be changed again: random draws, and the rates of a schedule."""
+        """What a callback changed will be changed again: draws, rates of a schedule, what an optimizer keeps."""
         self.look_at_generators()
-        if isinstance(getattr(callback, "__self__", None), Schedule):
-            for k, holder in enumerate(self.holders):
-                if holder.inner:
-                    self.before[k] = list(holder.now())
+        schedule = isinstance(getattr(callback, "__self__", None), Schedule)
+        own = vars(callback.optimizer) if isinstance(callback, Update) else None
+        for k, holder in enumerate(self.holders):
+            if (schedule and holder.inner) or (own is not None and holder.space is own):
+                self.before[k] = list(holder.now())
 
     def moved(self, callback: Any = None, arguments: tuple[Any, ...] = ()) -> str:
         """A generator that somebody else has moved than the callback that just ran, in words."""
@@ -117,7 +118,9 @@ class Guards:
     def __init__(self, program: Program, step: Any, modules: Iterable[Any], arguments: Iterable[Any]) -> None:
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
         self.around = Surroundings(step, modules, arguments)
-        holders = [holder for holder in self.around.holders if not holder.inner]
+        optimizers = [vars(i.function) for i in program.instructions if i.kind == "update"]  # each update reads its own
+        watched = [holder for holder in self.around.holders if not holder.inner]
+        holders = [holder for holder in watched if not any(holder.space is own for own in optimizers)]
         self._spaces = [holder.space for holder in holders if holder.space is not None]
         self._others = [holder.now for holder in holders if holder.space is None]
         self._things = self._now()

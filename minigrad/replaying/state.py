@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -25,6 +26,7 @@ class State:
         self._program = program
         self._generators = {id(x): x for x in generators}
         self._objects: dict[int, Any] = {}
+        self._own: dict[int, dict[str, Any]] = {}  # what an optimizer of the user's keeps besides
         self._arrays: dict[int, tuple[str, Any]] = {}
         self._leaves: dict[Node, Any] = {value.source: None for value in program.gradients}
         for instruction in program.instructions:
@@ -53,6 +55,9 @@ class State:
                 for name, vector in flat.state.items():
                     self._arrays[id(vector)] = f"{name} of {type(x).__name__}", vector
             self._objects[id(x)] = x
+            self._own[id(x)] = copy.deepcopy(
+                {name: v for name, v in vars(x).items() if name not in ("groups", "_flat")}
+            )
         elif isinstance(x, Schedule):
             self._objects[id(x)] = x
             self._object(x.optimizer)
@@ -82,6 +87,7 @@ class State:
             if isinstance(x, Optimizer):
                 for k, group in enumerate(x.groups):
                     group.update(self._attributes[key, k])
+                vars(x).update(copy.deepcopy(self._own[key]))
             elif hasattr(x, "steps"):
                 x.steps[:] = self._attributes[key]["steps"]
             else:
