@@ -213,7 +213,7 @@ TYPES = {
     "Path": "mg.page({'a': x}, 'p.html'); mg.draw(x).save('x.svg'); mg.ladder(x).save('y.svg')",
     "str": """
         mg.record(loss, x).source(); mg.draw([x, x], gradient=a).svg(); mg.draw_pair(x, ("f", x)).svg();
-        mg.graph(x).to_dot()
+        mg.graph(x).to_dot(); mg.derive(loss, [x]).source()
     """,
 }
 
@@ -228,7 +228,8 @@ ERRORS = """
     mg.full((2,), "v"); x + "a"; x["a"]; x[0].fooo(); x.fooo; x.T.fooo(); x.item().fooo(); x.grad.data;
     (a * x).fooo(); x.reshape("a"); x.backward("g"); x.softmax.fooo; mg.no_grad(3); mg.scope(3); mg.primitive(3);
     cube("x"); cube(x).fooo(); product(a, x).fooo(); loss("x"); quiet("x"); watched(x).fooo(); mg.replay(3);
-    mg.record(3, x); mg.record(loss, x).fooo(); mg.from_jax("f", x); mg.from_torch(net, check="no");
+    mg.record(3, x); mg.record(loss, x).fooo(); mg.derive(3, [x]);
+    mg.from_jax("f", x); mg.from_torch(net, check="no");
     step(a).fooo(); steps(a)[0].fooo(); Trainer().step(a).fooo(); Net()("x"); Net()(x).fooo(); mg.nn.Liner(3, 4);
     mg.nn.Linear("3", 4); mg.nn.Linear(3, 4)("x"); mg.nn.Linear(3, 4)(x).fooo(); net(x).fooo();
     mg.nn.ReLU()(x).fooo(); mg.nn.Sequential(3); mg.nn.BatchNorm1d("3"); mg.optim.SGD(net.parameters(), lr="0.1");

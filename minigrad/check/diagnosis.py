@@ -312,7 +312,8 @@ KINDS: tuple[Callable[[Evidence], str | None], ...] = (
     normalized,
     _transposed,
     _replaced,
+    lambda e: None if e.across else _repeated(e),
+    _wrong_axis,
     _across,
     _repeated,
-    _wrong_axis,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .cost import Plan
 from .search import Step
 from .terms import Term
-from .text import first_line
+from .text import Writer, first_line
 
 if TYPE_CHECKING:
     from .derivation import Derivation
@@ -24,7 +24,7 @@ def as_text(d: Derivation) -> str:
     for k, step in enumerate(d.steps):
         seen = step.name in [s.name for s in d.steps[:k]]
         lines += ["", f"({k}) {step.name}" + ("" if seen else f": {step.why}")]
-        lines += [f"        {first_line(a, writer)}  ->  {first_line(b, writer)}" for a, b in changed(step)]
+        lines += [f"        {before}  ->  {after}" for before, after in changed(step, writer)]
         lines += [f"    {label} = {writer(root)}" for label, root in formulas(d, k)]
         lines.append(f"    [{prices(step)}]")
     return "\n".join([*lines, "", ending(d)])
@@ -38,9 +38,11 @@ def formulas(d: Derivation, k: int) -> Iterator[tuple[str, Term]]:
             yield label, root
 
 
-def changed(step: Step, most: int = 2) -> list[tuple[Term, Term]]:
-    """The smallest parts that a step changed."""
-    return sorted(step.pairs, key=lambda pair: pair[0].order)[:most]
+def changed(step: Step, writer: Writer, most: int = 2) -> list[tuple[str, str]]:
+    """The smallest parts that a step changed, as they read before and after."""
+    in_order = sorted(step.pairs, key=lambda pair: pair[0].order)
+    told = [(first_line(a, writer), first_line(b, writer)) for a, b in in_order]
+    return [pair for pair in told if pair[0] != pair[1]][:most]
 
 
 def prices(step: Step) -> str:

@@ -191,8 +191,7 @@ def _check_option(who: str, name: str, value: Any) -> None:
     numbers = value if pair and isinstance(value, (tuple, list)) else [value]
     right = len(numbers) == 1 + pair and all(isinstance(x, (float, int, np.floating, np.integer)) for x in numbers)
     if not right or not all(0 <= x < below for x in numbers):
-        one = "a finite number >= 0" if below == math.inf else f"a number, 0 <= {name} < 1"
-        expected = "two numbers, 0 <= beta < 1" if pair else one
+        expected = "two numbers, 0 <= beta < 1" if pair else f"a number, 0 <= {name} < {below}"
         raise (ValueError if right else TypeError)(f"{who}: {name}={value!r} must be {expected}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -160,6 +162,9 @@ def test_labels_several_results_and_wrappers():
     assert not backward(two, lambda da, db, x: 2 * da + x * db, [RNG.normal(size=(2, 2))])
 
     class Keeping:  # as tinygrad's Function: made with arguments, and everything kept on itself
+        save_for_backward: Any
+        saved_tensors: Any
+
         def __init__(self, device):
             self.device = device
 

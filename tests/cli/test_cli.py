@@ -257,7 +257,7 @@ def test_compare_misused(argv, text, capsys):
     assert err.count("\n") == 1
 
 
-COMMANDS = ["", "batchnorm", "draw", "compare", "check", "train", "predict", "exercise"]
+COMMANDS = ["", "batchnorm", "draw", "compare", "check", "derive", "source", "train", "predict", "exercise"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "exercise list", "exercise start", "exercise check"])

@@ -49,8 +49,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(name: str, tmp_path: Path):
     code += "os.execv(sys.executable, [sys.executable, '-m', 'minigrad', *sys.argv[1:]])"
     line = [sys.executable, "-c", code, *command(name, tmp_path).split()]
     done = subprocess.run(line, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 141
-    assert done.stderr == ""
+    assert done.returncode == 141  # a training goes on nevertheless, and writes what it was asked for
+    assert "Err" not in done.stderr
+    assert name == "train" or done.stderr == ""
+    assert name != "train" or (tmp_path / "x.npz").exists()
 
 
 def test_no_reader_of_the_complaint_either():

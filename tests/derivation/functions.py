@@ -1,5 +1,7 @@
 """Functions as users compose them, with inputs: {name: (function, shapes or arrays, hypotheses)}."""
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
@@ -143,7 +145,7 @@ def two_layers(x, w, v):
 
 
 ONE = {"t": "sums to 1"}
-FUNCTIONS = {
+FUNCTIONS: dict[str, Any] = {
     f.__name__: (f, inputs, assume)
     for f, inputs, assume in [
         (batch_norm, [normal(7, 11), normal(11), normal(11)], {}),

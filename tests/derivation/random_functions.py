@@ -105,10 +105,10 @@ def to_second_order(f, arrays):
     leaves = [mg.tensor(a, requires_grad=True) for a in arrays]
     y = f(*leaves)
     yield "value", y.numpy()
-    slopes = mg.grad(y, leaves, rng.normal(size=y.shape), create_graph=True)
+    slopes: Any = mg.grad(y, leaves, rng.normal(size=y.shape), create_graph=True)
     slopes = [mg.zeros(a.shape) if s is None else s for s, a in zip(slopes, arrays, strict=True)]
     yield from ((f"gradient {k}", s.numpy()) for k, s in enumerate(slopes))
-    end = sum(mg.sum(s * rng.normal(size=s.shape)) for s in slopes) + 0.0 * sum(mg.sum(x) for x in leaves)
+    end: Any = sum(mg.sum(s * rng.normal(size=s.shape)) for s in slopes) + 0.0 * sum(mg.sum(x) for x in leaves)
     for k, s in enumerate(mg.grad(end, leaves)):
         yield f"second {k}", s.numpy()
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,11 @@ def test_the_derivation_is_the_golden_one_and_its_primitive_the_function(name, d
     d.primitive()  # gradcheck to order 2 where no hypothesis is in the way, and compare
 
 
+def test_the_page_has_the_derivation_of_batch_norm():
+    (block,) = golden.BLOCK.findall(golden.PAGE.read_text(encoding="utf-8"))
+    assert block == golden.block()
+
+
 def test_every_golden_text_has_its_function():
     heads = [text.split("\n")[0] for text in golden.FILE.read_text(encoding="utf-8").split("\n\n")]
     assert heads == list(functions.FUNCTIONS)
@@ -86,7 +92,7 @@ def test_batch_norm_keeps_what_the_hand_written_one_keeps_and_costs_less(derived
 
 
 def test_the_source_works_at_other_lengths(derived):
-    space = {}
+    space: dict[str, Any] = {}
     exec(derived("batch_norm_images").source("bn"), space)
     x, gamma, beta = functions.normal(5, 2, 3, 4), functions.normal(2), functions.normal(2)
     assert mg.check.compare(space["bn"], functions.batch_norm_images, [x, gamma, beta], order=2)
@@ -187,7 +193,7 @@ def test_bad_hypotheses(assume, said):
 
 def test_inputs_must_be_a_list_and_the_primitive_needs_a_name():
     with pytest.raises(TypeError, match="inputs must be a list"):
-        mg.derive(lambda x: x, X)
+        mg.derive(lambda x: x, X)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no name"):
         mg.derive(lambda x: mg.exp(x), [X]).source("class")
 

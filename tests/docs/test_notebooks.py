@@ -13,7 +13,7 @@ from examples.notebooks.__main__ import METADATA, notebooks
 FOLDER = Path(__file__).parents[2] / "examples" / "notebooks"
 BOOKS = [json.loads(path.read_text(encoding="utf-8")) for path in notebooks()]
 NAMES = [path.stem for path in notebooks()]
-LARGEST = 200_000  # bytes of a notebook with its outputs
+LARGEST = 400_000  # bytes of a notebook with its outputs: each picture as SVG, and as PNG for who does not trust it
 
 
 def code_of(book):

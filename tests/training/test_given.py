@@ -113,8 +113,8 @@ MISUSES: dict[str, tuple[Any, str]] = {
         lambda n: fit(n, "cross_entropy", "adam", (X, Y), schedule=mg.optim.StepLR(adam(n), 3)),
         r"the rates of another optimizer",
     ),
-    "a rate as text": (lambda n: untyped.optim.SGD(n.parameters(), lr="0.1"), r"SGD: lr='0.1' must be a finite number"),
-    "a rate as a Tensor": (lambda n: untyped.optim.SGD(n.parameters(), lr=mg.tensor(0.1)), r"must be a finite number"),
+    "a rate as text": (lambda n: untyped.optim.SGD(n.parameters(), lr="0.1"), r"SGD: lr='0.1' must be a number"),
+    "a rate as a Tensor": (lambda n: untyped.optim.SGD(n.parameters(), lr=mg.tensor(0.1)), r"must be a number"),
     "masked rows": (
         lambda n: fit(n, "cross_entropy", "adam", (np.ma.masked_greater(X, 1.0), Y)),
         r"train: a masked array; fill what is masked",
