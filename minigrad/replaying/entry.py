@@ -12,7 +12,7 @@ from ..core.context import using
 from ..core.nodes import Node, describe, kernel, raw
 from ..core.tensor import Tensor
 from ..program import Instruction, Value
-from ..program.passes import without_dead_code, without_repeats
+from ..program.passes import with_plain_powers, without_dead_code, without_repeats
 from ..program.program import Array, substitute
 from ..program.recording import parameter_names
 from .fusion import with_fusions
@@ -24,6 +24,7 @@ from .state import State
 
 PASSES: dict[str, Callable[[Any], Any]] = {
     "fusion": with_fusions,
+    "powers": with_plain_powers,
     "dead code": without_dead_code,
     "common subexpressions": without_repeats,
 }

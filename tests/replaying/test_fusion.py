@@ -242,6 +242,25 @@ def test_common_subexpressions_are_computed_once():
     assert mg.draw(first).dot != mg.draw(last).dot, "a stage is drawn as any graph"
 
 
+def test_plain_powers_are_squares():
+    w = mg.tensor([2.0, -3.0], requires_grad=True)
+
+    def step(x):
+        loss = ((w - x) ** 2).sum() + (w[:1] ** 1).sum() + (w**3.0).sum()
+        return loss, mg.grad(loss, w)
+
+    for dtype in ("float32", "float64"):
+        x = np.array([0.1, 0.7], dtype)
+        replayed, found = recorded(step, x)
+        for ours, eager in zip(found, step(mg.tensor(x)), strict=True):
+            assert ours.data.tobytes() == eager.data.tobytes()
+        before, after = (replayed.stages[name].instructions for name in ("recorded", "powers"))
+        powers = [[i.inputs[1] for i in steps if i.name == "pow"] for steps in (before, after)]
+        assert powers[0].count(2) > powers[1].count(2) == 0
+        assert 1 in powers[1], "of a view of w"
+        assert len(after) < len(before), "the slope of x**2 has x**1"
+
+
 def test_a_write_in_between_makes_another_value():
     w = mg.tensor(2.0, requires_grad=True)
 
