@@ -70,7 +70,8 @@ def draw(
     n2  sum   y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
-    backward = backward and not hasattr(y, "instructions")  # a program's backward is among its nodes
+    if hasattr(y, "instructions"):  # a program's backward is among its nodes
+        backward = False
     options = Options(
         backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color, legend, tables
     )
