@@ -1,5 +1,7 @@
 """`minigrad derive`: what it prints and writes, and one clear line for whatever is wrong."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def test_it_prints_the_steps_and_writes_three_files(name, tmp_path, capsys):
     assert f"{name}.defvjp_joint(rule)" in out
     assert sorted(p.name for p in folder.iterdir()) == [f"{name}.md", f"{name}.py", f"{name}.tex"]
     assert (folder / f"{name}.tex").read_text().count(r"\begin{aligned}") >= 1
-    space = {}
+    space: dict[str, Any] = {}
     exec((folder / f"{name}.py").read_text(), space)
     rng = np.random.default_rng(1)
     if name == "batchnorm":

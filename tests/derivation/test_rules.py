@@ -1,6 +1,7 @@
 """Wrong rules are refused: planted mistakes, each tried on every state of several derivations."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def first_of_product(t):
 
 
 def reciprocal(t):
-    p = as_product(t)
+    p: Any = as_product(t)
     if p.op != "product":
         return None
     return prod(p.par[0], [(b, -2 if e == -1 else e) for b, e in zip(p.args, p.par[1], strict=True)])
