@@ -101,7 +101,7 @@ def replayed_step(**options: Any) -> Any:
 
     for _ in range(2):
         step(np.array([[0.5, -1.0], [2.0, 0.3]]), np.eye(2))
-    return mg.draw(step.program.tensors(), **options)
+    return mg.draw(step.program, **options)
 
 
 def side_by_side(**options: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .core.nodes import Node, raw
+from .core.nodes import Node, raw, reading
 
 Function = Callable[..., Any]
 
@@ -96,8 +96,15 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
     return ops.clip(a, low=min if a_min is None else a_min, high=max if a_max is None else a_max)
 
 
+def _read(args: Any, what: str) -> None:
+    for x in args:
+        if isinstance(x, Node):
+            reading(x, what)
+
+
 def _like(function: Function) -> Function:
     def like(a: Any, *value: Any, dtype: Any = None) -> Any:
+        _read(value, "the number")
         return type(a)._leaf(function(raw(a), *map(raw, value), dtype=dtype))
 
     return like
@@ -142,6 +149,8 @@ QUESTIONS = {
 
 def function(self: Any, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`Tensor.__array_function__`: the primitive for any other of NumPy's functions."""
+    if function in (np.array_equal, np.allclose):
+        _read(args, "the equality")
     if function in QUESTIONS:
         return function(*map(raw, args), **{name: raw(value) for name, value in kwargs.items()})
     found = FUNCTIONS.get(function)

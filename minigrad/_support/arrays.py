@@ -118,3 +118,8 @@ def parts(x: Any) -> list[Any]:
 def buffers(x: Any) -> list[np.ndarray[Any, Any]]:
     """The arrays in what `save` returned: what memory it keeps."""
     return [part for part in parts(x) if isinstance(part, np.ndarray)]
+
+
+def copied_data(data: Any, dtype: Any) -> Any:
+    """A new array of what a Tensor is made of; of a Tensor, its values."""
+    return np.array(getattr(data, "_array", data), dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._support.arrays import copied_data
 from .context import current, no_constants, using
 from .gradients import cotangent, unaliased, walk
 from .nodes import Node, callback, describe, raw, reading, version, write
@@ -43,7 +44,7 @@ class Tensor(Methods):
             raise TypeError("a list of Tensors is joined with mg.stack or mg.concatenate, which keep their gradients")
         if hasattr(data, "filled"):  # asking for np.ma.MaskedArray would import np.ma
             raise TypeError("a Tensor has no mask, and dropping it would be silent: pass data.filled(value)")
-        array = callback(np.array, raw(data), dtype)
+        array = callback(copied_data, data, dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds real numbers; got dtype {array.dtype}")
         self: Tensor = cls._leaf(array)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,12 +24,20 @@ from .words import clean
 SHORT, EACH = 56, 20  # letters of an expression on a card, and of each name where it is longer
 WRITTEN = "written after it was recorded"  # a leaf whose value is newer than what was computed from it
 
-Drawable: TypeAlias = "Node | Sequence[Node] | Graph"
+
+class HasGraph(Protocol):
+    """A Program, or the one that a replayed step runs."""
+
+    def graph(self) -> list[Node]: ...
+
+
+Drawable: TypeAlias = "Node | Sequence[Node] | Graph | HasGraph"
 
 
 def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any = None, color: Any = None) -> Graph:
-    """The recorded graph of `y` (a Tensor or several) as plain data: nodes in tape order, values, gradients, rules.
+    """The recorded graph of `y` as plain data: nodes in tape order, values, gradients, rules.
 
+    `y` is a Tensor, several, or a Program.
     `gradient` is the cotangent of `y` (one for each, if several); without it the one given to `y.backward()` is
     used, and if there was none the gradients are None. `names` names tensors: `locals()`, any dict, or a module.
     `marks` are remarks on ops: a report of `mg.check.blame`, or {tensor's number: text}. `color` is a share for each
@@ -62,6 +70,7 @@ def _ops(roots: Sequence[Node]) -> set[Node]:
 
 
 def _roots(y: Any) -> list[Node]:
+    y = y.graph() if callable(getattr(y, "graph", None)) else y  # a Program
     roots = [y] if isinstance(y, Node) else list(y) if isinstance(y, (list, tuple)) else []
     wrong = [x for x in roots if not isinstance(x, Node)]
     if wrong or not roots:

@@ -45,7 +45,7 @@ def draw(
 ) -> Drawing:
     """Draw the recorded graph of `y`: forward and backward on one picture, with values, gradients and local rules.
 
-    y: a Tensor, a sequence of them, or a Graph. gradient: the cotangent to show gradients for; without it the one
+    y: a Tensor, a sequence of them, a Program, a Graph. gradient: the cotangent; without it the one
     given to `y.backward()`, and without that they read `none`. backward=False hides gradients and backward edges.
     names: `locals()`, any dict of tensors and arrays, or a module. depth: how many levels of scopes and modules are
     drawn open (0: each outermost one is a single card). detail: 0 names, 1 and shapes, 2 and numbers. direction: "TB"
@@ -70,6 +70,8 @@ def draw(
     n2  sum   y = sum(t1)  ()        5       1      -
     2 ops on the tape, 16 B saved for backward
     """
+    if hasattr(y, "instructions"):  # a program's backward is among its nodes
+        backward = False
     options = Options(
         backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color, legend, tables
     )

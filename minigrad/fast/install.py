@@ -28,7 +28,7 @@ def after_ops() -> None:
     table.update(into=given(into))
     if chosen() == "reference":
         return
-    table.update(walk=given(walk.walk), unaliased=given(pool.unaliased))
+    table.update(walk=given(walk.walk), unaliased=given(pool.unaliased), release=given(pool.release))
     table.update(fused=given(fused.KERNELS))
     ops: dict[str, Any] = {name: call.op for name, call in nodes.registry.items()}
     for name, kernels in fused.KERNELS.items():

@@ -25,7 +25,7 @@ from .._support.randomness import Generator
 from .._support.signatures import Array, Forward, P, R
 from .._support.text import listed, visible
 from ..core.context import current, enter
-from ..core.nodes import callback, write
+from ..core.nodes import callback, reading, write
 from ..core.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
@@ -190,7 +190,10 @@ class Module(Shown):
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all state, by name."""
-        return {name: tensor._array.copy() for name, tensor in self.named_tensors()}
+        tensors = dict(self.named_tensors())
+        for tensor in tensors.values():
+            reading(tensor, "the state")
+        return {name: tensor._array.copy() for name, tensor in tensors.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Write a state as `state_dict` gives it into the tensors: all of it, or nothing and a ValueError.

@@ -169,9 +169,11 @@ class Methods(Node):
 
     def __reduce__(self) -> Any:
         """Copied and pickled as a leaf: values, name and requires_grad, never the graph."""
+        reading(self, "a copy")
         return _rebuilt, (self._array.copy(), self._needs and self.op is None, self.name)
 
     def __repr__(self) -> str:
+        reading(self, "the text")
         values = np.array2string(self._array, separator=", ", prefix="tensor(", threshold=200, edgeitems=3)
         notes = [f"shape={self.shape}"] if not self.size and self.shape != (0,) else []
         notes += [f"dtype={self.dtype}"] if self.dtype not in (np.float64, np.int64, np.bool_) else []

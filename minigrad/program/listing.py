@@ -13,19 +13,25 @@ from .program import Instruction, Program, Value
 def listing(program: Program, more: Callable[[Instruction], tuple[str, ...]] | None = None) -> str:
     """Inputs, then forward, backward and update, one line an instruction with the shape of its result and its scope.
 
-    With `more` its cells stand in place of the scope.
+    With `more` its cells stand in place of the scope, and instructions are numbered.
     """
     rows: list[tuple[str, ...] | str] = ["inputs"]
     rows += [(v.label, shape_of(v), str(v.dtype)) for v in (*program.inputs, *program.tensors())]
     part, kind = "", ""
-    for i in program.instructions:
+    for k, i in enumerate(program.instructions):
         updating = i.kind == "update" or (part == "backward") or (part == "update" and kind != "update")
         before, kind = part, i.kind
         part = "backward" if i.backward else "update" if updating else "forward"
         if part != before:
             rows.append(part)
         cells = ("/".join(i.scope),) if more is None else more(i)
-        rows.append((statement(i), ", ".join(map(shape_of, i.outputs[:1])), *cells))
+        rows.append(
+            (
+                statement(i) if more is None else f"{k:<3} {statement(i)}",
+                ", ".join(map(shape_of, i.outputs[:1])),
+                *cells,
+            )
+        )
     ends = [("returns", ", ".join(v.label for v in program.results), "")]
     ends += [(f"gradient of {v.label}", slope.label, "") for v, slope in program.gradients.items()]
     rows += ["results", *ends]

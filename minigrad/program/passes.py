@@ -1,7 +1,7 @@
 """Passes: functions from a Program to a Program that gives the same.
 
-Two leave work out and keep every bit: `without_dead_code`, `without_repeats`. `opened` writes fused primitives out as
-the operations that they are made of.
+Three keep every bit: `without_dead_code`, `without_repeats`, `with_plain_powers`. `opened` writes fused primitives out
+as the operations that they are made of.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.context import using
 from ..core.gradients import fitted
-from ..core.nodes import Primitive
+from ..core.nodes import Primitive, registry
 from .program import Instruction, Program, Value, values_in
 from .program import without_dead_code as without_dead_code
 from .recording import NotRecordable, Pull, Recorder
@@ -44,7 +44,7 @@ def without_repeats(program: Program) -> Program:
             if isinstance(x, Value):
                 x = same.get(x, x)
                 if x.kind == "constant":
-                    return "constant", x.array.shape, x.array.dtype.str, x.array.tobytes()
+                    return "constant", id(x.source), x.array.shape, x.array.dtype.str, x.array.tobytes()
                 root = roots.get(x, x)
                 return x, writes.get(id(root.source._array), 0) if root.kind == "tensor" else 0
             if isinstance(x, (tuple, list)):
@@ -62,6 +62,23 @@ def without_repeats(program: Program) -> Program:
         else:
             same.update(zip(instruction.outputs, before, strict=True))
     return program.substituted(kept, same)
+
+
+def with_plain_powers(program: Program) -> Program:
+    """x**2 becomes square(x), and x**1 is x, as NumPy itself computes them: every bit is kept."""
+    square, roots = registry["square"].op, layout_of(program)
+    steps: list[Instruction] = []
+    same: dict[Value, Value] = {}
+    for i in program.instructions:
+        power = i.inputs[1] if i.kind == "op" and i.name == "pow" and isinstance(i.inputs[0], Value) else None
+        plain = type(power) in (int, float) and i.inputs[0].dtype == i.outputs[0].dtype
+        if plain and power == 2:
+            steps.append(replace(i, name="square", function=square.kernel, op=square, inputs=i.inputs[:1]))
+        elif plain and power == 1 and roots.get(i.inputs[0], i.inputs[0]).kind == "made":  # and no view of a parameter
+            same[i.outputs[0]] = i.inputs[0]
+        else:
+            steps.append(i)
+    return program.substituted(steps, _resolved(same))
 
 
 def layout_of(program: Program) -> dict[Value, Value]:

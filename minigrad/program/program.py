@@ -169,6 +169,12 @@ class Program:
         inputs = [v for v in self.inputs if v not in self.cotangents]
         return without_dead_code(replace(self, instructions=steps, inputs=inputs, gradients={}, cotangents=()))
 
+    def graph(self) -> list[Node]:
+        """As Tensors with a graph of its instructions: what `mg.graph(program)` and `mg.draw(program)` show."""
+        from .as_graph import as_graph
+
+        return as_graph(self)
+
     def run(self, *args: Any, gradient: Any = None, dtype: Any = None, change: Any = None, **named: Any) -> Any:
         """The function on other inputs: see `minigrad.program.running.run`."""
         from .running import run

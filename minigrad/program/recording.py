@@ -7,12 +7,13 @@ like the forward; where a kernel or a user's rule stands for one, it is one inst
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .._support.arrays import copied_data
 from .._support.source_lines import source_line
 from ..anomalies import Lines
 from ..core.context import Observer, current, using
@@ -40,9 +41,10 @@ class Recorder(Observer):
         self.inputs: list[Value] = []
         self._values: dict[int, Value] = {}  # by id of the array
         self._alive: list[Array] = []  # so that no id is used twice
-        self.nodes: dict[Value, Node] = {}  # what each value was: names may be given later
-        self._cotangents: dict[Value, Node] = {}  # what each is the gradient of
+        self.nodes: MutableMapping[Value, Node] = {}  # what each value was: names may be given later
+        self._cotangents: MutableMapping[Value, Node] = {}  # what each is the gradient of
         self._begin = next_number()
+        self._count = 0
 
     # values -------------------------------------------------------------------------------------------------
 
@@ -58,10 +60,14 @@ class Recorder(Observer):
         return value
 
     def _new(self, kind: str, array: Array, source: Any = None, name: str | None = None) -> Value:
-        value = Value(len(self._alive), kind, array, source, name)
+        value = Value(self._count, kind, array, source, name)
+        self._count += 1
+        self._known_as(array, value)
+        return value
+
+    def _known_as(self, array: Array, value: Value) -> None:
         self._values[id(array)] = value
         self._alive.append(array)
-        return value
 
     def value(self, x: Any) -> Any:
         """What stands for x in an instruction: a Value for an array, anything else as it is."""
@@ -74,10 +80,14 @@ class Recorder(Observer):
             self.outside(x)
             return self._new("tensor", x._array, x, x.name)  # itself, whatever it will hold
         if isinstance(x, np.ndarray):
-            return self._values.get(id(x)) or self._new("constant", np.array(x))
+            return self._values.get(id(x)) or self.constant(x)
         if isinstance(x, tuple):
             return type(x)(*map(self.value, x)) if hasattr(x, "_fields") else tuple([self.value(p) for p in x])
         return {key: self.value(part) for key, part in x.items()} if isinstance(x, dict) else x
+
+    def constant(self, x: Array) -> Value:
+        """An array that Python has."""
+        return self._new("constant", np.array(x))
 
     def leaf_for(self, value: Value) -> Any:
         """A leaf that stands for a value that another program made."""
@@ -87,8 +97,7 @@ class Recorder(Observer):
 
     def known_as(self, value: Value) -> None:
         """Let the array of a value stand for it."""
-        self._values[id(value.array)] = value
-        self._alive.append(value.array)
+        self._known_as(value.array, value)
 
     def outside(self, tensor: Node) -> None:
         """A tensor that was there before the recording is used for the first time."""
@@ -96,8 +105,7 @@ class Recorder(Observer):
     def _also(self, copy: Any, original: Any) -> None:
         """Have copies that a node keeps stand for what they were copied from."""
         if isinstance(copy, np.ndarray) and copy is not original and id(original) in self._values:
-            self._values[id(copy)] = self._values[id(original)]
-            self._alive.append(copy)
+            self._known_as(copy, self._values[id(original)])
         elif isinstance(copy, tuple) and isinstance(original, tuple):
             for part, other in zip(copy, original, strict=True):
                 self._also(part, other)
@@ -106,8 +114,9 @@ class Recorder(Observer):
         self, kind: str, name: str, function: Any, inputs: Any, params: dict[str, Any], outputs: Any, **more: Any
     ) -> tuple[Value, ...]:
         """Write down an instruction; the values that it makes."""
-        # a callback gets a tensor as it is: to write to
-        taken = tuple([x if kind == "call" and isinstance(x, Node) else self.value(x) for x in inputs])
+        # what a callback writes to it gets as it is
+        written = more.get("writes", ()) if kind == "call" else ()
+        taken = tuple([x if any(x is leaf for leaf in written) else self.value(x) for x in inputs])
         named = self.value(params)
         made = tuple([self._new("made", array) for array in outputs])
         context = current()
@@ -133,8 +142,8 @@ class Recorder(Observer):
 
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no primitive ran."""
-        if function is np.array and not self.known(arguments[0]):  # a new tensor of what Python holds
-            return
+        if function is copied_data and not self.known(raw(arguments[0])) and not isinstance(arguments[0], Node):
+            return  # a new tensor of what Python holds
         outputs = () if results is None else results if isinstance(results, tuple) else (results,)
         name = getattr(function, "__qualname__", type(function).__name__).replace("._", ".").lstrip("_")
         self.add("call", name, function, arguments, {}, outputs, writes=writes, line=source_line())
@@ -172,6 +181,14 @@ class Recorder(Observer):
         """Let values have the names that their nodes have by now, and gradients d_ and the name of what they are of."""
         for value, node in self.nodes.items():
             value.name = value.name or node.name
+        taken: set[str] = set()
+        for value in dict.fromkeys(self._values.values()):  # two layers' weights are weight and weight_2
+            if value.name:
+                name, k = value.name, 2
+                while name in taken:
+                    name, k = f"{value.name}_{k}", k + 1
+                value.name = name
+                taken.add(name)
         for of, value in gradients.items():
             if value.kind == "made" and of.name:
                 value.name = f"d_{of.name}"
@@ -248,7 +265,7 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
 
 def recorded(
     f: Callable[..., Any], args: Sequence[Any], named: dict[str, Any], gradient: Any = None
-) -> tuple[Program, dict[Value, Node], Any]:
+) -> tuple[Program, MutableMapping[Value, Node], Any]:
     """As `record`: the program, the node that each value of its forward was, and what f returned."""
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)

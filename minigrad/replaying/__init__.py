@@ -1,7 +1,7 @@
 """Steps that are recorded once and run again, and the rewriting of graphs before that."""
 
 from .fusion import fuse
-from .printing import Listed
+from .lowering import Listed
 from .recorder import NotReplayable
 from .step import Replayed, replay
 

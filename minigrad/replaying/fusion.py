@@ -23,8 +23,9 @@ from ..losses import softmax_cross_entropy
 from ..normalization.batch import batch_norm_
 from ..normalization.layer import layer_norm_
 from ..ops import neg, reshape
-from .passes import without_repeats
-from .program import Instruction, Program
+from ..program import Instruction, Program
+from ..program.passes import without_repeats
+from .program import StepProgram
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _proved(node: Node, match: Match) -> bool:
     return bool(report)
 
 
-def with_fusions(program: Program) -> Program:
+def with_fusions(program: StepProgram) -> Program:
     """Let the fused results take the place of the composed ones that they were recognised in.
 
     The recorder wrote down the graph that was rewritten after the one that was; with the results exchanged, what
@@ -256,7 +257,7 @@ def with_fusions(program: Program) -> Program:
     """
     if not program.replaced:
         return program
-    return in_order(without_repeats(program.rewritten(program.instructions, program.replaced)))
+    return in_order(without_repeats(program.substituted(program.instructions, program.replaced)))
 
 
 def in_order(program: Program) -> Program:
@@ -271,4 +272,4 @@ def in_order(program: Program) -> Program:
                 stack.extend(missing)
             else:
                 done[stack.pop()] = None
-    return program.rewritten(list(done))
+    return program.with_instructions(list(done))

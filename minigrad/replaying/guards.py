@@ -1,36 +1,115 @@
 """What stands around a step and may be replaced between calls: modules' attributes, variables, objects, globals.
 
-A recording names tensors, arrays and numbers that it found there. Before each replay the identities of all of it are
-compared with those at recording: what was replaced makes the step be recorded anew. Looked into are the functions that
-the step can reach by name, with the functions inside them, the attributes of objects and of their classes, what Python
-modules hold under names that occur in those functions, and containers, DEPTH steps deep; not the insides of minigrad
-and NumPy.
+A recording names tensors, arrays and numbers that it found there. Before each replay all of it is compared with what it
+was at recording: what was replaced makes the step be recorded anew. Looked into are the functions that the step can
+reach by name, with the functions inside them, the attributes of objects and of their classes, what Python modules hold
+under names that those functions use, and containers, DEPTH steps deep; not the insides of minigrad and NumPy.
+
+The same is compared before and after a recording, and besides iterators, generators of random numbers and an
+optimizer's options: what the step itself changes in Python is not done again by a replay.
 """
 
 from __future__ import annotations
 
+import contextvars
+import dis
 import functools
+import pickle
+import random
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, repeat
 from operator import is_
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ..core.nodes import Node, describe
-from .program import Program
+from ..optim.optimizers import Optimizer, Update
+from ..optim.schedules import Schedule
+from ..program import Program
+from .progress import GENERATORS, bits_of, options, progress, put_state, state_of
 
 DEPTH = 4  # step -> object -> its attribute -> a dict in it
 MOST = 200  # holders that are watched: the nearest ones, for a step can reach half of what is imported
 LONGEST = 1000  # things in a container that is looked into
 SMALL = 1 << 12  # bytes up to which arrays around a step are compared before each replay: they may be written to
 _HOME = __name__.partition(".")[0]
-_LEAVES = (str, bytes, int, float, complex, bool, type(None), np.generic, np.ndarray, np.dtype, Node)
-_END = (object(),)  # so that what was added or taken away is seen as a difference
+_VALUES = (str, bytes, int, float, complex, bool, np.generic)
+_LEAVES = (*_VALUES, type(None), np.ndarray, np.dtype, Node)
+_END = object()  # so that what was added or taken away is seen as a difference
 
-Holder: TypeAlias = Callable[[], Iterable[Any]]  # what something holds now
+
+@dataclass
+class Holder:
+    """Something that holds others: `now` gives them, `name` says what the k-th is, `inner` is compared inside only."""
+
+    what: str
+    now: Callable[[], Iterable[Any]]
+    names: Callable[[], Iterable[Any]] | None = None
+    inner: bool = False
+    space: dict[Any, Any] | None = None  # the dict, where it is one: that is looked at quicker
+
+    def words(self) -> Iterator[str]:
+        """What each is, in words; at the end what is not there."""
+        if self.names is not None:
+            yield from (self.what.format(name) for name in self.names())
+        yield from repeat(self.what.format(""))
+
+
+class Surroundings:
+    """Everything that a step can reach around it, as it is when this is made."""
+
+    def __init__(self, step: Any, modules: Iterable[Any], arguments: Iterable[Any]) -> None:
+        self.generators: dict[int, Any] = {id(x): x for x in (np.random.mtrand._rand, random._inst)}
+        self.holders = list(_reachable(step, modules, arguments, self.generators))
+        self.before = [list(holder.now()) for holder in self.holders]
+        self._states: dict[int, Any] = {}
+        self.look_at_generators()
+
+    def changed(self, inside: bool = False) -> str:
+        """The first thing that is not as it was, in words; empty if there is none."""
+        for holder, before in zip(self.holders, self.before, strict=True):
+            if inside or not holder.inner:
+                try:
+                    now = list(holder.now())
+                except RuntimeError:  # a dict that grows meanwhile
+                    now = [*before, None]
+                for what, a, b in zip(holder.words(), [*before, _END], [*now, _END], strict=False):
+                    if not _alike(a, b):
+                        return what
+        return ""
+
+    def look_at_generators(self) -> None:
+        """Take the states of all generators of random numbers as they are."""
+        self._states = {key: pickle.dumps(state_of(x)) for key, x in self.generators.items()}
+
+    def settle(self, callback: Any) -> None:
+        """What a callback changed will be changed again: draws, rates of a schedule, what an optimizer keeps."""
+        self.look_at_generators()
+        schedule = isinstance(getattr(callback, "__self__", None), Schedule)
+        own = vars(callback.optimizer) if isinstance(callback, Update) else None
+        for k, holder in enumerate(self.holders):
+            if (schedule and holder.inner) or (own is not None and holder.space is own):
+                self.before[k] = list(holder.now())
+
+    def moved(self, callback: Any = None, arguments: tuple[Any, ...] = ()) -> str:
+        """A generator that somebody else has moved than the callback that just ran, in words."""
+        for key, x in self.generators.items():
+            now, draws = state_of(x), any(bits_of(a) is bits_of(x) for a in arguments if isinstance(a, GENERATORS))
+            if draws:  # from where it was, the same draw must bring it to where it is
+                put_state(x, pickle.loads(self._states[key]))
+                callback(*arguments)
+                again = state_of(x)
+                put_state(x, now)
+                if pickle.dumps(again) != pickle.dumps(now):
+                    return f"the state of a random generator ({type(x).__name__})"
+            elif pickle.dumps(now) != self._states[key]:
+                return f"the state of a random generator ({type(x).__name__})"
+        return ""
 
 
 class Guards:
@@ -38,13 +117,24 @@ class Guards:
 
     def __init__(self, program: Program, step: Any, modules: Iterable[Any], arguments: Iterable[Any]) -> None:
         self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
-        self._holders = [(what, held, list(held())) for what, held in _reachable(step, modules, arguments)]
-        self._things = list(self._now())
+        self.around = Surroundings(step, modules, arguments)
+        optimizers = [vars(i.function) for i in program.instructions if i.kind == "update"]  # each update reads its own
+        watched = [holder for holder in self.around.holders if not holder.inner]
+        holders = [holder for holder in watched if not any(holder.space is own for own in optimizers)]
+        self._spaces = [holder.space for holder in holders if holder.space is not None]
+        self._others = [holder.now for holder in holders if holder.space is None]
+        self._things = self._now()
         arrays = {id(x): x for x in self._things if x.__class__ is np.ndarray and x.nbytes <= SMALL}
         self._arrays = [(a, a.tobytes()) for a in arrays.values()]
 
-    def _now(self) -> Iterator[Any]:
-        return chain(chain.from_iterable([held() for _, held, _ in self._holders]), _END)
+    def _now(self) -> list[Any]:
+        things: list[Any] = []
+        for space in self._spaces:
+            things += space
+            things += space.values()
+        for now in self._others:
+            things += now()
+        return things
 
     def broken(self) -> str:
         """What is not as it was when the step was recorded, in words; empty if nothing is."""
@@ -52,100 +142,148 @@ class Guards:
             if tensor._array is not array or tensor._needs is not needs:
                 return f"a tensor that it uses, {describe(tensor)},"
         try:
-            same = all(map(is_, self._now(), self._things))
+            now = self._now()
         except RuntimeError:  # a dict that grows meanwhile
-            same = False
-        if not same:
-            for what, held, before in self._holders:
-                if list(map(id, held())) != list(map(id, before)):
-                    return what
+            now = []
+        if len(now) != len(self._things) or not all(map(is_, now, self._things)):
+            what = self.around.changed()
+            if what:
+                return what
+            self._things = now  # other objects of the same value
         changed = (a for a, before in self._arrays if a.tobytes() != before)
         return next((f"an array of shape {a.shape} that it uses" for a in changed), "")
 
 
-def _reachable(step: Any, modules: Iterable[Any], arguments: Iterable[Any]) -> Iterator[tuple[str, Holder]]:
-    """(in words, what holds it) for everything that may be replaced between calls."""
+def _alike(a: Any, b: Any) -> bool:
+    """The same thing, or the same number or text: 0.0 is not -0.0, and 1 is not True."""
+    return a is b or (type(a) is type(b) and isinstance(a, _VALUES) and repr(a) == repr(b))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# What can be reached
+
+
+def _reachable(
+    step: Any, modules: Iterable[Any], arguments: Iterable[Any], generators: dict[int, Any]
+) -> Iterator[Holder]:
+    """Whatever holds something that may be replaced between calls, nearest first."""
     seen: dict[int, Any] = {}
-    used: set[str] = set()  # names in the functions that were looked into
+    used: set[str] = set()  # names of attributes in the functions that were looked into
     queue: deque[tuple[str, Any, int]] = deque([("the step", step, 0)])
     queue += [("an argument", x, 1) for x in arguments]
     watched = 0
     for module in modules:
         name = type(module).__name__
         seen[id(module)] = module
-        yield f"an attribute of {name}", _entries(vars(module))
+        yield _entries(f"{name}.{{}}", vars(module))
         queue += [(f"{name}.{key}", value, 1) for key, value in vars(module).items()]
         queue += [(f"{name}.forward", type(module).forward, 0), (name, type(module), 0)]
     while queue and watched < MOST:
         what, x, depth = queue.popleft()
-        if depth > DEPTH or id(x) in seen or isinstance(x, _LEAVES):
+        if isinstance(x, GENERATORS):
+            generators[id(x)] = x
+        if depth > DEPTH or id(x) in seen or isinstance(x, (*_LEAVES, *GENERATORS)):
             continue
         seen[id(x)] = x
-        for words, holder in _holders(what, x, used):
-            yield words, holder
+        for holder in _holders(what, x, used):
+            yield holder
             watched += 1
-            queue += [(words, value, depth + 1) for value in holder()]
+            if not holder.inner:
+                queue += [(words, value, depth + 1) for words, value in zip(holder.words(), holder.now(), strict=False)]
 
 
-def _holders(what: str, x: Any, used: set[str]) -> Iterator[tuple[str, Holder]]:
+def _holders(what: str, x: Any, used: set[str]) -> Iterator[Holder]:
     """What holds the parts of one object, if they are anybody's business."""
     if isinstance(x, functools.partial):
-        yield what, [x.func, *x.args, *x.keywords.values()].__iter__
+        yield Holder(what, [x.func, *x.args, *x.keywords.values()].__iter__)
     elif isinstance(x, (types.MethodType, staticmethod, classmethod, property)):
-        yield what, [getattr(x, name, None) for name in ("__self__", "__func__", "fget")].__iter__
+        yield Holder(what, [getattr(x, name, None) for name in ("__self__", "__func__", "fget")].__iter__)
     elif isinstance(x, types.FunctionType) and not _ours(x.__module__):
-        names = set(_names(x.__code__))
-        used |= names
+        names, attributes = _names(x.__code__)
+        used |= attributes
         for name, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
-            yield f"the variable {name}", functools.partial(_content, cell)
-        yield "a global variable", _variables(x.__globals__, names)
-        yield f"a default of {x.__name__}", functools.partial(_code_and_defaults, x)
-        yield f"an attribute of {x.__name__}", _entries(vars(x))
+            yield Holder(f"the variable {name}", functools.partial(_content, cell))
+        yield _variables("the global variable {}", x.__globals__, names)
+        yield Holder(f"a default of {x.__name__}", functools.partial(_code_and_defaults, x))
+        yield _entries(f"{x.__name__}.{{}}", vars(x))
     elif isinstance(x, types.ModuleType) and not _ours(x.__name__):
-        yield f"the module {x.__name__}", _variables(vars(x), used)
+        yield _variables(f"{x.__name__}.{{}}", vars(x), used)
     elif isinstance(x, (list, tuple, dict, set, frozenset, deque)):
-        if len(x) <= LONGEST:
-            yield what, _entries(x) if isinstance(x, dict) else x.__iter__
+        if len(x) > LONGEST:
+            yield Holder(f"the length of {what}", lambda: (len(x),))
+        else:
+            yield _entries(f"{what}[{{!r}}]", x) if isinstance(x, dict) else Holder(what, x.__iter__)
+    elif isinstance(x, weakref.ReferenceType):
+        yield Holder(what, lambda: (x(),))
+    elif isinstance(x, contextvars.ContextVar):
+        yield Holder(f"the context variable {x.name}", lambda: (x.get(None),))
     elif isinstance(x, type):
         for cls in x.__mro__:
             if not _ours(cls.__module__):
-                yield f"a class attribute of {cls.__name__}", _entries(vars(cls))
-    elif not _ours(type(x).__module__):
+                yield _entries(f"{cls.__name__}.{{}}", vars(cls))
+    elif isinstance(x, Optimizer):
+        yield Holder(f"{what}.groups", functools.partial(options, x), inner=True)
+    elif hasattr(x, "__next__"):
+        yield Holder(f"the iterator {what}", functools.partial(progress, x), inner=True)
+    if not isinstance(x, type) and not _ours(type(x).__module__):
+        name = type(x).__name__
         if hasattr(x, "__dict__"):
-            yield f"an attribute of {type(x).__name__}", _entries(vars(x))
-        slots = [name for cls in type(x).__mro__ for name in _slots(cls)]
+            yield _entries(f"{name}.{{}}", vars(x))
+        slots = [slot for cls in type(x).__mro__ for slot in _slots(cls)]
         if slots:
-            yield f"an attribute of {type(x).__name__}", lambda: [getattr(x, name, None) for name in slots]
-        yield f"the class of {type(x).__name__}", [type(x)].__iter__
+            yield Holder(f"{name}.{{}}", lambda: [getattr(x, slot, None) for slot in slots], lambda: slots)
+        yield Holder(f"the class of {name}", lambda: (type(x),))
 
 
 def _ours(module: str | None) -> bool:
     """Whether a module belongs to minigrad or to what it stands on: nobody changes it between two calls."""
-    return (module or "").partition(".")[0] in (_HOME, "numpy", "builtins")
+    return (module or "").partition(".")[0] in (_HOME, "numpy", "builtins", "_weakref", "_contextvars", "types")
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Names of globals and attributes in a function, and in the functions and comprehensions inside it."""
-    yield from code.co_names
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """(globals, attributes) that a function names, with the functions and comprehensions inside it.
+
+    Texts count too where it looks names up by itself, with getattr or globals().
+    """
+    space: set[str] = set()
+    attributes: set[str] = set()
+    texts: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        name, what = instruction.opname, instruction.argval
+        if isinstance(what, str):
+            if name in ("LOAD_GLOBAL", "STORE_GLOBAL", "LOAD_NAME"):
+                space.add(what)
+            elif "CONST" in name:
+                texts.add(what)
+            elif "ATTR" in name or "METHOD" in name or name == "IMPORT_FROM":
+                attributes.add(what)
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
-            yield from _names(part)
+            inner_space, inner_attributes = _names(part)
+            space, attributes = space | inner_space, attributes | inner_attributes
+    if space & {"globals", "vars", "eval"}:
+        space |= texts
+    if space & {"getattr", "vars", "attrgetter"} or "attrgetter" in attributes:
+        attributes |= texts
+    return space, attributes
 
 
 def _slots(cls: type) -> list[str]:
     slots = vars(cls).get("__slots__", ())
     names = [slots] if isinstance(slots, str) else list(slots)
-    return [name for name in names if name not in ("__dict__", "__weakref__") and not name.startswith("__")]
+    hidden = f"_{cls.__name__.lstrip('_')}"
+    mangled = [f"{hidden}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names]
+    return [name for name in mangled if name not in ("__dict__", "__weakref__")]
 
 
-def _entries(x: Any) -> Holder:
-    return lambda: chain(x, x.values())
+def _entries(what: str, x: Any) -> Holder:
+    return Holder(what, lambda: chain(x, x.values()), lambda: [*x, *x], space=x)
 
 
-def _variables(space: dict[str, Any], names: Iterable[str]) -> Holder:
+def _variables(what: str, space: dict[str, Any], names: Iterable[str]) -> Holder:
     """Those of the names that a Python module has."""
     there = sorted([name for name in names if name in space])
-    return lambda: map(space.get, there)
+    return Holder(what, lambda: map(space.get, there), lambda: there)
 
 
 def _content(cell: types.CellType) -> tuple[Any, ...]:

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.nodes import kernel
-from .passes import views
-from .program import Array, Instruction, Program, Value, substitute, values_in
+from ..core.nodes import Node, kernel
+from ..program import Instruction, Program, Value
+from ..program.listing import listing, statement
+from ..program.passes import layout_of
+from ..program.program import Array, substitute, values_in
 
 Run = Callable[[], Any]  # of arrays that stay where they are
 _LINE = 64  # bytes of a cache line: where buffers begin
@@ -36,7 +38,7 @@ class Bound:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.roots = views(program)
+        self.roots = layout_of(program)
         self.lives = _lives(program, self.roots)
         self.in_place: dict[Instruction, Value] = {}
         self.allocates: set[Instruction] = set()
@@ -67,12 +69,26 @@ class Bound:
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""
-        return value.array if value.kind == "constant" else self._arrays[value]
+        if value.kind == "constant":  # an array around the step is read where it is, as the step itself would
+            return value.array if value.source is None else value.source
+        return self._arrays[value]
 
     def place(self, value: Value) -> str:
         """Where a value lives, in words: "b3", "b3 (view)", or "gradients"."""
         root = self.roots.get(value, value)
-        return self._homes.get(root, repr(root)) + (" (view)" if root is not value else "")
+        return self._homes.get(root, root.label) + (" (view)" if root is not value else "")
+
+    def __str__(self) -> str:
+        """The program, with the memory of each result, and from when to when it lives."""
+        made = sum(v.array.nbytes for i in self.program.instructions for v in i.outputs if v not in self.roots)
+        ends = f"{len(self.program)} instructions; {self.nbytes:,} bytes of buffers for {made:,} bytes of results"
+        return f"{listing(self.program, self._memory)}\n{ends}"
+
+    def _memory(self, i: Instruction) -> tuple[str, ...]:
+        spans = [self.lives[v] for v in i.outputs if v in self.lives]
+        lives = dict.fromkeys(f"{a}-{'end' if b == len(self.program) else b}" for a, b in spans)
+        note = "in place" if i in self.in_place else "allocates" if i in self.allocates and i.outputs else ""
+        return ", ".join(dict.fromkeys(map(self.place, i.outputs))), ", ".join(lives), note
 
     def _lowered(self, k: int, instruction: Instruction) -> Run | None:
         """Give what instruction k makes its memory; the call that fills it."""
@@ -123,7 +139,7 @@ class Bound:
         if instruction.kind != "op" or op is None or not op.builtin or not (into and into.elementwise(op.name)):
             return None
         (out,) = instruction.outputs
-        read = [] if out in self._arrays else values_in(instruction.inputs)
+        read = [] if out in self._arrays else list(values_in(instruction.inputs))
         for x in read:
             alone = all(other is x or self.roots.get(other, other) is not x for other in read)
             same = x.array.shape == out.array.shape and x.array.dtype == out.array.dtype
@@ -173,6 +189,36 @@ class Bound:
             optimizer.apply(vectors)
 
         return run
+
+
+class Listed:
+    """The program that a step runs, for people: printed with its memory, drawn, timed call by call."""
+
+    def __init__(self, bound: Bound) -> None:
+        self.program, self._bound = bound.program, bound
+
+    def __len__(self) -> int:
+        return len(self.program)
+
+    def __str__(self) -> str:
+        return str(self._bound)
+
+    __repr__ = __str__
+
+    def calls(self) -> list[tuple[str, Run]]:
+        """(in words, the call that it became) of every instruction but views, which are made once."""
+        return [(statement(i), run) for i, run in self._bound.calls]
+
+    def graph(self) -> list[Node]:
+        """As Tensors with a graph of its instructions: what `mg.draw(step.program)` shows."""
+        return self.program.graph()
+
+    tensors = graph
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """In the order in which they run."""
+        return self.program.instructions
 
 
 def _call(
@@ -238,7 +284,7 @@ def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int
     last = dict(made)
     for k, instruction in enumerate(program.instructions):
         last.update({roots.get(v, v): k for v in instruction.used()})
-    last.update({roots.get(v, v): len(program) for v in program.outputs()})
+    last.update({roots.get(v, v): len(program) for v in program.wanted()})
     return {v: (k, last[v]) for v, k in made.items()}
 
 

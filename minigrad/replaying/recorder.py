@@ -1,50 +1,75 @@
-"""Recording a step: an observer that is told of every primitive, gradient, random draw and update writes a Program.
-
-The step runs as it always does, on its real values. Rules run on Tensors without a graph, so that what they compute is
-seen op by op like the forward; where a kernel or a user's rule stands for one, it is written down as a whole.
-"""
+"""Recording a step: what a program's Recorder writes down, and what a step does to tensors around it."""
 
 from __future__ import annotations
 
+import math
+import mmap
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._support.arrays import mapped
 from .._support.source_lines import source_line
-from ..core.context import Observer, current
-from ..core.gradients import fitted
-from ..core.nodes import Node, Primitive, describe, next_number, raw
+from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..optim.optimizers import Update
+from ..program import NotRecordable, Value
+from ..program.passes import VIEWS
+from ..program.program import Array
+from ..program.recording import Recorder
 from .fusion import fuse_in_place
-from .program import Array, Instruction, Program, Value
+from .guards import Surroundings
+from .program import StepProgram
+
+LARGE = 1 << 18  # bytes from which on only shape, dtype and layout of an array are kept
 
 
-class NotReplayable(TypeError):
+class NotReplayable(NotRecordable):
     """What a step does that cannot be recorded once and run again; the message says what and what to do."""
 
 
-class Recorder(Observer):
-    """Listens to one run of a step; `finish` gives the Program. `fuse` names the graphs that are to be fused."""
+class StepRecorder(Recorder):
+    """Listens to one run of a step; `finish` gives the program. `fuse` names the graphs that are to be fused."""
 
-    rules = True
+    refused = NotReplayable
+    what, whoever = "a step", "the recording of a step"
+    instead = (
+        "return the tensor and look at it outside, choose with mg.where, or leave this step as it is, without mg.replay"
+    )
 
-    def __init__(self, fuse: Sequence[str] = ()) -> None:
-        self.instructions: list[Instruction] = []
-        self.inputs: list[Value] = []
+    def __init__(self, fuse: Sequence[str] = (), around: Surroundings | None = None) -> None:
+        super().__init__()
+        self._around = around  # what is compared before and after
         self.modules: dict[Any, dict[str, Any]] = {}  # with their attributes when they ran first
         self._fuse = fuse
         self._replaced: dict[Value, Value] = {}
-        self._values: dict[int, Value] = {}  # by id of the array
-        self._alive: list[Array] = []  # so that no id is used twice
         self._before: dict[Node, Any] = {}  # tensors from outside, and their `.grad` when they were first used
         self._cleared: set[Node] = set()  # whose `.grad` the step itself has set
-        self._begin = next_number()
+        self._watched: dict[int, Any] = {}  # weak references to large arrays, by id
+        self.nodes, self._cotangents = weakref.WeakValueDictionary(), weakref.WeakValueDictionary()
+        self.real: dict[Value, Array] = {}  # what the step returned and left behind
 
-    def argument(self, x: Any, name: str) -> Any:
+    def _new(self, kind: str, array: Array, source: Any = None, name: str | None = None) -> Value:
+        value = super()._new(kind, array, source, name)
+        if kind in ("made", "input") and array.nbytes >= LARGE:
+            value.array = stand_in(array)
+        return value
+
+    def _known_as(self, array: Array, value: Value) -> None:
+        """Large arrays are let go when the step does, so that a recording takes no more memory than the step."""
+        if array.nbytes < LARGE:
+            super()._known_as(array, value)
+        else:
+            self._values[id(array)] = value
+            key, values = id(array), self._values
+            self._watched[key] = weakref.ref(array, lambda _: (values.pop(key, None), self._watched.pop(key, None)))
+
+    def constant(self, x: Array) -> Value:
+        """An array that Python has: compared between the recordings, and read where it is in replays."""
+        return self._new("constant", np.array(x), x)
+
+    def given(self, x: Any, name: str) -> Any:
         """What the step is given for an argument: for data a Tensor with memory of its own, else x itself."""
         if not isinstance(x, (Node, np.ndarray)):
             return x
@@ -56,74 +81,41 @@ class Recorder(Observer):
         array = np.array(raw(x))  # axes in the order that they have
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a step takes arrays of real numbers, got dtype {array.dtype}")
-        self.inputs.append(self._new("input", array, len(self.inputs), name))
+        self.argument(array, name)
         return Tensor._leaf(array)
 
-    def varies(self, array: Array) -> bool:
-        """Whether an array may hold something else in the next replay."""
-        return self._known(array) and self._values[id(array)].kind != "constant"
+    def outside(self, tensor: Node) -> None:
+        """A tensor from around the step is used for the first time."""
+        self._before.setdefault(tensor, getattr(tensor, "_grad", None))
 
-    def _known(self, x: Any) -> bool:
-        return isinstance(x, np.ndarray) and id(x) in self._values
-
-    def _new(self, kind: str, array: Array, source: Any = None, name: str | None = None) -> Value:
-        value = self._values[id(array)] = Value(len(self._alive), kind, array, source, name)
-        self._alive.append(array)
-        return value
-
-    def _value(self, x: Any) -> Any:
-        """What stands for x in an instruction: a Value for an array, anything else as it is."""
-        array = raw(x)
-        if not isinstance(array, np.ndarray):
-            return x
-        if id(array) in self._values:
-            return self._values[id(array)]
-        if not isinstance(x, Node):
-            return self._new("constant", np.array(array))
-        if x.number > self._begin:  # made inside the step: a constant of Python
-            return self._new("constant", array)
-        self._before.setdefault(x, getattr(x, "_grad", None))
-        return self._new("tensor", array, x, x.name)  # itself, whatever it will hold
-
-    def _copied(self, copy: Any, original: Any) -> None:
-        """Have copies that a node keeps stand for what they were copied from."""
-        if isinstance(copy, np.ndarray) and copy is not original and self._known(original):
-            self._values[id(copy)] = self._values[id(original)]
-            self._alive.append(copy)
-        elif isinstance(copy, tuple) and isinstance(original, tuple):
-            for part, other in zip(copy, original, strict=True):
-                self._copied(part, other)
-
-    def _emit(
-        self, kind: str, name: str, function: Any, inputs: Any, params: dict[str, Any], outputs: Any, **more: Any
-    ) -> None:
-        # a callback gets Tensors as they are: to write to
-        as_given = (Node, list) if kind == "callback" else ()
-        taken = tuple([x if isinstance(x, as_given) else mapped(self._value, x) for x in inputs])
-        params = mapped(self._value, params)
-        made = tuple([self._new("made", array) for array in outputs])
-        scope, backward = current().scope, current().cause is not None
-        more |= {"backward": backward, "scope": () if scope is None else scope.path}
-        self.instructions.append(Instruction(kind, name, function, taken, params, made, **more))
+    def template_of(self, x: Any) -> Any:
+        """What the step returned, with a value for each array in it."""
+        found = super().template_of(x)
+        if isinstance(found, Value):
+            self.real[found] = raw(x)
+        return found
 
     def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
-        """A primitive gave a node."""
-        if any(node._array is raw(x) for x in inputs):  # the value that it was given: nothing to do
-            return
-        self._emit("op", op.name, op.kernel, inputs, params, (node._array, *(node.saved or ())), op=op, line=node.line)
-        self._copied(node.arrays, tuple(map(raw, inputs)) if node.arrays else ())
-        self._copied(tuple(node.params.values()), tuple(params.values()) if node.params else ())
+        """A primitive gave a node; one of the user's may have drawn random numbers, and will again."""
+        super().made(node, op, inputs, params)
+        if node._array.nbytes >= LARGE and op.name in VIEWS and isinstance(inputs[0], Node):
+            out, x = self._values[id(node._array)], self._values[id(inputs[0]._array)]
+            if out is not x and np.may_share_memory(node._array, inputs[0]._array):
+                out.array = op.kernel(x.array, **params)  # a view of its stand-in
+        if self._around is not None and not op.builtin:
+            self._around.look_at_generators()
 
     def called(self, function: Any, arguments: tuple[Any, ...], results: Any, writes: tuple[Any, ...]) -> None:
         """A function of bare arrays that is no primitive ran: a draw, a check, an update."""
+        if self._around is not None:
+            self._refuse_change(self._around.moved(function, arguments))
+            self._around.settle(function)
         if function is setattr:  # the gradient of a leaf was set to None, or to something else
             self._cleared.add(arguments[0])
         elif isinstance(function, Update):
             self._updated(function.optimizer, arguments, writes)
-        elif function is not np.array or self._known(arguments[0]):  # else: a new tensor of what Python holds
-            outputs = () if results is None else results if isinstance(results, tuple) else (results,)
-            name = getattr(function, "__qualname__", type(function).__name__).replace("._", ".").lstrip("_")
-            self._emit("callback", name, function, arguments, {}, outputs, writes=writes, line=source_line())
+        else:
+            super().called(function, arguments, results, writes)
 
     def _updated(self, optimizer: Any, gradients: tuple[Any, ...], parameters: tuple[Any, ...]) -> None:
         """An optimizer took a step along the gradients as they stand."""
@@ -134,19 +126,10 @@ class Recorder(Observer):
                 "the calls of the step, or override the optimizer's _update"
             )
         for leaf in parameters:
-            if not self._known(raw(leaf._grad)):
+            if not self.known(raw(leaf._grad)):
                 self._refuse_older(leaf, "the optimizer's step uses")
         at = {"writes": parameters, "line": source_line()}
-        self._emit("update", f"{kind.__name__}.step", optimizer, gradients, {}, (), **at)
-
-    def read(self, node: Node, what: str) -> None:
-        """Python wants to look at a value: a step that does cannot be replayed."""
-        file, line = source_line()
-        raise NotReplayable(
-            f"{what} of {describe(node)} was read at line {line} of {file} while the step was being recorded. A replay "
-            "runs no Python, so whatever is decided or computed from it would stay as it was: return the tensor and "
-            "look at it outside, choose with mg.where, or leave this step as it is, without mg.replay"
-        )
+        self.add("update", f"{kind.__name__}.step", optimizer, gradients, {}, (), **at)
 
     def entered(self, module: Any) -> None:
         """A module runs: what it holds is watched between replays."""
@@ -159,18 +142,7 @@ class Recorder(Observer):
             raise NotReplayable("a step with create_graph=True cannot be replayed: run it as it is")
         if self._fuse:
             pairs = fuse_in_place(y, self._fuse, set(targets or ()))
-            self._replaced.update({self._value(old): self._value(new) for old, new in pairs})
-
-    def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
-        """The rules of an op sent gradients; those that a kernel or a user's rule gave at once were not seen yet."""
-        arrays = [d._array for _, d in gradients]
-        if all(map(self._known, arrays)):
-            return
-        op: Any = node.op
-        saved = node.saved or ()
-        rule = Rule(op, len(saved), tuple([k for k, _ in gradients]))
-        inputs = (g, node, *saved, *node.given)
-        self._emit("rule", f"{op.name} backward", rule, inputs, node.params, arrays, op=op, line=node.line)
+            self._replaced.update({self.value(old): self.value(new) for old, new in pairs})
 
     def _refuse_older(self, leaf: Node, what: str) -> None:
         raise NotReplayable(
@@ -178,31 +150,38 @@ class Recorder(Observer):
             "not know it: call zero_grad() inside the step"
         )
 
-    def finish(self, returned: Any) -> Program:
+    def finish(self, returned: Any) -> StepProgram:
         """The program of what was recorded, and of what the step returned and left behind."""
         left = {x: x._grad for x, was in self._before.items() if x.op is None and getattr(x, "_grad", None) is not was}
         for leaf in left:
             if self._before[leaf] is not None and leaf not in self._cleared:
                 self._refuse_older(leaf, "this step adds to")
-        gradients = {leaf: self._value(grad) for leaf, grad in left.items() if grad is not None}
-        template = mapped(self._result, returned)
-        emptied = {leaf for leaf in gradients if leaf not in self._cleared}
-        return Program(self.instructions, self.inputs, template, gradients, emptied, self._replaced)
-
-    def _result(self, x: Any) -> Any:
-        if x is None or isinstance(x, (bool, int, float, str, Node, np.ndarray)):
-            return self._value(x)
-        raise NotReplayable(
-            f"a step returns Tensors, numbers, or tuples, lists and dicts of them, got {type(x).__name__}"
+        template = self.template_of(returned)
+        gradients = {self.value(leaf): self.value(grad) for leaf, grad in left.items() if grad is not None}
+        self.real |= {self.value(grad): raw(grad) for grad in left.values() if grad is not None}
+        self.give_names(gradients)
+        emptied = {leaf.source for leaf in gradients if leaf.source not in self._cleared}
+        program = StepProgram(
+            self.instructions, self.inputs, template, gradients, emptied=emptied, replaced=self._replaced
         )
+        program.numbered()
+        return program
 
-    def changed(self) -> str:
-        """An attribute of a module that changed while the step ran, in words; empty if there is none."""
+    def refuse_changes(self) -> None:
+        """Refuse a step that itself changes what stands around it."""
+        assert self._around is not None
+        self._refuse_change(self._around.moved() or self._around.changed(inside=True))
         for module, before in self.modules.items():
             for name, value in vars(module).items():
                 if name not in before or before[name] is not value:
-                    return f"{type(module).__name__}.{name}"
-        return ""
+                    self._refuse_change(f"{type(module).__name__}.{name}")
+
+    def _refuse_change(self, what: str) -> None:
+        if what:
+            raise NotReplayable(
+                f"the step changes {what}, which a replay would not do: keep it in a Tensor, draw random numbers with "
+                "mg.dropout or outside, or change it between the calls"
+            )
 
     def settle(self) -> None:
         """Gradients left behind become arrays of their own, as after any backward()."""
@@ -212,15 +191,10 @@ class Recorder(Observer):
                 leaf._grad = leaf._leaf(left._array.copy())
 
 
-@dataclass(frozen=True)
-class Rule:
-    """The rules of one op as a whole, on bare arrays: (g, out, *saved, *inputs) -> the gradients of some inputs."""
-
-    op: Primitive
-    saved: int
-    wanted: tuple[int, ...]
-
-    def __call__(self, g: Array, out: Array, *rest: Any, **params: Any) -> tuple[Any, ...]:
-        saved, inputs = rest[: self.saved] or None, rest[self.saved :]
-        found = dict(self.op.pull(g, out, saved, inputs, params, list(self.wanted)))
-        return tuple([fitted(found[k], inputs[k], self.op) for k in self.wanted])
+def stand_in(array: Array) -> Array:
+    """An array of the same shape, dtype and layout in memory that is never touched and so takes none."""
+    order = sorted(range(array.ndim), key=lambda k: (-abs(array.strides[k]), k))
+    once = [1 if array.strides[k] == 0 else array.shape[k] for k in order]
+    memory = mmap.mmap(-1, max(math.prod(once) * array.itemsize, 1))
+    laid_out = np.ndarray(once, array.dtype, memory).transpose(np.argsort(order).astype(int))
+    return np.broadcast_to(laid_out, array.shape)

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import threading
 import types
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar, overload
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 
-from .._support.arrays import mapped
-from ..anomalies import Lines
-from ..core.context import current, using
-from ..core.nodes import Node, describe, raw
-from ..core.tensor import Tensor
-from .fusion import chosen, with_fusions
-from .guards import Guards
-from .lowering import Bound
-from .passes import without_dead_code, without_repeats
-from .printing import Listed
-from .program import Program, Value, difference, substitute
-from .recorder import NotReplayable, Recorder
+from ..core.context import current
+from ..core.nodes import raw
+from .entry import Entry
+from .fusion import chosen
+from .lowering import Listed
+from .program import StepProgram
+from .recorder import NotReplayable
 
 R = TypeVar("R")  # arguments are not typed alike: an array that a step is given is a Tensor inside
-MOST = 16  # programs that one step keeps: one for each set of shapes, dtypes and modes
-TRIES = 16  # recordings in a row that were hardly ever replayed, after which the step is refused
-PASSES = {"fusion": with_fusions, "dead code": without_dead_code, "common subexpressions": without_repeats}
+MOST = 128  # programs that one step keeps: one for each set of shapes, dtypes, modes and surroundings
+MEMORY = 1 << 28  # bytes of buffers that these may take together; one may always be larger
+TRIES = 16  # recordings for one kind of arguments that were never replayed, after which the step is refused
 
 
 @overload
@@ -80,9 +76,12 @@ class Replayed(Generic[R]):
         if not callable(step):
             raise TypeError(f"replay takes a function, got {type(step).__name__}")
         self._step, self._copy, self._fuse = step, copy, chosen(fuse)
-        self._entries: dict[Any, Entry] = {}
+        self._entries: dict[Any, list[Entry]] = {}  # by arguments and modes: one for each state of the surroundings
+        self._used: dict[Entry, Any] = {}  # all of them with their keys, the one used last at the end
         self._modules: dict[Any, None] = {}
         self._refusal: str | None = None
+        self._seen: set[Any] = set()  # what was ever recorded, and how often that was recorded anew
+        self._again, self._warned = 0, False
         self.replays = self.recordings = 0
         self._latest: tuple[Any, Entry | None] = None, None  # what ran last: to compare keys is quicker than to look up
         self.__name__, self.__doc__ = getattr(step, "__name__", "step"), step.__doc__
@@ -98,30 +97,81 @@ class Replayed(Generic[R]):
         kind = (_signature(args, named), context.recording, context.frozen, threading.get_ident())
         key = (*kind, self._modes())
         known, last = self._latest  # read at once: other threads set it, too
-        entry = last if known == key else self._entries.get(key)
+        if known == key and last is not None and last.bound is not None and not last.guards.broken():
+            return self._replay(last, args, named)
+        changed = ""
+        entry = None
+        for other in self._entries.get(key, ()):
+            changed = other.guards.broken()
+            if not changed:
+                entry = other
         if entry is not None and entry.bound is not None:
-            entry.changed = entry.guards.broken()
-            if not entry.changed:
-                self._latest = key, entry
-                self.replays += 1
-                result: R = entry.run((*args, *named.values()), self._copy)
-                return result
-        # new, or what it was recorded with has been replaced
-        before = self._entries.pop(key, None)
-        entry = before if before is not None and before.bound is None else Entry(self._step, self._fuse, before)
+            self._latest = key, entry
+            self._used[entry] = self._used.pop(entry, key)
+            return self._replay(entry, args, named)
+        return self._record(entry, kind, key, changed, args, named)
+
+    def _replay(self, entry: Entry, args: tuple[Any, ...], named: dict[str, Any]) -> R:
+        entry.calls += 1
+        self.replays += 1
+        if entry.calls == entry.next_proof:
+            entry.next_proof *= 4
+            return cast("R", self._or_refusal(entry.prove, args, named, self._copy))
+        result: R = entry.run((*args, *named.values()), self._copy)
+        return result
+
+    def _record(self, entry: Any, kind: Any, key: Any, changed: str, args: tuple[Any, ...], named: Any) -> R:
+        """Take the step and write down what it does: what is called like this is new, or something was replaced."""
+        if entry is None:
+            entry = Entry(self._step, self._fuse)
+            self._again += key in self._seen
+            self._seen.add(key)
+            others = self._entries.get(key, [])
+            if sum(not other.runs for other in others) >= TRIES:
+                self._refusal = (
+                    f"{self.__name__} was recorded anew {TRIES} times because {changed} changes; pass what changes as "
+                    "an array, or keep it out of the step"
+                )
+                raise NotReplayable(self._refusal)
         self.recordings += 1
+        result, modules = self._or_refusal(entry.record, args, named)
+        self._modules |= dict.fromkeys(modules)
+        new = (*kind, self._modes())
+        if new != key:
+            self._entries[key] = [other for other in self._entries.get(key, ()) if other is not entry]
+        if entry not in self._entries.setdefault(new, []):
+            self._entries[new].append(entry)
+        self._used.pop(entry, None)
+        self._used[entry] = new
+        self._latest = new, entry
+        self._forget()
+        if not self._warned and max(8 * self._again, self.recordings) >= 256 and self.recordings > 2 * self.replays:
+            self._warned = True
+            warnings.warn(
+                f"{self.__name__} was recorded {self.recordings} times and replayed {self.replays} times: replay makes "
+                "it slower. Shapes, modes or objects around it change too often; pad batches to one shape",
+                stacklevel=3,
+            )
+        return cast("R", result)
+
+    def _or_refusal(self, take: Callable[..., Any], *given: Any) -> Any:
         try:
-            result, modules = entry.record(args, named)
+            return take(*given)
         except NotReplayable as error:
             self._refusal = f"{error} (found in an earlier call; this one did nothing)"
             raise
-        self._modules |= dict.fromkeys(modules)
-        key = (*kind, self._modes())
-        self._entries[key] = entry
-        self._latest = key, entry
-        while len(self._entries) > MOST:
-            self._entries.pop(next(iter(self._entries)))
-        return result
+
+    def _forget(self) -> None:
+        """Let programs go that were not used for longest, while there are too many or they take too much memory."""
+        size = sum(entry.nbytes for entry in self._used)
+        for entry in list(self._used)[:-1]:
+            if len(self._used) <= MOST and size <= MEMORY:
+                break
+            size -= entry.nbytes
+            key = self._used.pop(entry)
+            self._entries[key].remove(entry)
+            if not self._entries[key]:
+                del self._entries[key]
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Replayed[R]: ...
@@ -136,96 +186,21 @@ class Replayed(Generic[R]):
         return tuple([module.training for module in self._modules])
 
     @property
-    def stages(self) -> dict[str, Program]:
+    def stages(self) -> dict[str, StepProgram]:
         """The program as recorded, and after each pass, by name."""
+        return self._entry().stages
+
+    def _entry(self) -> Entry:
         entry = self._latest[1]
         if entry is None or entry.bound is None:
             raise RuntimeError("nothing has been recorded yet: the program is there after two calls of one kind")
-        return entry.stages
+        return entry
 
     @property
     def program(self) -> Listed:
-        """The program that ran last: printed as a listing, drawn with `mg.draw(step.program.tensors())`."""
-        (*_, program), entry = self.stages.values(), self._latest[1]
-        return Listed(program, None if entry is None else entry.bound)
-
-
-class Entry:
-    """One step for arguments of one kind: two recordings, then a program with memory."""
-
-    def __init__(self, step: Callable[..., Any], fuse: tuple[str, ...], before: Entry | None) -> None:
-        self.step, self.fuse, self.runs = step, fuse, 0
-        # how often it was recorded in a row for hardly anything, and what had changed
-        self.stale: int = before.stale + 1 if before is not None and before.runs < TRIES else 0
-        self.changed: str = before.changed if before is not None else ""
-        self.objects: list[Any] = []  # among the arguments
-        self.first: Program | None = None
-        self.bound: Bound | None = None
-        self.stages: dict[str, Program] = {}
-
-    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Iterable[Any]]:
-        """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
-        name = getattr(self.step, "__name__", "the step")
-        if self.stale >= TRIES:
-            raise NotReplayable(
-                f"{name} was recorded anew {TRIES} times because {self.changed} changes; pass what changes as an "
-                "array, or keep it out of the step"
-            )
-        self.objects = [x for x in (*args, *named.values()) if not isinstance(x, (Node, np.ndarray))]
-        recorder = Recorder(self.fuse)
-        given = [recorder.argument(x, f"argument {k}") for k, x in enumerate(args, 1)]
-        given_named = {name: recorder.argument(x, name) for name, x in named.items()}
-        try:
-            with using(Lines(), recorder):
-                returned = self.step(*given, **given_named)
-                program = recorder.finish(returned)
-        finally:
-            recorder.settle()
-        if self.first is None:
-            self.first = program
-        else:
-            different = difference(self.first, program)
-            if different:
-                raise NotReplayable(
-                    f"two runs of {name} were not the same program: {different}. What Python computes is computed "
-                    "once, at recording; pass what changes as an argument, an array"
-                )
-            changed = recorder.changed()
-            if changed:
-                raise NotReplayable(f"the step changes {changed}, which a replay would not do; keep it in a Tensor")
-            self.first, self.stages = None, {"recorded": program}
-            for stage, change in PASSES.items():
-                program = self.stages[stage] = change(program)
-            self.bound = Bound(program)
-            self.guards = Guards(program, self.step, recorder.modules, self.objects)
-        # without a graph, in memory of its own
-        result = mapped(lambda x: Tensor._leaf(raw(x).copy()) if isinstance(x, (Node, np.ndarray)) else x, returned)
-        return result, recorder.modules
-
-    def run(self, arguments: Iterable[Any], copy: bool) -> Any:
-        """The program on these arguments."""
-        bound: Any = self.bound
-        self.runs += 1
-        for leaf in bound.program.emptied:
-            if getattr(leaf, "_grad", None) is not None:
-                raise NotReplayable(
-                    f"{describe(leaf)} has a gradient from before, which this step was recorded without and would add "
-                    "to; call zero_grad() inside the step"
-                )
-        try:
-            bound.run([raw(x) for x in arguments if isinstance(x, (Node, np.ndarray))])
-        except BaseException:
-            for leaf in bound.program.gradients:
-                leaf._grad = None
-            raise
-        for leaf, value in bound.program.gradients.items():  # looked at, it becomes a Tensor of its own
-            leaf._grad = bound.array_of(value)
-
-        def result(value: Value) -> Any:
-            array = bound.array_of(value)
-            return Tensor._leaf(array.copy() if copy else array)
-
-        return substitute(bound.program.template, result)
+        """The program that ran last: printed as a listing with its memory, drawn with `mg.draw(step.program)`."""
+        bound: Any = self._entry().bound
+        return Listed(bound)
 
 
 def _signature(args: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -166,7 +166,7 @@ def test_the_program_prints_and_draws():
     for k in range(3):
         replayed(*batch((6, 3), 9, k))
     text = str(replayed.program)
-    assert "matmul(in0, w" in text
+    assert "matmul(x, weight)" in text
     assert "in place" in text
     assert "Adam.step(" in text
     assert "gradients" in text
@@ -176,6 +176,12 @@ def test_the_program_prints_and_draws():
     assert "Adam.step" in names
     assert "batch_norm_ backward" in names or "batch_norm backward" in names
     assert "digraph" in mg.draw(replayed.program.tensors()).dot
+    before, after = replayed.stages["recorded"], replayed.stages["common subexpressions"]
+    assert str(before).splitlines()[:3] == str(after).splitlines()[:3]
+    assert "matmul(x, weight)" in str(before)
+    assert "weight_2" in str(before), "the second layer's"
+    assert (before.digest() == after.digest()) == (len(before) == len(after))
+    assert mg.draw(replayed.program).dot == mg.draw(after).dot
 
 
 def test_replay_is_a_decorator_too():

@@ -1,0 +1,175 @@
+"""One step for arguments of one kind and one state of what is around it: recorded twice, replayed, proved at times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..anomalies import Lines
+from ..core.context import using
+from ..core.nodes import Node, describe, kernel, raw
+from ..core.tensor import Tensor
+from ..program import Instruction, Value
+from ..program.passes import with_plain_powers, without_dead_code, without_repeats
+from ..program.program import Array, substitute
+from ..program.recording import parameter_names
+from .fusion import with_fusions
+from .guards import Guards, Surroundings
+from .lowering import Bound
+from .program import StepProgram, difference
+from .recorder import NotReplayable, StepRecorder
+from .state import State
+
+PASSES: dict[str, Callable[[Any], Any]] = {
+    "fusion": with_fusions,
+    "powers": with_plain_powers,
+    "dead code": without_dead_code,
+    "common subexpressions": without_repeats,
+}
+LARGE = 1 << 26  # bytes of buffers that a proof lets go while the step itself runs
+
+
+class Entry:
+    """Two recordings, then a program with memory.
+
+    calls       of the step through this entry
+    next_proof  at this one the step itself is taken, and compared with what the program makes of the same
+    """
+
+    guards: Guards
+
+    def __init__(self, step: Callable[..., Any], fuse: tuple[str, ...]) -> None:
+        self.step, self.fuse = step, fuse
+        self.runs = self.calls = self.nbytes = 0
+        self.next_proof = 4
+        self.modules: tuple[Any, ...] = ()
+        self.objects: list[Any] = []  # among the arguments
+        self.first: StepProgram | None = None
+        self.bound: Bound | None = None
+        self.stages: dict[str, StepProgram] = {}
+        self.name = getattr(step, "__name__", "the step")
+
+    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Iterable[Any]]:
+        """Run the step and record it, the second time compare, and bind: what it returned, the modules that ran."""
+        self.calls += 1
+        self.objects = [x for x in (*args, *named.values()) if not isinstance(x, (Node, np.ndarray))]
+        around = None if self.first is None else Surroundings(self.step, self.modules, self.objects)
+        program, returned, recorder = self._recorded(args, named, around)
+        self.modules = tuple(recorder.modules)
+        if self.first is None:
+            self.first = program
+        else:
+            recorder.refuse_changes()
+            self._refuse_difference(self.first, program)
+            self.first, self.stages = None, {"recorded": program}
+            for stage, change in PASSES.items():
+                self.stages[stage] = program = change(program)
+            self.bound = Bound(program)
+            self.nbytes = self.bound.nbytes
+        self.guards = Guards(program, self.step, self.modules, self.objects)
+        return returned, recorder.modules
+
+    def _recorded(self, args: Any, named: Any, around: Surroundings | None) -> tuple[StepProgram, Any, StepRecorder]:
+        recorder = StepRecorder(self.fuse, around)
+        names = parameter_names(self.step, len(args))
+        given = [recorder.given(x, name) for x, name in zip(args, names, strict=True)]
+        given_named = {name: recorder.given(x, name) for name, x in named.items()}
+        try:
+            with using(Lines(), recorder):
+                program = recorder.finish(self.step(*given, **given_named))
+        finally:
+            recorder.settle()
+            if kernel("release"):  # what the step itself used, and the program does not need
+                kernel("release")()
+        returned = results(program.template, recorder.real.__getitem__, copy=True)
+        return program, returned, recorder
+
+    def _refuse_difference(self, before: StepProgram, program: StepProgram, followed: bool = False) -> None:
+        different = difference(before, program, followed)
+        if different:
+            raise NotReplayable(
+                f"two runs of {self.name} were not the same program: {different}. What Python computes is computed "
+                "once, at recording; pass what changes as an argument, an array"
+            )
+
+    def prove(self, args: tuple[Any, ...], named: dict[str, Any], copy: bool) -> Any:
+        """Run the program, undo what it did, take the step itself, and compare. What the step did stands."""
+        self._refuse_gradients()
+        program = self.stages["common subexpressions"]
+        before = State(program, self.guards.around.generators.values())
+        try:
+            self.run((*args, *named.values()), copy=False)
+            ours = [self._of(value).copy() for value in program.wanted()]
+            after = before.again()
+        except Exception:  # the step itself will say why
+            ours, after = [], None
+        finally:
+            before.restore()
+        bound: Any = self.bound
+        large = self.nbytes >= LARGE
+        if large:  # the step needs as much memory as the program
+            self.bound = bound = None
+        around = Surroundings(self.step, self.modules, self.objects)
+        recorded, returned, recorder = self._recorded(args, named, around)
+        self.bound = Bound(program) if large else bound
+        recorder.refuse_changes()
+        self._refuse_difference(self.stages["recorded"], recorded, followed=True)
+        if after is None:
+            raise NotReplayable(f"a replay of {self.name} raises an error, where the step itself does not")
+        makers = {value: i for i in program.instructions for value in i.outputs}
+        theirs = [recorder.real[value] for value in recorded.wanted()]
+        for value, a, b in zip(program.wanted(), ours, theirs, strict=True):
+            self._compare(f"{value.label}, the result of {_named(makers.get(value))}", a, b)
+        for what, a, b in after.compared(before.again()):
+            self._compare(what, a, b)
+        return returned if copy or large else results(program.template, bound.array_of, copy=False)
+
+    def _compare(self, what: str, a: Array, b: Array) -> None:
+        if a.shape == b.shape and a.tobytes() == b.tobytes():
+            return
+        if self.fuse and a.dtype.kind == "f" and np.allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max(initial=0)):
+            return  # fusion changes rounding
+        raise NotReplayable(
+            f"call {self.calls} of {self.name} was taken itself, and a replay of it gave something else: {what}. "
+            "The step depends on something that nobody can see change; pass it as an array, or do not replay this step"
+        )
+
+    def _of(self, value: Value) -> Array:
+        bound: Any = self.bound
+        array: Array = bound.array_of(value)
+        return array
+
+    def _refuse_gradients(self) -> None:
+        bound: Any = self.bound
+        for leaf in bound.program.emptied:
+            if getattr(leaf, "_grad", None) is not None:
+                raise NotReplayable(
+                    f"{describe(leaf)} has a gradient from before, which this step was recorded without and would add "
+                    "to; call zero_grad() inside the step"
+                )
+
+    def run(self, arguments: Iterable[Any], copy: bool) -> Any:
+        """The program on these arguments."""
+        bound: Any = self.bound
+        self.runs += 1
+        self._refuse_gradients()
+        try:
+            bound.run([raw(x) for x in arguments if isinstance(x, (Node, np.ndarray))])
+        except BaseException:
+            for leaf in bound.program.gradients:
+                leaf.source._grad = None
+            raise
+        for leaf, value in bound.program.gradients.items():  # looked at, it becomes a Tensor of its own
+            leaf.source._grad = bound.array_of(value)
+        return results(bound.program.template, bound.array_of, copy)
+
+
+def results(template: Any, array_of: Callable[[Value], Array], copy: bool) -> Any:
+    """What a step returns: Tensors without a graph."""
+    return substitute(template, lambda v: Tensor._leaf(array_of(v).copy() if copy else array_of(v)))
+
+
+def _named(maker: Instruction | None) -> str:
+    return "nothing" if maker is None else f"{maker.name}{f' (line {maker.line[1]})' if maker.line else ''}"
