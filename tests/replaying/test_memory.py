@@ -6,6 +6,7 @@ import gc
 import threading
 import tracemalloc
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,5 +219,6 @@ def test_a_proof_of_a_large_step_lets_the_program_go_meanwhile(monkeypatch):
         expected.append(((value - k) ** 2).sum())
         value = value - 0.1 * 2.0 * (value - k)
         np.testing.assert_allclose(replayed(np.full(3, float(k))).item(), expected[-1], rtol=1e-12)
-        bounds.append(replayed._latest[1].bound)
+        entry: Any = replayed._latest[1]
+        bounds.append(entry.bound)
     assert len(set(map(id, bounds[1:]))) == 3, "made anew at the 4th and the 16th call"

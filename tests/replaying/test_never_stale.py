@@ -70,7 +70,9 @@ def changing(what):
     t = Thing()
     w = mg.tensor([1.0], requires_grad=True)
     sgd = mg.optim.SGD([w], lr=0.1)
-    queue, log, seen = collections.deque(range(100)), [], {}
+    queue, log = collections.deque(range(100)), list[int]()
+    seen: dict[int, int] = {}
+    append: Any = log.append
     warm = WarmUp()
     n = 0
     gen = (k for k in range(1000))
@@ -103,7 +105,7 @@ def changing(what):
         "a list's iterator": lambda x: x * next(listed),
         "zip": lambda x: x * next(pairs)[1],
         "a deque": lambda x: (queue.popleft(), x * 2.0)[1],
-        "a list that grows": lambda x: (log.append(1), x * 2.0)[1],
+        "a list that grows": lambda x: (append(1), x * 2.0)[1],
         "a dict that grows": lambda x: (seen.setdefault(len(seen), 1), x * 2.0)[1],
         "a loss with warm-up": lambda x: (warm(mg.tensor(1.0)), x * 2.0)[1],
         "a rate": rate,
@@ -252,7 +254,8 @@ def test_only_names_that_are_read_as_globals_are_watched(monkeypatch):
     monkeypatch.setitem(globals(), "sum", Big())
     replayed = mg.replay(lambda x: x.mean() + x.sum())
     take(replayed, np.ones(2), 3)
-    assert len(replayed._latest[1].guards._things) < 50
+    entry: Any = replayed._latest[1]
+    assert len(entry.guards._things) < 50
     monkeypatch.setitem(globals(), "mean", Big())
     take(replayed, np.ones(2), 2)
     assert replayed.recordings == 2
