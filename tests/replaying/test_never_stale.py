@@ -72,7 +72,6 @@ def changing(what):
     sgd = mg.optim.SGD([w], lr=0.1)
     queue, log = collections.deque(range(100)), list[int]()
     seen: dict[int, int] = {}
-    append: Any = log.append
     warm = WarmUp()
     n = 0
     gen = (k for k in range(1000))
@@ -105,7 +104,7 @@ def changing(what):
         "a list's iterator": lambda x: x * next(listed),
         "zip": lambda x: x * next(pairs)[1],
         "a deque": lambda x: (queue.popleft(), x * 2.0)[1],
-        "a list that grows": lambda x: (append(1), x * 2.0)[1],
+        "a list that grows": lambda x: (log.append(1), x * 2.0)[1],  # type: ignore[func-returns-value]
         "a dict that grows": lambda x: (seen.setdefault(len(seen), 1), x * 2.0)[1],
         "a loss with warm-up": lambda x: (warm(mg.tensor(1.0)), x * 2.0)[1],
         "a rate": rate,
