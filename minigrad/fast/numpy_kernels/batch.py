@@ -250,15 +250,25 @@ def _forward_by_block(
     """(1) to (5) of a large matrix: fills y, x_hat and inv_std; offset and var."""
     first, offset, var = batch_norm.moments(x)
     inv_std[...] = _inverted(var, eps)  # (3)
-    blocks, rows_of = _blocks(*x.shape, x.itemsize), (first, offset, inv_std, gamma, beta)
+    mean, lost = _two_sum(first, offset)
+    exact = bool((2.0 * np.abs(lost * inv_std) <= np.finfo(x.dtype).eps).all())  # x_hat cannot see what is lost
+    blocks, rows_of = _blocks(*x.shape, x.itemsize), (mean, lost, inv_std, gamma, beta)
     vectors: Any = {side: [None if v is None else np.tile(v, side) for v in rows_of] for _, side in blocks}
     for rows, side in reversed(blocks):  # what was read last is still in a cache
-        pivot, shift, scale, scale_by, offset_by = vectors[side]
+        centre, rest, scale, scale_by, offset_by = vectors[side]
         block, h, out = (a[rows].reshape(-1, side * x.shape[1]) for a in (x, x_hat, y))
-        np.subtract(block, pivot, h)
-        h -= shift
+        np.subtract(block, centre, h)
+        if not exact:
+            h -= rest
         _scale(h, scale, scale_by, offset_by, out, out)
     return offset, var
+
+
+def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b as the rounded sum and what rounding took (Knuth)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
 
 
 def _scale(h: Array, scale: Any, gamma: Any, beta: Any, part: Array, out: Array, repeat: Any = _same) -> None:
