@@ -187,13 +187,16 @@ class Rules(Named, Protocol):
     def defvjp_joint(self, rule: Rule) -> None: ...
 
 
-class UnaryPrimitive(Unary[P], Rules, Protocol[P]): ...
+class UnaryPrimitive(Unary[P], Rules, Protocol[P]):
+    """One input, and rules that can be given to it."""
 
 
-class BinaryPrimitive(Binary[P], Rules, Protocol[P]): ...
+class BinaryPrimitive(Binary[P], Rules, Protocol[P]):
+    """Two inputs, and rules that can be given to it."""
 
 
-class TernaryPrimitive(Ternary[P], Rules, Protocol[P]): ...
+class TernaryPrimitive(Ternary[P], Rules, Protocol[P]):
+    """Three inputs, and rules that can be given to it."""
 
 
 class UserPrimitive(Several[...], Rules, Protocol):

@@ -232,6 +232,7 @@ def _plain(program: Program) -> Program:
 
 
 def arguments_of(program: Program) -> list[Value]:
+    """The inputs that the function was given: all but those that stand for dL/df."""
     return [v for v in program.inputs if v not in program.cotangents]
 
 
@@ -240,6 +241,7 @@ def _primes(least: int) -> Iterator[int]:
 
 
 def followed(program: Program) -> AxisSets:
+    """Which axes of all values of a program are the same axis. NotDerivable for what nobody can look into."""
     axes = AxisSets()
     for i in program.instructions:
         if i.outputs:

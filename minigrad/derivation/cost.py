@@ -43,6 +43,7 @@ def is_kept(t: Term) -> bool:
 
 
 def size(axes: Collection[int]) -> int:
+    """How many elements an array with these axes is reckoned to have, each of them LONG."""
     return int(LONG ** len(axes))
 
 

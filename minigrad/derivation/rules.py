@@ -34,6 +34,8 @@ RULES: list[Rule] = []
 
 
 def rule(name: str, why: str, **about: bool) -> Callable[[Rewrite], Rewrite]:
+    """Add a rewrite to RULES: what it is called, and its proof in a sentence."""
+
     def keep(rewrite: Rewrite) -> Rewrite:
         RULES.append(Rule(name, why, rewrite, **about))
         return rewrite
@@ -75,10 +77,12 @@ def _assumed(t: Term, forward: Forward) -> Term | None:
 
 
 def positive(t: Term, forward: Forward) -> bool:
+    """Whether a term is known to be positive."""
     return make("positive", (t,)) in forward.facts
 
 
 def is_bit(t: Term, forward: Forward) -> bool:
+    """Whether a term is an input of which it is assumed that it holds 0 and 1."""
     return t.op == "name" and make("bit", (t,)) in forward.facts
 
 
@@ -276,6 +280,7 @@ def _unfold(t: Term, forward: Forward) -> Term | None:
 
 @rule("multiply out", "a*(b + c) = a*b + a*c", tried=True, opening=True)
 def multiplied_out(t: Term, forward: Forward) -> Term | None:
+    """A product with a sum in it as the sum of products, or None where there is none."""
     if t.op == "product":
         c, items = split(t)
         for b, e in items.items():

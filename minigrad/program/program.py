@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import mapped
 from ..core.nodes import Node, Primitive
 from .calls import CALLS
 
@@ -257,13 +258,5 @@ def values_in(x: Any) -> Iterator[Value]:
 
 def substitute(x: Any, by: Any) -> Any:
     """x with each Value in it replaced: by `by(value)`, or by what the dict `by` has for it."""
-    if isinstance(x, Value):
-        return by.get(x, x) if isinstance(by, dict) else by(x)
-    if isinstance(x, (tuple, list)):
-        parts = [substitute(part, by) for part in x]
-        if isinstance(x, tuple):
-            return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-        return parts
-    if isinstance(x, dict):
-        return {key: substitute(part, by) for key, part in x.items()}
-    return x
+    find = (lambda v: by.get(v, v)) if isinstance(by, dict) else by
+    return mapped(lambda v: find(v) if isinstance(v, Value) else v, x)
