@@ -235,8 +235,8 @@ def test_what_a_returned_view_looks_at_stays(copy: bool):
         other = mg.tanh(mg.tanh(inner + 1.0) * 2.0)  # the last that reads `inner` itself; as large as it
         w.grad = None
         ((w * x).T * other.T).sum().backward()
-        last = mg.sin(mg.cos(other * 3.0) + 1.0)
-        return (*first, mg.broadcast_to(mg.sum(other, axis=0), (2, 3)), last)
+        last = [mg.sin(other * k) for k in (2.0, 3.0, 4.0, 5.0)]  # more than was freed after `inner`
+        return (*first, mg.broadcast_to(mg.sum(other, axis=0), (2, 3)), *last)
 
     replayed = mg.replay(step, copy=copy)
     for k in range(6):
