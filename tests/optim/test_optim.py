@@ -16,6 +16,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.05, "weight_decay": 0.1}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.6, "nesterov": True, "weight_decay": 0.2}),
     ("RMSprop", {"lr": 0.01}),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.01}),
@@ -223,6 +224,15 @@ def test_a_step_without_gradients_changes_nothing():
     assert w.item() == 1.0
     for name, array in optimizer.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_every_groups_gradients_are_forgotten():
+    params = parameters()
+    optimizer = optim.SGD([{"params": params[:2]}, {"params": params[2]}, {"params": params[3:]}])
+    give_gradients(params, 0)
+    assert all(w.grad is not None for w in params)
+    optimizer.zero_grad()
+    assert [w.grad for w in params] == [None] * len(params)
 
 
 def test_betas_that_change_during_a_training_equal_pytorch():
