@@ -20,6 +20,7 @@ from ..core.context import Observer, using
 from ..core.nodes import Node, Primitive, describe, raw
 from ..core.tensor import Tensor
 from ..nn import frozen_statistics
+from ..program.patterns import Pattern, in_all
 
 
 @dataclass
@@ -81,10 +82,21 @@ def steps_of(outputs: Sequence[Any], flat: dict[Any, Any]) -> list[Step]:
             return Step(x.op.name, x.given, _settled(x), x)
         return Step(flat[x][0].name, flat[x][1], {}, x) if x in flat else None
 
-    made: dict[Any, Step] = {}
-    for found in _reached(outputs, step):
-        made[found.out] = _pattern(found, made)
-    return _reached(outputs, made.get)
+    steps = {s.out: s for s in _reached(outputs, step)}
+    made = {x: (s.op, s.inputs, s.params) for x, s in steps.items()}
+    for pattern in in_all(reversed(steps), made.get, OPERATORS, _as_onnx_has_it):
+        if not pattern.differs:
+            steps[pattern.out] = Step(pattern.kind, pattern.inputs, pattern.params, pattern.out)
+    return _reached(outputs, steps.get)
+
+
+OPERATORS = ("layer_norm", "log_softmax", "softmax", "linear")  # that ONNX has for what minigrad writes as a graph
+
+
+def _as_onnx_has_it(pattern: Pattern) -> bool:
+    """Whether gamma and beta have the shape of the reduced axes, no more."""
+    narrow = pattern.params.get("narrow")
+    return narrow is None or all(x is None or x.shape == narrow for x in pattern.inputs[1:])
 
 
 def _reached(outputs: Sequence[Any], step: Callable[[Any], Step | None]) -> list[Step]:
@@ -116,56 +128,6 @@ def _settled(x: Any) -> dict[str, Any]:
     elif name in ("reshape", "broadcast_to"):
         params["shape"] = x.shape
     return params
-
-
-# --------------------------------------------------------------------------------------------------------------
-# Patterns: what minigrad writes as a graph and ONNX as one operator
-
-
-def _pattern(step: Step, made: dict[Any, Step]) -> Step:
-    if step.op == "sub":
-        return _log_softmax(step, made) or step
-    if step.op == "exp":
-        before = made.get(step.inputs[0])
-        if before is not None and before.op == "log_softmax":
-            return Step("softmax", before.inputs, before.params, step.out)
-    if step.op == "add":
-        return _linear(step, made) or step
-    return step
-
-
-def _log_softmax(step: Step, made: dict[Any, Step]) -> Step | None:
-    """shifted - log(sum(exp(shifted))), shifted = x - (the largest of each row, a constant)."""
-    chain = [step.inputs[1]]
-    for name in ("log", "sum", "exp"):
-        before = made.get(chain[-1]) if isinstance(chain[-1], Node) else None
-        if before is None or before.op != name:
-            return None
-        chain.append(before.inputs[0])
-    shifted, total = chain[-1], made[chain[1]]
-    first = made.get(shifted) if isinstance(shifted, Node) else None
-    axis = total.params["axis"]
-    if first is None or first.op != "sub" or shifted is not step.inputs[0] or len(axis) != 1:
-        return None
-    x, top = first.inputs
-    if not isinstance(x, Node) or isinstance(top, Node) or not total.params["keepdims"]:
-        return None
-    largest = x._array.max(axis=axis, keepdims=True)
-    if not np.array_equal(top, np.where(np.isfinite(largest), largest, 0)):
-        return None
-    return Step("log_softmax", (x,), {"axis": axis[0]}, step.out)
-
-
-def _linear(step: Step, made: dict[Any, Step]) -> Step | None:
-    """x @ weight + bias for a matrix x."""
-    z, bias = step.inputs
-    before = made.get(z) if isinstance(z, Node) else None
-    if before is None or before.op != "matmul" or getattr(bias, "ndim", 0) != 1:
-        return None
-    x, weight = before.inputs
-    if getattr(x, "ndim", 0) != 2 or getattr(weight, "ndim", 0) != 2 or bias.shape != weight.shape[1:]:
-        return None
-    return Step("linear", (x, weight, bias), {}, step.out)
 
 
 # --------------------------------------------------------------------------------------------------------------

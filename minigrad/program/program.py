@@ -188,6 +188,12 @@ class Program:
 
         return source_of(self, library, name)
 
+    def patterns(self) -> list[Any]:
+        """Normalizations, softmax, linear layers: what is recognised in it, see `minigrad.program.patterns`."""
+        from .patterns import patterns
+
+        return patterns(self)
+
     def to_json(self, indent: int | None = None) -> str:
         """The program as JSON, with the values of its tensors and constants."""
         from .as_json import to_json
