@@ -59,9 +59,9 @@ def copy_of_repository() -> Iterator[Path]:
         yield root
 
 
-def run_tests(root: Path, tests: Iterable[str], kernels: str | None = None) -> tuple[bool, str]:
-    """Whether the tests pass there, and what failed first."""
-    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | ({"MINIGRAD_KERNELS": kernels} if kernels else {})
+def run_tests(root: Path, tests: Iterable[str], kernels: str, compiled: bool = False) -> tuple[bool, str]:
+    """Whether the tests pass there, and what failed first; `compiled`: bytecode is kept for the runs that follow."""
+    env = os.environ | {"MINIGRAD_KERNELS": kernels, "PYTHONDONTWRITEBYTECODE": "" if compiled else "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "-rf", *tests]
     try:
         done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -100,10 +100,10 @@ class Outcome:
         return self.word == ("alive" if self.plant.equal else "caught")
 
 
-def outcomes(plants: Sequence[Plant], kernels: str | None = None) -> Iterator[Outcome]:
+def outcomes(plants: Sequence[Plant], kernels: str) -> Iterator[Outcome]:
     """Each mistake against the tests that look at it; RuntimeError where these fail without one."""
     with copy_of_repository() as root:
-        passed, failed = run_tests(root, dict.fromkeys(test for plant in plants for test in plant.tests), kernels)
+        passed, failed = run_tests(root, dict.fromkeys(test for plant in plants for test in plant.tests), kernels, True)
         if not passed:
             raise RuntimeError(f"without any mistake planted: {failed}")
         for plant in plants:
