@@ -15,8 +15,8 @@ function rounding(dtype) {
 
 /** A program that can be run, or an Error that names what there is no kernel for. */
 export function readProgram(plain) {
-  const missing = new Set(), at = new Map(plain.values.map((v, k) => [k, v]));
-  for (const v of plain.values) if (!rounding(v.dtype)) missing.add(v.dtype);
+  const missing = new Set(), values = plain.values.map(v => ({dtype: "float64", ...v}));
+  for (const v of values) if (!rounding(v.dtype)) missing.add(v.dtype);
   const decode = x => {
     if (x === null || typeof x !== "object") return x;
     const [[what, content]] = Object.entries(x);
@@ -32,11 +32,11 @@ export function readProgram(plain) {
   const steps = plain.instructions.map(step => {
     const run = step.kind === "op" ? KERNELS[step.op] : step.kind === "call" ? CALLS[step.call] : null;
     if (!run) missing.add(step.kind === "rule" ? `the rule of ${step.op}` : step.op ?? step.call);
-    return {run, kind: step.kind, name: step.name, inputs: decode(step.inputs), params: decode(step.params), outputs: step.outputs, backward: !!step.backward};
+    return {run, kind: step.kind, inputs: decode(step.inputs), params: decode(step.params), outputs: step.outputs};
   });
   if (missing.size) throw new Error(`no kernel for ${[...missing].join(", ")}`);
-  const given = plain.values.map(v => (v.data ? arrayOf(v.shape, v.data.map(number)) : null));
-  return {values: plain.values, steps, given, inputs: plain.inputs, at, gradients: plain.gradients, returns: plain.returns};
+  const given = values.map(v => (v.data ? arrayOf(v.shape, v.data.map(number)) : null));
+  return {values, steps, given};
 }
 
 /**
