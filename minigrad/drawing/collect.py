@@ -1,4 +1,4 @@
-"""`mg.graph`: from recorded Tensors to plain data. With `naming.py` and `live_data.py` all that knows the engine here."""
+"""`mg.graph`: from recorded Tensors to plain data. This file, naming.py and live_data.py know the engine; no other."""
 
 from __future__ import annotations
 

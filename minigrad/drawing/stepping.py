@@ -27,7 +27,7 @@ from .svg import ROLES, bare, by_role, points, variables, without_links
 from .theme import BARS, DARK, LEAVES, LIGHT, SENTINEL
 from .words import attribute, clean, escaped, size
 
-MODULES = ("arrays", "kernels", "program", "heat", "model", "ladder")  # of live/, each after those that it reads from
+MODULES = ("arrays", "kernels", "program", "heat", "model", "arcs", "changing", "controls", "telling", "ladder")
 
 
 def page_of(graphs: Mapping[str, Graph], *, title: str = "", computed: Mapping[str, Any] | None = None) -> str:
@@ -70,7 +70,7 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "", computed: Mapping[s
 
 def joined() -> str:
     """The modules of live/ as one script, whose scope is its own; comments and indents are left out."""
-    left_out = re.compile(r"^import .*\n|^export |^ */\*(?:(?!\*/)[\s\S])*\*/\n|^ +", re.MULTILINE)
+    left_out = re.compile(r"^import [^;]*;\n|^export |^ */\*(?:(?!\*/)[\s\S])*\*/\n|^ +", re.MULTILINE)
     texts = [left_out.sub("", _read(f"live/{name}.mjs")) for name in MODULES]
     return f"const liveLadder = (() => {{\n{''.join(texts)}return liveLadder;\n}})();"
 

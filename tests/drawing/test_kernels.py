@@ -121,4 +121,4 @@ def test_modules_take_what_others_give_and_use_it():
     assert [name for module in modules for name in module.unused] == []
     declared = [name for module in modules for name in module.declared]
     assert len(declared) == len(set(declared)), "joined into one script, two modules would share a name"
-    assert max(len(line) for module in modules for line in module.text.splitlines()) <= 200
+    assert max(len(line) for module in modules for line in module.text.splitlines()) <= 130
