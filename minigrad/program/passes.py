@@ -128,9 +128,7 @@ def _resolved(same: dict[Value, Value]) -> dict[Value, Value]:
     return found
 
 
-def _parts(
-    i: Instruction, same: dict[Value, Value], rules: bool, recorder: Recorder
-) -> list[Instruction] | None:
+def _parts(i: Instruction, same: dict[Value, Value], rules: bool, recorder: Recorder) -> list[Instruction] | None:
     op: Any = i.op
     if op is None or (op.save is None and not (rules and i.kind == "rule")):
         return None
@@ -155,7 +153,7 @@ def _parts(
             arrays = [getattr(x, "_array", x) for x in inputs]
             results = [fitted(found[k], arrays[k], op) for k in pull.wanted]
     recorder.give_names({})
-    for old, new in zip(i.outputs, results, strict=True):
+    for old, new in zip(i.outputs, results, strict=False):  # what was saved counts only where a rule will read it
         value = recorder.value(new)
         same[old] = value
         if old.name and not value.name:

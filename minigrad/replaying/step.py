@@ -51,11 +51,11 @@ def replay(
             `step.source()` shows it
 
     The first two calls run the step as it is and record it; the recordings must say the same. Later calls give the
-    same bits as the step itself (with fuse= and compile=, to rounding). Running statistics, dropout, learning rates that a
-    schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a parameter,
-    a module, a variable or an attribute around the step that was replaced: recorded anew (docs/replay.md says how far
-    that reaches). Inside the step arguments are Tensors. What is returned has no graph. The `.grad` that a step leaves
-    is there too.
+    same bits as the step itself (with fuse= and compile=, to rounding). Running statistics, dropout, learning rates
+    that a schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a
+    parameter, a module, a variable or an attribute around the step that was replaced: recorded anew (docs/replay.md
+    says how far that reaches). Inside the step arguments are Tensors. What is returned has no graph. The `.grad` that
+    a step leaves is there too.
 
     NotReplayable (a TypeError) for what cannot be recorded: Python that looks at values (`if loss < 1`, `.item()`),
     gradients carried from one call to the next, create_graph=True, constants that differ between the two recordings.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...core.nodes import Node
 from ...program import Instruction, Value
 from ...program.passes import opened, without_dead_code, without_repeats
 from ...program.program import Array, substitute
@@ -55,13 +54,20 @@ class CompiledBound(Bound):
         for v, place in zip(self.program.inputs, self._inputs, strict=True):
             views = {u for u, root in self.roots.items() if root is v}
             others = any(
-                {v, *views} & set(i.used()) for i in self.program.instructions if i.kind != "function" and not {*i.outputs} & views
+                {v, *views} & set(i.used())
+                for i in self.program.instructions
+                if i.kind != "function" and not {*i.outputs} & views
             )
             if others or place.nbytes < IN_PLACE or not place.flags.c_contiguous or v in self.program.wanted():
                 found.append(None)
                 continue
             start = place.__array_interface__["data"][0]
-            tables = [(source, k) for source in self.sources.values() for u, k in source.values.items() if u is v or u in views]
+            tables = [
+                (source, k)
+                for source in self.sources.values()
+                for u, k in source.values.items()
+                if u is v or u in views
+            ]
             found.append([(source, k, source.table[k] - start) for source, k in tables])
         return found
 
@@ -99,7 +105,6 @@ class Call:
         self.source = bound.sources[self.function] = Source(
             self.function, bound.groups, bound.array_of, bound._gradients, self._numbers
         )
-        self.source.addresses = (ctypes.c_int64 * max(len(self.source.table), 1))(*self.source.table)
         self._shapes = [updates.shape(optimizer) for optimizer in self._optimizers]
         self._code = machine.function(self.source.text)
         places = ctypes.addressof(self.source.addresses), ctypes.addressof(self._numbers)
@@ -107,6 +112,8 @@ class Call:
 
     def run(self) -> None:
         """One call; where a check finds something wrong, everything again in Python, which says what."""
+        if self._optimizers and [updates.shape(optimizer) for optimizer in self._optimizers] != self._shapes:
+            self._write()  # an option came or went, and with it lines
         source = self.source
         for before in source.before:
             before()
@@ -137,6 +144,3 @@ class Call:
         given = dict(zip(i.writes, gradients, strict=True))
         layout = i.function.layout()
         i.function.apply([np.concatenate([given[leaf].ravel() for leaf in leaves]) for leaves, _ in layout])
-
-
-__all__ = ["CompiledBound", "Node"]

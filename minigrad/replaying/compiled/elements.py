@@ -33,6 +33,7 @@ PLAIN: dict[str, tuple[int, str]] = {
     "minimum": (2, "{0} if {0} < {1} or {0} != {0} else {1}"),
     "sign": (2, "{0} if {0} != {0} else {t}({0} > {t}(0)) - {t}({0} < {t}(0))"),
     "first_row": (0, "{0}"),
+    "reshape": (0, "{0}"),
     "astype": (1, "{0}"),
 }
 COMPARED = {
@@ -77,7 +78,7 @@ def known_dtype(array: Any) -> bool:
 def price(i: Instruction) -> int:
     """What an element costs, where a sum costs 1."""
     if i.name == "matmul":
-        return 2 * i.inputs[0].shape[1] - 1
+        return 2 * int(i.inputs[0].shape[1]) - 1
     if i.name in CALLED:
         return 30
     return PLAIN[i.name][0] if i.name in PLAIN else 1
@@ -95,6 +96,8 @@ def known(i: Instruction) -> bool:
     out = i.outputs[0]
     if i.name in CALLED:
         return out.dtype.kind == "f" and out.array.size < LONG
+    if i.name == "reshape":  # one that is no view, and only puts in or leaves out axes of length 1
+        return [n for n in values[0].shape if n > 1] == [n for n in out.shape if n > 1]
     if i.name == "leaky_relu" and not isinstance(i.params["slope"], float):
         return False
     if i.name in LOGICAL:
@@ -105,7 +108,12 @@ def known(i: Instruction) -> bool:
         return False
     if i.name == "sub" and out.dtype.kind == "b":
         return False
-    return i.name in COMPARED or (i.name in PLAIN and (out.dtype.kind != "b" or i.name in ("first_row", "astype")))
+    if i.name == "clip":
+        limits = [i.params["low"], i.params["high"]]
+        return out.dtype.kind == "f" and all(x is None or type(x) in (int, float) for x in limits)
+    return i.name in COMPARED or (
+        i.name in PLAIN and (out.dtype.kind != "b" or i.name in ("first_row", "astype", "reshape"))
+    )
 
 
 def few_terms(i: Instruction) -> bool:
@@ -129,6 +137,8 @@ def text(i: Instruction, given: list[str], dtypes: list[Any]) -> tuple[str, str]
         form, wanted = COMPARED[i.name], [both] * len(given)
     elif i.name in LOGICAL:
         form, wanted = LOGICAL[i.name], list(dtypes)
+    elif i.name == "clip":
+        form, wanted = _clip(i.params["low"], i.params["high"], of(out)), [out]
     else:
         form = CALLED[i.name] if i.name in CALLED else PLAIN[i.name][1]
         wanted = [out] * len(given)
@@ -137,6 +147,12 @@ def text(i: Instruction, given: list[str], dtypes: list[Any]) -> tuple[str, str]
     cast = [x if d == w else f"{of(w)}({x})" for x, d, w in zip(given, dtypes, wanted, strict=True)]
     before = DECAYED.format(*cast) if "{e}" in form else ""
     return before, form.format(*cast, t=of(out), e="{e}", **{k: v for k, v in i.params.items() if isinstance(v, float)})
+
+
+def _clip(low: Any, high: Any, t: str) -> str:
+    """NaN goes through."""
+    form = "{0}" if high is None else f"{t}({number(high)}) if {{0}} > {t}({number(high)}) else {{0}}"
+    return form if low is None else f"{t}({number(low)}) if {{0}} < {t}({number(low)}) else ({form})"
 
 
 def number(x: Any) -> str:

@@ -113,6 +113,9 @@ class Grouping:
             f.late.append(move)
             for v in move.used():
                 self._use(v, f, -1)
+        elif updates.looks(i):
+            for v in i.used():
+                self._join(f, updates.check_of(i, v), v.shape)
         elif (shape := shape_of(i)) is None:
             self._add(f, i)
         else:
@@ -266,4 +269,4 @@ def is_element(i: Instruction) -> bool:
 
 def gathers(i: Instruction) -> bool:
     """Whether it reads elements of its inputs at other places than its own."""
-    return i.name in ("matmul", "getitem", "first_row")
+    return i.name in ("matmul", "getitem", "first_row", "reshape")

@@ -3,18 +3,17 @@
     for i in range(n):  x[i] = ...  x[i] += ...  name = ...  if bad: return 1  return 0
     + - * / ** | comparisons, `a if c else b`, f32(x), np.sqrt(x), min(x, y), plus(x, y), gemm_f32_i64(...)
 
-Every name has one type, that of what it is first given. Python's numbers take the type of what they meet; f32 beside f64
-becomes f64. The order of operations is as written; only a product and the sum that it goes into may be rounded once, and
-the terms of plus() may be added in any order.
+Every name has one type, that of what it is first given. Python's numbers take the type of what they meet; f32 beside
+f64 becomes f64. Operations are as written, each rounded by itself (a product and a sum in one would leave a rest where
+the readable code gives an exact 0); only the terms of plus() may be added in any order.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-from typing import Any
+from typing import Any, cast
 
-FAST = ("contract",)
 SIGNED = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
 WIDTH = {"b8": 1, "u8": 8, **SIGNED}
 CALLS = ("exp", "log", "sin", "cos", "sqrt")  # as LLVM knows them
@@ -69,7 +68,7 @@ class Emitter:
             self._statement(s)
 
     def _statement(self, s: Any) -> None:
-        if isinstance(s, ast.Assign) and _is_array(s):
+        if _is_array(s):
             t = s.value.func.id.removesuffix("_at")
             address = self._as(self._of(s.value.args[0]), "i64")
             t = "u8" if t == "b8" else t
@@ -84,13 +83,14 @@ class Emitter:
             with self.b.if_then(self._as(self._of(s.test), "b8"), likely=False):
                 self._block(s.body)
         elif isinstance(s, ast.Return):
-            self.b.ret(self.ir.Constant(self.ir.IntType(32), s.value.value))
+            number: Any = s.value
+            self.b.ret(self.ir.Constant(self.ir.IntType(32), number.value))
         else:
             self._of(s.value)
 
     def _assign(self, target: Any, value: Any) -> None:
         if isinstance(target, ast.Subscript):
-            pointer, t, memory = self.arrays[target.value.id]
+            pointer, t, memory = self.arrays[cast("Any", target.value).id]
             place = self.b.gep(pointer, [self._as(self._of(target.slice), "i64")], inbounds=True)
             self._marked(self.b.store(self._as(value, t), place), memory)
             return
@@ -107,7 +107,8 @@ class Emitter:
         return made
 
     def _for(self, s: ast.For) -> None:
-        bounds = [self._as(self._of(x), "i64") for x in s.iter.args]  # type: ignore[attr-defined]
+        turns, name = cast("Any", s.iter), cast("Any", s.target)
+        bounds = [self._as(self._of(x), "i64") for x in turns.args]
         i64 = self.types["i64"]
         start, stop = (self.ir.Constant(i64, 0), bounds[0]) if len(bounds) == 1 else bounds[:2]
         step = bounds[2] if len(bounds) == 3 else self.ir.Constant(i64, 1)
@@ -116,7 +117,6 @@ class Emitter:
         self.b.position_at_end(loop)
         count = self.b.phi(i64)
         count.add_incoming(start, before)
-        name: Any = s.target
         hidden, self.names[name.id] = self.names.get(name.id), (count, "number")
         self._block(s.body)
         more = self.b.add(count, step, flags=("nsw",))
@@ -132,14 +132,14 @@ class Emitter:
     def _of(self, e: Any) -> Any:
         """The value of an expression: (LLVM's, type), or Weak."""
         if isinstance(e, ast.Constant):
-            return Weak(e.value)
+            return Weak(cast("float", e.value))
         if isinstance(e, ast.Name):
             place, t = self.names[e.id]
             return (place, "i64") if t == "number" else (self.b.load(place), t)
         if isinstance(e, ast.Attribute):
             return Weak(getattr(math, e.attr))  # np.inf, np.nan
         if isinstance(e, ast.Subscript):
-            pointer, t, memory = self.arrays[e.value.id]  # type: ignore[attr-defined]
+            pointer, t, memory = self.arrays[cast("Any", e.value).id]
             place = self.b.gep(pointer, [self._as(self._of(e.slice), "i64")], inbounds=True)
             return self._marked(self.b.load(place), memory), t
         if isinstance(e, ast.BinOp):
@@ -175,7 +175,7 @@ class Emitter:
             return self.b.call(self._declared(f"llvm.pow.{t}", t, 2), [a, b]), t
         name = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}[op]
         if t[0] == "f":
-            return getattr(self.b, f"f{name}")(a, b, flags=FAST), t
+            return getattr(self.b, f"f{name}")(a, b), t
         return getattr(self.b, name)(a, b), t
 
     def _compare(self, sign: str, x: Any, y: Any) -> Any:
@@ -206,7 +206,6 @@ class Emitter:
         return self.b.call(self._declared(name + ("f" if t == "f32" else ""), t, 1), [x]), t
 
     def _declared(self, name: str, t: str, count: int) -> Any:
-        name = name.replace(".f32", ".f32").replace(".f64", ".f64")
         found = self.module.globals.get(name)
         if found is None:
             kind = self.ir.FunctionType(self.types[t], [self.types[t]] * count)

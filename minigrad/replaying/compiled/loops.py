@@ -132,7 +132,9 @@ class Writer:
         if x in self.local:
             return self.local[x]
         i = self.groups.makers.get(x)
-        if x in self.mine or (i is not None and x not in self.groups.stored and is_element(i) and x not in self.source.groups.roots):
+        if x in self.mine or (
+            i is not None and x not in self.groups.stored and is_element(i) and x not in self.source.groups.roots
+        ):
             return self._computed(x, i)
         place, depth = self._place(self._steps(x))
         read = f"{self.source.name(x)}[{place}]"
@@ -145,6 +147,8 @@ class Writer:
             return self._at_label(x, i)
         if i.name == "one_hot":
             return self._one_hot(x, i)
+        if i.name == "reshape":
+            return self._reshaped(x, i)
         given = [self._of(v) for v in i.inputs if not (i.name == "first_row" and isinstance(v, tuple))]
         dtypes = [v.dtype if isinstance(v, Value) else None for v in i.inputs][: len(given)]
         before, text = elements.text(i, [name for name, _ in given], dtypes)
@@ -166,6 +170,12 @@ class Writer:
             w = self._let((x, q, "w"), f"{self.source.name(i.inputs[1])}[{right[0]} + {q * over}]", right[1])[0]
             terms.append(f"{u} * {w}")
         return self._let(x, " + ".join(terms), max(left[1], right[1]))
+
+    def _reshaped(self, x: Value, i: Instruction) -> tuple[str, int]:
+        array = self.source.array_of(i.inputs[0])
+        strides = iter([s // array.itemsize for s, n in zip(array.strides, array.shape, strict=True) if n > 1])
+        place, depth = self._place(self._along(x.shape, [next(strides) if n > 1 else 0 for n in x.shape]))
+        return self._let(x, f"{self.source.name(i.inputs[0])}[{place}]", depth)
 
     def _index(self, axis: int) -> tuple[str, int]:
         """The number of an axis of the loop, counted from the end."""

@@ -8,6 +8,7 @@ where there is no such folder, every process compiles for itself.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
 import stat
@@ -21,7 +22,6 @@ from ..._support.extras import needs
 from .llvm import Emitter
 
 NAME = "minigrad_step"
-FORM = "1"  # of what stands in the folder
 _engines: list[Any] = []  # code lives as long as these
 _functions: dict[str, Any] = {}  # by the hash of their source
 
@@ -47,11 +47,17 @@ def function(source: str) -> Any:
     return _functions[key]
 
 
+@functools.cache
+def _emitter() -> str:
+    """What makes code of a source, as text: another emitter makes other code."""
+    return "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("llvm.py", "machine.py"))
+
+
 def _key(llvm: Any, source: str) -> str:
     """A name for the source, and for all that its code depends on."""
     plain = "\n".join(line.partition("  # ")[0] for line in source.splitlines())
     target = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvm.get_process_triple()
-    about = (FORM, plain, version("llvmlite"), *target)
+    about = (_emitter(), plain, version("llvmlite"), *target)
     return hashlib.sha256(repr(about).encode()).hexdigest()[:32]
 
 

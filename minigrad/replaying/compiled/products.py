@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 from typing import Any
-
-import numpy as np
 
 from ...program import Instruction, Value
 from ...program.program import Array
@@ -19,11 +18,16 @@ LETTER = {"f": "s", "d": "d"}
 def blas(char: str) -> tuple[int, str] | None:
     """The address of cblas's gemm for float32 or float64 and its type of integers; None where it is not found."""
     try:
-        library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # and what it was linked with
-    except (AttributeError, OSError):
+        library = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)  # and what it was linked with
+    except (KeyError, OSError):
         return None
     name = f"cblas_{LETTER[char]}gemm"
-    for symbol, integer in ((f"scipy_{name}64_", "i64"), (f"{name}64_", "i64"), (f"scipy_{name}", "i32"), (name, "i32")):
+    for symbol, integer in (
+        (f"scipy_{name}64_", "i64"),
+        (f"{name}64_", "i64"),
+        (f"scipy_{name}", "i32"),
+        (name, "i32"),
+    ):
         found = getattr(library, symbol, None)
         if found is not None:
             return ctypes.cast(found, ctypes.c_void_p).value or 0, integer

@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ... import optim
 from ...core.nodes import written
 from ...nn.batchnorm import CONVENTIONS, BatchNorm1d
-from ...optim.optimizers import Optimizer, _check_option
+from ...optim.optimizers import Optimizer, _check_option, _clipped
 from ...program import Instruction, Value
 from ...program.program import Array
 from . import elements, products
 
-FINITE: set[Any] = set()  # callbacks of others that raise where a number in an array is not finite, and do nothing else
+F = TypeVar("F", bound=Callable[..., Any])
+_LOOKS: set[Any] = set()
+
+
+def looks_for_nonfinite(callback: F) -> F:
+    """A decorator for callbacks that raise where an array has a number that is not finite, and do nothing else."""
+    _LOOKS.add(callback)
+    return callback
 
 
 def known(i: Instruction) -> bool:
     """Whether an instruction is a step of its own."""
-    return products.known(i) or moves(i) or (i.kind == "update" and updates(i))
+    return products.known(i) or moves(i) or clips(i) or (i.kind == "update" and updates(i))
 
 
 # checks, labels ---------------------------------------------------------------------------------------------
@@ -41,20 +48,36 @@ def special(i: Instruction) -> bool:
 
 def only_checks(i: Instruction) -> bool:
     """Whether it does nothing but look at numbers."""
-    one = i.kind == "check" or (i.kind == "call" and i.function in FINITE and len(list(i.used())) == 1)
-    return one or (i.kind == "call" and i.name == "in_range" and isinstance(i.inputs[2], Value))
+    return i.kind == "check" or looks(i) or _in_range(i)
+
+
+def _in_range(i: Instruction) -> bool:
+    return i.kind == "call" and i.name == "in_range" and isinstance(i.inputs[2], Value)
+
+
+def looks(i: Instruction) -> bool:
+    """Whether it raises where a number in one of its inputs is not finite."""
+    return (
+        i.kind == "call"
+        and i.function in _LOOKS
+        and all(isinstance(v, Value) and v.dtype.kind == "f" for v in i.inputs)
+    )
+
+
+def check_of(i: Instruction, v: Value) -> Instruction:
+    """That a value is finite, on behalf of i."""
+    return Instruction("check", "finite", i.function, (v,), {}, ())
 
 
 def checks(i: Instruction) -> bool:
     """Whether it may find something wrong."""
-    return only_checks(i) or moves(i) or (i.kind == "call" and i.name == "class_numbers")
+    return only_checks(i) or moves(i) or clips(i) or (i.kind == "call" and i.name == "class_numbers")
 
 
 def shape_of(i: Instruction) -> tuple[int, ...]:
     """The shape of the loop of something special."""
     if only_checks(i):
-        (v,) = i.used()
-        return v.shape
+        return next(i.used()).shape
     return i.inputs[1].shape if i.name == "class_numbers" else i.outputs[0].shape
 
 
@@ -89,8 +112,7 @@ def moves(i: Instruction) -> bool:
 def parts(i: Instruction, first: Value) -> tuple[Instruction, Instruction]:
     """The check of a batch, and what moves; `first`: the first row of the batch."""
     offset, var = i.inputs[4:]
-    check = Instruction("check", "finite", i.function, (var,), {}, ())
-    return check, Instruction("move", i.name, i.function, (first, offset, var), {"count": i.inputs[2]}, ())
+    return check_of(i, var), Instruction("move", i.name, i.function, (first, offset, var), {"count": i.inputs[2]}, ())
 
 
 def move(i: Instruction, name: Callable[[Any], str]) -> tuple[list[str], Callable[[], None]]:
@@ -117,6 +139,39 @@ def move(i: Instruction, name: Callable[[Any], str]) -> tuple[list[str], Callabl
         f"{share}[0] *= keep",
     ]
     return lines, lambda: written(*moved)
+
+
+# clipping ---------------------------------------------------------------------------------------------------
+
+
+def clips(i: Instruction) -> bool:
+    """Whether it limits the norm of gradients."""
+    if i.kind != "call" or i.function is not _clipped or not isinstance(i.inputs[0], (int, float)):
+        return False
+    arrays = [v.array for v in (*i.inputs[2:], *i.outputs)]
+    return len(i.outputs) == len(i.inputs) - 1 and all(a.dtype.char in "fd" and a.flags.c_contiguous for a in arrays)
+
+
+def clipped(i: Instruction, name: Callable[[Any], str]) -> list[str]:
+    """Lines of `clip_grad_norm`: divided by the largest first, so that no square overflows."""
+    gradients, (norm, *outs) = i.inputs[2:], i.outputs
+    lines = ["top = 0.0", "bad_top = False"]
+    for g in gradients:
+        lines += [f"for k in range({g.array.size}):", f"    bad_top = bad_top | ({name(g)}[k] - {name(g)}[k] != 0)"]
+        lines.append(f"    top = f64(abs({name(g)}[k])) if f64(abs({name(g)}[k])) > top else top")
+    lines += ["if bad_top:", "    return 1", "unit = 1.0 if top == 0 else top", "squares = 0.0"]
+    for g in gradients:
+        lines += [f"for k in range({g.array.size}):", f"    share = f64({name(g)}[k]) / unit"]
+        lines.append("    squares = plus(squares, share * share)")
+    lines += [
+        f"{name(norm)}[0] = top * np.sqrt(squares)",
+        f"factor = {float(i.inputs[0])!r} / ({name(norm)}[0] + 1e-06)",
+    ]
+    lines.append("factor = factor if factor < 1 else 1.0")
+    for g, out in zip(gradients, outs, strict=True):
+        t = elements.of(out.dtype)
+        lines += [f"for k in range({g.array.size}):", f"    {name(out)}[k] = {name(g)}[k] * {t}(factor)"]
+    return lines
 
 
 # optimizers -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ Names are made here: a value's kind and number. What the user called it stands i
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from ...program import Instruction, Value
 from ...program.program import Array
-from . import elements, grouping, products, updates
+from . import elements, products, updates
 from .grouping import Function, Grouping, Loop
 from .loops import Writer
 
@@ -26,7 +27,7 @@ class Source:
     """The text of a function for arrays that are there, and the table that it reads them through.
 
     text     the source
-    table    addresses, in order
+    table    addresses, in order; `addresses` is where the function reads them
     arrays   the arrays behind them, which must live as long
     before, after   what Python does around a call
     """
@@ -48,6 +49,7 @@ class Source:
         for step in function.steps:
             body += Writer(self, step).lines() if isinstance(step, Loop) else self._alone(step)
         lines = [*self._head(), *body, "return 0"]
+        self.addresses = (ctypes.c_int64 * max(len(self.table), 1))(*self.table)
         self.text = "def step(T, R):\n" + "\n".join(f"    {line}" for line in lines) + "\n"
 
     # names --------------------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ class Source:
 
     def _enter(self, name: str, array: Array, called: str | None) -> None:
         shape = "x".join(map(str, array.shape)) or "()"
-        comment = f"{shape} {ascii(called)}" if called else shape
+        comment = f"{shape} {called!a}" if called else shape
         self._named.append((name, len(self.table), comment))
         self.table.append(array.__array_interface__["data"][0])
         self.arrays.append(array)
@@ -114,6 +116,8 @@ class Source:
             lines, after = updates.move(i, self.name)
             self.after.append(after)
             return [*about, *lines]
+        if updates.clips(i):
+            return [*about, *updates.clipped(i, self.name)]
         x, y = i.inputs
         address, integer = products.blas(x.dtype.char) or (0, "")
         self.table.append(address)
@@ -136,6 +140,3 @@ class Source:
             into = " + ".join(f"i{k} * {place.strides[k] // place.itemsize}" for k in axes)
             return [*lines, f"{'    ' * source.ndim}{self.name(place)}[{into}] = {source_name}[{along}]"]
         return [f"for k in range({place.size}):", f"    {self.name(place)}[k] = {self.name(value)}[k]"]
-
-
-__all__ = ["Source", "grouping"]
