@@ -54,7 +54,7 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
         "VIEWS": _buttons(labels),
         "LEGEND": _legend(list(graphs.values())),
         "FIGURES": "\n".join(figures),
-        "DATA": _script_safe(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)),
+        "DATA": script_safe(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)),
     }
     template = resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
     # one pass: what a user's name says is never looked at for further marks
@@ -73,7 +73,7 @@ class Frame:
         return f'<iframe srcdoc="{held}" style="width:100%;height:{self.height}px;border:0"></iframe>'
 
 
-def _script_safe(text: str) -> str:
+def script_safe(text: str) -> str:
     """JSON that cannot end the script element or open a comment in it."""
     marks = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
     return re.sub("[<>&\u2028\u2029]", lambda m: marks[m.group()], text)

@@ -25,7 +25,7 @@ def after_ops() -> None:
 
     table = nodes.kernels
     table.update({name: functools.partial(kernel, name) for name in ("adam", "running_statistics")})
-    table.update(into=given(into))
+    table.update(into=given(into), chosen=chosen)
     if chosen() == "reference":
         return
     table.update(walk=given(walk.walk), unaliased=given(pool.unaliased), release=given(pool.release))

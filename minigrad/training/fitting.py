@@ -13,7 +13,7 @@ from .._support.arrays import plain
 from .._support.files import PathLike
 from .._support.randomness import Generator, Source, generator
 from .._support.signatures import Array, Data
-from ..core.nodes import raw
+from ..core.nodes import kernel, raw
 from ..core.tensor import Tensor
 from ..data import shuffled
 from ..nn import BatchNorm1d, Module
@@ -232,5 +232,6 @@ def _settings(options: dict[str, Any], train: tuple[Array, Array], val: tuple[Ar
         found["seed"] = f"a {type(options['seed']).__name__}"
     found["metrics"] = ", ".join(options["metrics"]) or "none"
     found |= {f"the metric {name}": described(metric) for name, metric in options["metrics"].items()}
+    found["MINIGRAD_KERNELS"] = kernel("chosen") or "reference"  # others have other last bits
     found["the training data"] = digest(train)
     return found | {"the validation data": digest(val) if val is not None else "none"}

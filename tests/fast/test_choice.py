@@ -38,6 +38,13 @@ def test_importing_does_not_import_numba():
     assert out == "False", err
 
 
+def test_unset_means_numpy_wherever_numba_may_be_installed():
+    code = "import sys, numpy, minigrad as mg; x = mg.tensor(numpy.ones((300, 200)), requires_grad=True);"
+    code += "mg.batch_norm(x).sum().backward(); print(mg.kernels()['batch_norm'], 'numba' in sys.modules)"
+    out, err = run(code, "")
+    assert out == "numpy False", err
+
+
 def test_what_runs_is_told():
     assert mg.kernels()["batch_norm"] == chosen()
     assert mg.kernels()["layer_norm"] == ("numba" if chosen() == "numba" else "reference")

@@ -13,6 +13,8 @@ import pytest
 
 from minigrad import nn, optim, training
 from minigrad._support.files import load_arrays
+from minigrad.core.nodes import kernels
+from minigrad.fast import chosen
 
 from .small import VAL, fit, parts
 
@@ -61,6 +63,16 @@ def test_the_checkpoint_of_another_run_is_refused_and_nothing_changes(tmp_path: 
     with pytest.raises(ValueError, match="cannot be read"):
         fit(net, loss, optimizer, checkpoint=path)
     fit(net, loss, optimizer, checkpoint=path, resume=False, epochs=1)
+
+
+def test_a_run_does_not_go_on_with_other_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "run.npz"
+    net, loss, optimizer = parts()
+    fit(net, loss, optimizer, checkpoint=path, epochs=1)
+    before = chosen()
+    monkeypatch.setitem(kernels, "chosen", lambda: "others")
+    with pytest.raises(ValueError, match=f"MINIGRAD_KERNELS is others, was {before}"):
+        fit(net, loss, optimizer, checkpoint=path, epochs=2)
 
 
 def test_a_generator_of_another_kind_is_refused_and_nothing_changes(tmp_path: Path):
