@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .text import visible
 
+F = TypeVar("F", bound=Callable[..., Any])
 NUMBERS = frozenset((int, float, bool, type(None)))  # what an op takes as it is
 
 
@@ -60,7 +61,7 @@ def readonly(array: Any) -> np.ndarray[Any, Any]:
     return np.asarray(memoryview(array).toreadonly())
 
 
-def in_floats(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_floats(function: F) -> F:
     """The function of floating-point numbers: integers come as float64, float16 as float32, rounded once at the end.
 
     float16 ends at 65,504: sums and squares of ordinary numbers lie beyond, where their mean does not.
@@ -73,7 +74,7 @@ def in_floats(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(x.astype(np.float32), *more, **named).astype(x.dtype)
         return function(x.astype(float) if x.dtype.kind in "iub" else x, *more, **named)
 
-    return run
+    return run  # type: ignore[return-value]
 
 
 def finite(a: Any) -> bool:
