@@ -301,7 +301,7 @@ def recorded(
         for i in recorder.instructions:
             i.backward = False  # derivatives that f takes inside are part of what it computes
         ends = [y for y in _flat(returned) if isinstance(y, Node) and y._needs]
-        gradients, cotangents = _backward(recorder, ends, gradient) if ends and not forward else ({}, ())
+        gradients, cotangents = backward_of(recorder, ends, gradient) if ends and not forward else ({}, ())
     taken = {y.name for y in recorder.inputs}
     for k, y in enumerate(results := list(dict.fromkeys(values_in(template)))):
         name = "y" if len(results) == 1 else f"y{k}"
@@ -352,7 +352,7 @@ def _flat(x: Any) -> list[Any]:
     return [y for part in x for y in _flat(part)] if isinstance(x, (list, tuple)) else [x]
 
 
-def _backward(recorder: Recorder, ends: Sequence[Any], gradient: Any) -> tuple[dict[Any, Value], tuple[Value, ...]]:
+def backward_of(recorder: Recorder, ends: Sequence[Any], gradient: Any) -> tuple[dict[Any, Value], tuple[Value, ...]]:
     """Walk back from the results; {value of a leaf: value of its gradient}, and the inputs that stand for dL/df."""
     asked = [None] * len(ends) if gradient is None else [gradient] if len(ends) == 1 else list(gradient)
     if len(asked) != len(ends):
