@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .planting import Plant
 
-_OPTIM = ("tests/optim",)
+_OPTIM = ("tests/optim", "tests/recorded")
 _LOSSES = ("tests/test_losses.py",)
 _FAST = ("tests/fast", "tests/ops")
 _NORM = ("tests/nn",)
@@ -149,5 +149,26 @@ PLANTS = [
         "and True:",
         "replay: a result takes over the memory of another layout",
         _REPLAY,
+    ),
+    Plant(
+        "minigrad/optim/optimizers.py",
+        "value *= 1 - lr * decay",
+        "value *= 1 - decay",
+        "AdamW's decay without the rate",
+        _OPTIM,
+    ),
+    Plant(
+        "minigrad/optim/optimizers.py",
+        'd = d / (np.sqrt(s) + group["eps"])',
+        'd = d / np.sqrt(s + group["eps"])',
+        "RMSprop's eps inside the root",
+        _OPTIM,
+    ),
+    Plant(
+        "minigrad/optim/schedules.py",
+        "t = min(self.t, self.t_max)",
+        "t = self.t",
+        "CosineLR goes up again",
+        _OPTIM,
     ),
 ]

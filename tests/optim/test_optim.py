@@ -193,6 +193,33 @@ def test_schedules_equal_pytorch():
         assert fresh.optimizer.groups[0]["lr"] == mine.groups[0]["lr"]
 
 
+def test_the_cosine_stays_where_it_ends_and_schedules_go_on_from_their_state():
+    groups: Any = [{"params": [mg.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.3, 0.7)]
+    optimizer = optim.SGD(groups)
+    cosine = optim.CosineLR(optimizer, 4, 0.01)
+    for _ in range(4):
+        cosine.step()
+    for _ in range(5):
+        assert [group["lr"] for group in optimizer.groups] == [0.01, 0.01]
+        cosine.step()
+    later = optim.SGD([{"params": group["params"], "lr": 7.0} for group in groups])
+    for make in (
+        lambda o: optim.StepLR(o, 2, 0.5),
+        lambda o: optim.CosineLR(o, 9, 0.01),
+        lambda o: optim.LambdaLR(o, abs),
+    ):
+        for group, lr in zip(optimizer.groups, (0.3, 0.7), strict=True):
+            group["lr"] = lr
+        schedule, again = make(optimizer), make(later)
+        for _ in range(3):
+            schedule.step()
+        again.load_state_dict(schedule.state_dict())
+        for _ in range(3):
+            assert [group["lr"] for group in later.groups] == [group["lr"] for group in optimizer.groups]
+            schedule.step()
+            again.step()
+
+
 def test_misuse_is_refused_by_name():
     w = mg.ones(2, requires_grad=True)
     cases: list[tuple[Any, str]] = [
