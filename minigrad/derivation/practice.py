@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FLAT = [r for r in RULES if r.name in ("mean is sum/N", "products and powers", "sums")]  # always done
 NAME = Rule("name a value of the forward pass", "what it is, or a multiple of that, gets its name", lambda t, f: None)
 SHOWN = 3  # numbers of a vector
+ROUND_OFF = 1e-13  # what is smaller is shown as 0
 
 
 def _divided(t: Term, forward: Forward) -> Term | None:
@@ -148,7 +149,8 @@ class Practice:
         along = next((k for k in axes if k in t.axes), None)
         flat = np.ravel(a if along is None else np.moveaxis(a, along, 0).reshape(a.shape[along], -1)[:, 0])
         more = ", ..." if flat.size > SHOWN else ""
-        return ", ".join(f"{v:.3g}" for v in flat[:SHOWN].astype(float)) + more
+        shown = [v if abs(v) > ROUND_OFF else 0.0 for v in flat[:SHOWN].astype(float)]
+        return ", ".join(f"{v:.3g}" for v in shown) + more
 
     def beside(self, t: Term, wrong: Term, axes: Sequence[int] = ()) -> str:
         """Two terms with their numbers."""
