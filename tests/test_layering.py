@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # Each unit (a file, or a folder as one) may import those before it. "minigrad" is the package's own front.
 FLOORS = (
     "_support core fast ops",
-    "numpy_protocol creation derivatives anomalies",
+    "numpy_protocol habits creation derivatives anomalies",
     "functional losses normalization chapter extend",
     "program check",
     "optim nn data replaying training",

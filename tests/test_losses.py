@@ -143,3 +143,25 @@ def test_probabilities_out_of_range_are_refused():
         mg.binary_cross_entropy(np.full(2, 0.5), np.array([-0.1, 1.0]))
     with pytest.raises(ValueError, match="delta=0"):
         mg.huber_loss(np.zeros(2), np.zeros(2), delta=0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("delta", [0.25, 1.0, 1.7, 50.0])
+def test_huber_is_a_parabola_up_to_delta_and_a_line_of_that_slope_beyond(delta: float, reduction: str):
+    d = np.array([[-3.0, -1.71, -1.69, -0.26], [-0.24, 0.0, 0.1, 0.24], [0.26, 0.99, 1.01, 60.0]])
+    target = RNG.normal(size=d.shape)
+    expected = np.where(np.abs(d) <= delta, 0.5 * d**2, delta * np.abs(d) - 0.5 * delta**2)
+    expected = expected if reduction == "none" else getattr(np, reduction)(expected)
+    x = mg.tensor(target + d, requires_grad=True)
+    y = mg.huber_loss(x, target, delta=delta, reduction=reduction)
+    np.testing.assert_allclose(y.data, expected, rtol=1e-13, atol=1e-15)
+    slope = np.clip(d, -delta, delta) / (d.size if reduction == "mean" else 1)
+    np.testing.assert_allclose(mg.grad(y.sum(), x).data, slope, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("eps", [1e-7, 1e-3, 0.2])
+def test_binary_cross_entropy_limits_probabilities_to_eps(eps: float):
+    p, t = np.array([0.0, 1.0, 0.1, 0.9, 0.5]), np.array([1.0, 0.0, 0.3, 1.0, 0.5])
+    limited = np.clip(p, eps, 1 - eps)
+    expected = -t * np.log(limited) - (1 - t) * np.log(1 - limited)
+    np.testing.assert_allclose(mg.binary_cross_entropy(p, t, eps=eps, reduction="none"), expected, rtol=1e-13)

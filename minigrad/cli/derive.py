@@ -14,6 +14,7 @@ from ..normalization import batch_norm_composed, layer_norm_composed
 from .draw import parameter_names
 from .loading import load_function
 from .options import add_command, add_shared, generator, input_arrays
+from .practise import practise
 from .problems import Problem
 
 
@@ -41,14 +42,19 @@ def add_to(commands: Any) -> None:
         "from a composed graph to the formula of its backward, by checked steps",
         "minigrad derive batchnorm --out derived",
         "Take the backward of a composed function by small named steps, each one checked, to the analytic formula; "
-        "print the steps and the fused primitive that it makes. With --out also NAME.md, NAME.tex and NAME.py.",
+        "print the steps and the fused primitive that it makes. With --out also NAME.md, .tex and .py, and the page "
+        "NAME.html, whose slider goes through the steps.",
     )
     known = ", ".join(KNOWN)
     parser.add_argument("function", metavar="FUNCTION", help=f"{known}, MODULE:FUNCTION or FILE.py:FUNCTION")
     assume = "a hypothesis: 't sums to 1', 't is 0 or 1', 't is positive'; once for each"
     parser.add_argument("--assume", action="append", default=[], metavar="TEXT", help=assume)
     parser.add_argument("--any-digits", action="store_true", help="take steps that lose digits in float32, too")
-    parser.add_argument("--out", metavar="DIR", help="folder for .md, .tex and .py; their files are replaced")
+    parser.add_argument("--out", metavar="DIR", help="folder for .md, .tex, .py and .html; their files are replaced")
+    practice = (
+        "which rule comes next? Choose a part and a rule; the engine says whether it may be applied, and its cost"
+    )
+    parser.add_argument("--exercise", action="store_true", help=practice)
     add_shared(parser, "--shape", "--data", "--seed")
 
 
@@ -56,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Derive, check the primitive against the function, print, write."""
     name, function, arrays = _problem(args)
     from ..derivation import NotDerivable, derive  # only here: --help needs none of it
+    from ..derivation.paging import as_page
     from ..derivation.printing import as_markdown, as_tex_document
 
     assume = _assumed(args.assume)
@@ -63,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         d = derive(function, arrays, assume=assume, keep_digits=not args.any_digits)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise Problem(str(error)) from error
+    if args.exercise:
+        return practise(d)
     try:
         source = d.source(name)
         d.primitive(name)
@@ -73,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
     print(d)
     print(f"\n{source}", end="")
     if args.out:
-        page = as_markdown(d, name) + f"\n```python\n{source}```\n"
-        _write(Path(args.out), {f"{name}.md": page, f"{name}.tex": as_tex_document(d), f"{name}.py": source})
+        text = as_markdown(d, name) + f"\n```python\n{source}```\n"
+        files = {"md": text, "tex": as_tex_document(d), "py": source, "html": as_page(d, name)}
+        _write(Path(args.out), {f"{name}.{kind}": whole for kind, whole in files.items()})
     return 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from .._support.files import written_aside
 from .axes import is_array, recordings
 from .checking import assumptions
 from .reading import Reader
@@ -73,6 +76,18 @@ class Derivation:
         from .printing import as_latex
 
         return as_latex(self)
+
+    def page(self, path: str | os.PathLike[str], title: str = "") -> Path:
+        """Write the page of the derivation, one HTML file that needs no network, and return its path.
+
+        A slider and the arrow keys go through the steps: the graph before beside the graph after, what the step
+        changed, its rule, and its prices. title: the function's name if not given. A file that is there is replaced.
+        """
+        from .paging import as_page
+
+        with written_aside(path) as file:
+            file.write(as_page(self, title or self.name).encode("utf-8", "replace"))
+        return Path(path)
 
     def source(self, name: str = "fused") -> str:
         """A module that defines the fused primitive `name`, with save and joint rule, as a person writes it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def as_text(d: Derivation) -> str:
         lines += ["", f"({k}) {step.name}" + ("" if seen else f": {step.why}")]
         lines += [f"        {before}  ->  {after}" for before, after in changed(step, writer)]
         lines += [f"    {label} = {writer(root)}" for label, root in formulas(d, k)]
-        lines.append(f"    [{prices(step)}]")
+        lines.append(f"    [{prices(d, step)}]")
     return "\n".join([*lines, "", ending(d)])
 
 
@@ -45,12 +46,20 @@ def changed(step: Step, writer: Writer, most: int = 2) -> list[tuple[str, str]]:
     return [pair for pair in told if pair[0] != pair[1]][:most]
 
 
-def prices(step: Step) -> str:
+def prices(d: Derivation, step: Step) -> str:
     """What a step costs, and how it was checked."""
     cost, names = step.cost, sorted(t.name for t in Plan(step.roots).read if t.name != "g")
     checked = f"equal at {step.points} points" if step.points else "checked in float64"
     checked = "" if step.name == "recorded" else f"{checked}, difference {step.difference:.0e}; "
-    return f"{cost.ops} ops, {cost.passes} over whole arrays; reads {', '.join(names)}; {checked}float32 {digits(step)}"
+    reads = f"reads {', '.join(names)}: {bytes_kept(d, step)} bytes"
+    return f"{cost.ops} ops, {cost.passes} over whole arrays; {reads}; {checked}float32 {digits(step)}"
+
+
+def bytes_kept(d: Derivation, step: Step) -> int:
+    """Bytes of float64 that forward keeps for the formulas of a step, at the lengths of the inputs."""
+    names = [t for t in Plan(step.roots).read if t is not d.forward.gradient]
+    arrays = {t.definition.args[0] if t.definition and t.definition.op == "one_hot" else t for t in names}
+    return sum(8 * math.prod([d.forward.lengths[k] for k in t.axes]) for t in arrays)
 
 
 def digits(step: Step) -> str:

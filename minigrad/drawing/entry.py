@@ -15,6 +15,7 @@ from .collect import Drawable, count, graph
 from .data import Graph
 from .ladders import MOST as MOST_OPS
 from .ladders import Ladder
+from .live_data import live
 from .options import MOST, Look, Options
 from .pair import Pair, Report
 from .picture import Drawing, Picture, fitted
@@ -156,6 +157,7 @@ def page(
     *,
     gradient: Values = None,
     names: Any = None,
+    inference: Drawable | Mapping[str, Drawable] | None = None,
     **look: Unpack[Look],
 ) -> Path:
     """Write the interactive page of one graph or of several, and return its path.
@@ -164,20 +166,33 @@ def page(
     page shows each of them and all side by side; a slider and the arrow keys step through forward, then backward; a
     click on a card shows its formula, rules, values, gradient and the contributions that sum to it. gradient,
     names, depth, max_nodes, fold, module: as in `mg.draw`. Needs a renderer (RendererNotFound says how to get one).
+
+    Its first view is the ladder, and it computes: numbers of leaves, of `gradient` and eps can be changed there, and
+    the browser runs the recorded forward and backward again. inference: the same in eval mode (by name, where graphs
+    has names), for a switch; leaves with one name are one. What the page cannot compute (an op of the user's own, more
+    than 60 ops, a Drawing) it says, and is a recording.
     """
     options = Options(**look)
     title = options.title
     named = graphs if isinstance(graphs, Mapping) else {title or "graph": graphs}
     if not named:
         raise ValueError("page(graphs, path): there is no graph to show; pass {'name': tensor, ...}")
+    other = inference if isinstance(inference, Mapping) else {} if inference is None else {next(iter(named)): inference}
+    if not other.keys() <= named.keys():
+        raise ValueError(f"inference= has {', '.join(map(repr, other))}, the graphs are {', '.join(map(repr, named))}")
     data: dict[str, Graph] = {}
+    whole: dict[str, Graph] = {}
     for name, y in named.items():
         if isinstance(y, Picture):  # as it was drawn, with its own depth= and fold=
             drawn = y.graphs()
             data |= drawn if len(drawn) > 1 else {str(name): one for one in drawn.values()}
         else:
-            data[str(name)] = view(_collected(y, options, gradient, names), options)
-    return write(Path(path), page_of(data, title=title))
+            whole[str(name)] = _collected(y, options, gradient, names)
+            data[str(name)] = view(whole[str(name)], options)
+    tensors: Any = {str(name): y for name, y in named.items()}
+    evaluated = {str(name): (y, _collected(y, options, gradient, names)) for name, y in other.items()}
+    computed = live(tensors, whole, evaluated, gradient) if whole.keys() == tensors.keys() else {}
+    return write(Path(path), page_of(data, title=title, computed=computed))
 
 
 def _collected(y: Drawable, options: Options, gradient: Values, names: Any, marks: Any = None) -> Graph:

@@ -113,7 +113,8 @@ def batch_norm_rule(
     x_hat, inv_std = saved
     d_beta = ops.sum(g, axis=0)
     d_gamma = ops.sum(g * x_hat, axis=0)
-    dx = gamma * inv_std * (g - (d_beta + x_hat * d_gamma) / x.shape[0])
+    n = x.shape[0]
+    dx = gamma * inv_std * (g - d_beta / n - x_hat * (d_gamma / n))
     return dx, d_gamma, d_beta
 
 

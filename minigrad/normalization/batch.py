@@ -29,7 +29,9 @@ d(var)/dx_i = 2 (x_i - mu) / N (the path from var through mu drops out, because 
 which is exact for every eps >= 0. Where gamma is constant over the reduced axes (batch norm), the two means are
 gamma times (6) and (7) over N, and no further sum is needed:
 
-    (9') dL/dx = gamma * inv_std * (g - (dL/dbeta + x_hat * dL/dgamma) / N)
+    (9') dL/dx = gamma * inv_std * (g - dL/dbeta / N - x_hat * (dL/dgamma / N))
+
+which divides the two sums by N, and no whole array.
 
 Nothing is ever divided by gamma, so gamma = 0 is an ordinary value. Sources: Ioffe and Szegedy 2015
 (arXiv:1502.03167), Ba, Kiros and Hinton 2016 (arXiv:1607.06450).
@@ -42,6 +44,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import in_floats
 from .._support.shapes import Axis, Ints, axes_of, count
 from .._support.signatures import Value, inference, normalization
 from ..core.context import scope
@@ -124,6 +127,7 @@ def affine_composed(x_hat: Value, gamma: Value, beta: Value, wide: Ints | None) 
 
 
 @normalization
+@in_floats
 def batch_norm_composed(
     x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = 0, eps: float = 1e-5, variance: str = "primitive"
 ) -> Value:
@@ -144,6 +148,7 @@ def batch_norm_composed(
 
 
 @inference
+@in_floats
 def batch_norm_inference_composed(
     x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, axis: Axis = 0, eps: float = 1e-5
 ) -> Value:
@@ -212,7 +217,7 @@ def _batch_norm_rule(
     d_beta = named(sum_(g, axis=axis, keepdims=True), "d_beta")  # (6)
     d_gamma = named(sum_(g * x_hat, axis=axis, keepdims=True), "d_gamma")  # (7)
     scale = inv_std if gamma is None else named(reshape(gamma, wide) * inv_std, "scale")  # (8)
-    dx = scale * (g - (d_beta + x_hat * d_gamma) / n)  # (9')
+    dx = scale * (g - d_beta / n - x_hat * (d_gamma / n))  # (9')
     return dx, like(d_gamma, gamma), like(d_beta, beta)
 
 
@@ -224,6 +229,7 @@ batch_norm_.defvjp_joint(_batch_norm_rule)
 
 
 @normalization
+@in_floats
 def batch_norm(x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = 0, eps: float = 1e-5) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with batch statistics, as one primitive.
 
@@ -284,6 +290,7 @@ batch_norm_inference_.defvjp_joint(_batch_norm_inference_rule)
 
 
 @inference
+@in_floats
 def batch_norm_inference(
     x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, axis: Axis = 0, eps: float = 1e-5
 ) -> Value:

@@ -187,21 +187,42 @@ def tidied(program: Program) -> Program:
 def _without_kept_axes(program: Program) -> Program:
     """A sum with keepdims=True that is then reshaped to what it would be without: summed so at once, where all fits."""
     ends, readers = set(program.wanted()), readers_of(program)
-    made: dict[Any, Instruction] = {i.outputs[0]: i for i in program.instructions if i.params.get("keepdims") is True}
+    summed = {i.outputs[0]: i for i in program.instructions if i.params.get("keepdims") is True}
     same: dict[Value, Value] = {}
     for i in program.instructions:
         wide: Any = i.inputs[0] if i.kind == "op" and i.name == "reshape" else None
-        if wide not in made or wide in ends or wide in same:
+        if wide not in summed or wide in ends or wide in same:
             continue
-        total, narrow = made[wide], i.outputs[0]
-        others = [r for r in readers[wide] if r is not i]
-        fits = total.params["axis"] in (0, (0,)) and narrow.shape == wide.shape[1:]
-        if fits and all(_same_without(r, wide, narrow) for r in others):
-            same[wide] = narrow
-            made[wide] = replace(total, params={**total.params, "keepdims": False}, outputs=(narrow,))
+        if summed[wide].params["axis"] in (0, (0,)) and i.outputs[0].shape == wide.shape[1:]:
+            same |= _narrower(wide, i, readers, ends)
+
+    def remade(i: Instruction) -> Instruction:
+        if not i.outputs or i.outputs[0] not in same:
+            return i
+        params = {**i.params, "keepdims": False} if i.outputs[0] in summed else i.params
+        return replace(i, params=params, outputs=(same[i.outputs[0]],))
+
     dropped = set(same.values())
-    steps = [made.get(i.outputs[0], i) if i.outputs else i for i in program.instructions]
-    return program.substituted([i for i in steps if i.name != "reshape" or i.outputs[0] not in dropped], same)
+    steps = [i for i in program.instructions if i.name != "reshape" or i.outputs[0] not in dropped]
+    return program.substituted([remade(i) for i in steps], same)
+
+
+def _narrower(
+    wide: Value, reshape: Instruction, readers: dict[Value, list[Instruction]], ends: set[Value]
+) -> dict[Value, Value]:
+    """What can lose its first axis of length 1: `wide`, and what is made of it and numbers. Empty where one cannot."""
+    found, todo = {wide: reshape.outputs[0]}, [wide]
+    for v in todo:
+        for reader in readers[v]:
+            if reader is reshape or _same_without(reader, v, found[v]):
+                continue
+            out = reader.outputs[0]
+            alone = all(x is v or not x.shape for x in reader.inputs if isinstance(x, Value))
+            if reader.kind != "op" or reader.name not in ELEMENTWISE or not alone or out in ends:
+                return {}
+            found[out] = Value(out.number, "made", out.array[0], name=out.name)
+            todo.append(out)
+    return found
 
 
 def readers_of(program: Program) -> dict[Value, list[Instruction]]:

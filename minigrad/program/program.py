@@ -52,6 +52,11 @@ class Value:
         return dtype
 
     @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.array.shape)
+
+    @property
     def label(self) -> str:
         """Its name, or a number where it has none; the value of a constant that is one number."""
         if self.kind == "constant" and self.array.size == 1 and not self.name:
@@ -82,6 +87,11 @@ class Instruction:
     backward: bool = False
     scope: tuple[str, ...] = ()
     line: tuple[str, int] | None = None
+
+    @property
+    def out(self) -> Value:
+        """The result."""
+        return self.outputs[0]
 
     @property
     def pure(self) -> bool:
@@ -187,6 +197,12 @@ class Program:
         from .source import source_of
 
         return source_of(self, library, name)
+
+    def patterns(self) -> list[Any]:
+        """Normalizations, softmax, linear layers: what is recognised in it, see `minigrad.program.patterns`."""
+        from .patterns import patterns
+
+        return patterns(self)
 
     def to_json(self, indent: int | None = None) -> str:
         """The program as JSON, with the values of its tensors and constants."""

@@ -7,17 +7,16 @@ goes and the primitive that comes are compared on random inputs of the same shap
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
-from .._support.shapes import axes_of
-from ..core.context import current, using
+from ..core.context import using
 from ..core.gradients import consumers_first
-from ..core.nodes import Node, callback, raw
+from ..core.nodes import Node, callback
 from ..core.tensor import Tensor
 from ..losses import softmax_cross_entropy
 from ..normalization.batch import batch_norm_
@@ -25,6 +24,7 @@ from ..normalization.layer import layer_norm_
 from ..ops import neg, reshape
 from ..program import Instruction, Program
 from ..program.passes import without_repeats
+from ..program.patterns import Pattern, in_all, made_of_nodes
 from .program import StepProgram
 
 
@@ -42,102 +42,27 @@ class Match:
 
 
 # --------------------------------------------------------------------------------------------------------------
-# Recognising. A pattern is a name (the same thing wherever it stands), a number, or (name, op, *patterns of inputs).
-
-CENTRED = ("centred", "sub", "x", ("mu", "mean", "x"))
-VARIANCES = ("var", "var", "x"), ("var", "mean", ("squares", "square", "centred"))
-DEVIATIONS = [("std", "sqrt", ("var + eps", "add", var, "eps")) for var in VARIANCES]
-X_HATS = [
-    *[("x_hat", "div", CENTRED, std) for std in DEVIATIONS],
-    *[("x_hat", "mul", CENTRED, ("inv_std", "div", 1.0, std)) for std in DEVIATIONS],
-]
-SCALED = [("scaled", "mul", x_hat, "gamma") for x_hat in X_HATS]
-NORMALIZED = [*X_HATS, *SCALED, *[("shifted", "add", scaled, "beta") for scaled in SCALED]]
-
-SHIFTED = ("shifted", "sub", "logits", "shift")
-LOG_P = ("log_p", "sub", SHIFTED, ("log", "log", ("total", "sum", ("exp", "exp", "shifted"))))
-CROSS_ENTROPY = ("picked", "getitem", LOG_P)
-
-INPUTS = {"x", "eps", "gamma", "beta", "logits", "shift"}  # of the patterns; their other names are nodes that go
+# What comes in the place of each pattern: a function of its inputs
 
 
-def found(pattern: Any, x: Any, names: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every way in which a graph that ends in x is the pattern: `names` and what the pattern's names stand for."""
-    if isinstance(pattern, str):
-        if names.setdefault(pattern, x) is x:
-            yield names
-    elif isinstance(pattern, float):
-        if isinstance(x, (int, float)) and x == pattern:
-            yield names
-    elif isinstance(x, Node) and x.op is not None and x.op.name == pattern[1]:
-        name, op, *parts = pattern
-        for given in (x.given, x.given[::-1]) if op in ("add", "mul") else (x.given,):
-            ways = [names | {name: x}]
-            for part, inner in zip(parts, given, strict=True):
-                ways = [more for way in ways for more in found(part, inner, dict(way))]
-            yield from ways
-
-
-def _gone(names: dict[str, Any]) -> tuple[Node, ...]:
-    return tuple([x for name, x in names.items() if name not in INPUTS])
-
-
-def _norm(node: Node, over_rows: bool) -> Match | None:
-    """Batch norm (statistics over the first axes) or layer norm, with gamma and beta where the graph has them."""
-    matches = (_normalized(way, over_rows) for pattern in NORMALIZED for way in found(pattern, node, {}))
-    return next((match for match in matches if match is not None), None)
-
-
-def _normalized(names: dict[str, Any], over_rows: bool) -> Match | None:
-    x, mu, var, eps = (names[name] for name in ("x", "mu", "var", "eps"))
-    given = [names[name] for name in ("gamma", "beta") if name in names]
-    if not (isinstance(eps, (int, float)) and all(isinstance(part, Node) for part in (x, *given))):
-        return None
-    shape, axes = x._array.shape, axes_of(mu.params["axis"], x._array.ndim)
-    if not axes or axes != axes_of(var.params["axis"], len(shape)) or var.params.get("ddof"):
-        return None
-    if not (mu.params["keepdims"] and var.params["keepdims"]) and axes != tuple(range(len(axes))):
-        return None
-    if not given and over_rows != (axes[0] == 0):  # nothing tells them apart but the axes
-        return None
-    # gamma has the axes that stay (batch norm) or those that are reduced (layer norm); against x it is `wide`
-    wide = tuple([n if (k in axes) != over_rows else 1 for k, n in enumerate(shape)])
-    narrow = tuple([n for k, n in enumerate(shape) if (k in axes) != over_rows])
-    if any((1,) * (len(shape) - part._array.ndim) + part._array.shape != wide for part in given):
-        return None
-    primitive = batch_norm_ if over_rows else layer_norm_
+def _norm(primitive: Any, pattern: Pattern) -> Callable[..., Any]:
+    present = [x is not None for x in pattern.inputs]
+    axis, wide, narrow, eps = (pattern.params[name] for name in ("axis", "wide", "narrow", "eps"))
 
     def fused(x: Any, *given: Any) -> Any:
-        parts = [part if part.shape == narrow else reshape(part, narrow) for part in given]
-        return primitive(x, *parts, *[None] * (2 - len(parts)), axis=axes, wide=wide, eps=float(eps))
+        parts = iter([part if part.shape == narrow else reshape(part, narrow) for part in given])
+        gamma, beta = (next(parts) if there else None for there in present[1:])
+        return primitive(x, gamma, beta, axis=axis, wide=wide, eps=eps)
 
-    inputs = (x, *given)
-    return Match(inputs, fused, _gone(names)) if len(set(inputs)) == len(inputs) else None
+    return fused
 
 
-def _cross_entropy(node: Node) -> Match | None:
-    """log_softmax(z)[each row, its label]; the sign stays where it is."""
-    names = next(found(CROSS_ENTROPY, node, {}), None)
-    index: Any = node.params.get("index")
-    pair = isinstance(index, tuple) and len(index) == 2 and all(isinstance(k, np.ndarray) for k in index)
-    if names is None or not pair or raw(names["logits"]).ndim != 2:
-        return None
-    logits, total, (rows, labels) = names["logits"], names["total"], index
-    n, classes = raw(logits).shape
-    if axes_of(total.params["axis"], 2) != (1,) or not total.params["keepdims"] or not np.array_equal(rows, range(n)):
-        return None
-    # what is an argument of a step today may be something else tomorrow
-    if any(observer.varies(rows) for observer in current().observers if hasattr(observer, "varies")):
-        return None
-    # a row may be shifted by any number, and the result is the same; but the number must want no gradient for it
-    shift = names["shift"]
-    if getattr(shift, "_needs", False) or np.shape(raw(shift)) not in ((), (1,), (1, 1), (n, 1)):
-        return None
-
+def _cross_entropy(pattern: Pattern) -> Callable[..., Any]:
     def fused(z: Any) -> Any:
-        return neg(softmax_cross_entropy(z, labels=callback(_from_the_front, labels, classes)))
+        labels = callback(_from_the_front, pattern.params["labels"], z.shape[1])
+        return neg(softmax_cross_entropy(z, labels=labels))
 
-    return Match((logits,), fused, _gone(names))
+    return fused
 
 
 def _from_the_front(labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[Any, Any]:
@@ -145,9 +70,9 @@ def _from_the_front(labels: np.ndarray[Any, Any], classes: int) -> np.ndarray[An
     return np.where(labels < 0, labels + classes, labels).astype(np.intp)
 
 
-KINDS: dict[str, Callable[[Node], Match | None]] = {
-    "batch_norm": lambda node: _norm(node, over_rows=True),
-    "layer_norm": lambda node: _norm(node, over_rows=False),
+KINDS: dict[str, Callable[[Pattern], Callable[..., Any]]] = {
+    "batch_norm": partial(_norm, batch_norm_),
+    "layer_norm": partial(_norm, layer_norm_),
     "softmax_cross_entropy": _cross_entropy,
 }
 
@@ -212,13 +137,21 @@ def fuse_in_place(y: Node, names: Iterable[str], keep: set[Node]) -> list[tuple[
 def matches(y: Node, names: Iterable[str], keep: set[Node]) -> dict[Node, Match]:
     """What is recognised in the graph of y, by the node that it ends in. Nodes in `keep` stay in the graph."""
     replacements: dict[Node, Match] = {}
-    gone: set[Node] = set()
-    for node in consumers_first(y):
-        tried = (KINDS[name](node) for name in names) if node not in gone else ()
-        match = next((m for m in tried if m is not None), None)
-        if match is not None and not (set(match.gone) - {node}) & keep and _proved(node, match):
-            replacements[node] = match
-            gone.update(match.gone)
+
+    def accept(pattern: Pattern) -> bool:
+        inputs = tuple([x for x in pattern.inputs if x is not None])
+        match = Match(inputs, KINDS[pattern.kind](pattern), pattern.gone)
+        if (set(pattern.gone) - {pattern.out}) & keep or not all(isinstance(x, Node) for x in inputs):
+            return False
+        if _proved(pattern.out, match):
+            replacements[pattern.out] = match
+        return pattern.out in replacements
+
+    for pattern in in_all(consumers_first(y), made_of_nodes, names, accept):
+        if pattern.differs:
+            warnings.warn(f"{pattern}; it is left as it is", stacklevel=3)
+        elif pattern.remarks:
+            warnings.warn(f"{pattern}; the fused form loses none", stacklevel=3)
     return replacements
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.arrays import plain
 from .._support.files import PathLike
 from .._support.randomness import Generator, Source, generator
 from .._support.signatures import Array, Data
@@ -45,7 +46,7 @@ Sampler: TypeAlias = Callable[[int, Generator], Iterable[Array]]
 
 def predict(model: Module, x: Data, *, batch_size: int = 4096) -> Array:
     """model(x) in eval mode as a bare array, `batch_size` rows at a time, recording nothing."""
-    rows = np.asarray(raw(x))
+    rows = plain(x)
     if rows.ndim < 1 or not len(rows):
         raise ValueError(f"predict: there are no rows: x has shape {rows.shape}")
     return np.concatenate([outputs_of(model, rows[k : k + batch_size]) for k in range(0, len(rows), batch_size)])
@@ -53,7 +54,7 @@ def predict(model: Module, x: Data, *, batch_size: int = 4096) -> Array:
 
 def evaluate(model: Module, x: Data, y: Data, loss: str | Loss, metrics: Metrics = ()) -> dict[str, float]:
     """The loss and the metrics of a model in eval mode; both may be named, as in `fit`."""
-    return _evaluated(model, x, np.asarray(raw(y)), loss_of(loss), metrics_of(metrics))
+    return _evaluated(model, x, plain(y), loss_of(loss), metrics_of(metrics))
 
 
 def _evaluated(model: Module, x: Data, y: Array, loss: Loss, metrics: dict[str, Metric]) -> dict[str, float]:

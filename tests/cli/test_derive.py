@@ -14,14 +14,14 @@ def run(*argv):
 
 
 @pytest.mark.parametrize("name", ["batchnorm", "layernorm", "cross_entropy"])
-def test_it_prints_the_steps_and_writes_three_files(name, tmp_path, capsys):
+def test_it_prints_the_steps_and_writes_four_files(name, tmp_path, capsys):
     folder = tmp_path / "out"
     assert run("derive", name, "--shape", "6,3", "--out", folder) == 0
     out = capsys.readouterr().out
     assert "(0) recorded" in out
     assert "stopped here: nothing known makes it cheaper" in out
     assert f"{name}.defvjp_joint(rule)" in out
-    assert sorted(p.name for p in folder.iterdir()) == [f"{name}.md", f"{name}.py", f"{name}.tex"]
+    assert sorted(p.name for p in folder.iterdir()) == [f"{name}.{kind}" for kind in ("html", "md", "py", "tex")]
     assert (folder / f"{name}.tex").read_text().count(r"\begin{aligned}") >= 1
     space: dict[str, Any] = {}
     exec((folder / f"{name}.py").read_text(), space)
@@ -29,7 +29,7 @@ def test_it_prints_the_steps_and_writes_three_files(name, tmp_path, capsys):
     if name == "batchnorm":
         assert mg.check.compare(space[name], mg.batch_norm, [rng.normal(size=s) for s in ((5, 2), 2, 2)])
     assert run("derive", name, "--out", folder) == 0  # the files are replaced
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(folder.iterdir())) == 4
 
 
 def test_a_function_of_the_user_and_a_hypothesis(tmp_path, monkeypatch, capsys):

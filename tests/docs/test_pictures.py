@@ -19,7 +19,7 @@ from tests.drawing.ladders import boxes
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "pictures"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LARGEST = 150_000  # bytes
+LARGEST = 155_000  # bytes; the backward of batch norm, twice, takes 150,311
 PAGE = 830  # px: how wide GitHub shows a page
 READABLE = {ROOT / "README.md": 11.0}  # px: the least height of letters; 10 elsewhere
 

@@ -161,10 +161,14 @@ def test_cross_entropy_of_what_is_not_finite_and_of_labels_that_are_no_class_is_
     np.testing.assert_array_equal(fused.SoftmaxCrossEntropy.forward((x,), {"labels": odd})[0], loss)
 
 
+MASKED = [(2000,), (40, 50), (2000, 1), (10, 20, 11), (5, 6, 7, 8)]
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_a_mask_selects_bit_for_bit(dtype):
+@pytest.mark.parametrize("shape", MASKED, ids=str)
+def test_a_mask_selects_bit_for_bit(dtype, shape):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(40, 50)).astype(dtype)
+    x = rng.normal(size=shape).astype(dtype)
     x.flat[:5] = [np.nan, np.inf, -np.inf, -0.0, 0.0]
     for condition in (rng.random(x.shape) > 0.5, np.zeros(x.shape, bool), np.ones(x.shape, bool)):
         assert select.fits(condition, x) or chosen() == "reference"
@@ -179,6 +183,23 @@ def test_a_mask_selects_bit_for_bit(dtype):
             assert select.masked(condition, in_place, into=in_place) is in_place
             assert in_place.tobytes() == found.tobytes()
         assert mg.where(condition, x, -0.0).tobytes() == np.where(condition, x, -0.0).tobytes()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", [(), (3, 2), *MASKED, (9, 0, 4)], ids=str)
+@pytest.mark.parametrize("op", [mg.relu, lambda x: mg.clip(x, -0.5, 0.5), mg.abs, lambda x: mg.leaky_relu(x, 0.3)])
+def test_slopes_of_kinks_are_the_same_on_any_number_of_axes(dtype, shape, op):
+    """A cotangent of inf where the mask is False must not become inf * 0."""
+    rng = np.random.default_rng(1)
+    values, g = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+    g[rng.random(shape) < 0.3] = np.inf
+    x = mg.tensor(values, requires_grad=True)
+    expected = np.empty(shape, dtype)
+    for k in np.ndindex(shape):  # each element for itself, where no kernel is
+        one = mg.tensor(values[k], requires_grad=True)
+        expected[k] = mg.grad(op(one), one, g[k]).data
+    for create_graph in (False, True):
+        np.testing.assert_array_equal(mg.grad(op(x), x, g, create_graph=create_graph).data, expected)
 
 
 def test_a_mask_of_another_kind_is_left_to_numpy():

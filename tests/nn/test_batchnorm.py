@@ -13,19 +13,18 @@ from minigrad import nn
 from .batches import BATCHES, RNG
 
 
-def by_hand(convention: str, batches: list[Any]) -> tuple[Any, Any]:
+def by_hand(convention: str, batches: list[Any], momentum: float | None = None) -> tuple[Any, Any]:
     """Running statistics after the table of conventions, written out."""
+    given = {"torch": 0.1, "keras": 0.99, "cs231n": 0.9, "paper": 0.0}[convention] if momentum is None else momentum
     mean, var = np.zeros(4), np.zeros(4) if convention == "cs231n" else np.ones(4)
     for t, x in enumerate(batches, 1):
         axes = (0,) if x.ndim == 2 else (0, 2)
         m, biased, n = x.mean(axes), x.var(axes), x.size // 4
         unbiased = biased * n / (n - 1)
         if convention == "torch":
-            mean, var = 0.9 * mean + 0.1 * m, 0.9 * var + 0.1 * unbiased
-        elif convention == "keras":
-            mean, var = 0.99 * mean + 0.01 * m, 0.99 * var + 0.01 * biased
-        elif convention == "cs231n":
-            mean, var = 0.9 * mean + 0.1 * m, 0.9 * var + 0.1 * biased
+            mean, var = (1 - given) * mean + given * m, (1 - given) * var + given * unbiased
+        elif convention in ("keras", "cs231n"):
+            mean, var = given * mean + (1 - given) * m, given * var + (1 - given) * biased
         else:
             mean, var = ((t - 1) * mean + m) / t, ((t - 1) * var + unbiased) / t
     return mean, var
@@ -51,6 +50,27 @@ def test_running_statistics_follow_each_convention(convention: str, implementati
         expected = (x - mean.reshape(wide)) / np.sqrt(var.reshape(wide) + eps)
         np.testing.assert_allclose(bn(x).data, expected, rtol=1e-12, atol=1e-13)
         np.testing.assert_array_equal(bn.running_mean.data, kept)
+
+
+@pytest.mark.parametrize("implementation", ["fused", "composed"])
+@pytest.mark.parametrize("momentum", [0.0, 0.1, 0.37, 0.9, 1.0])
+@pytest.mark.parametrize("convention", ["torch", "keras", "cs231n"])
+def test_momentum_is_the_share_that_its_convention_says(convention: str, momentum: float, implementation: str):
+    bn = nn.BatchNorm1d(4, convention=convention, momentum=momentum, implementation=implementation)
+    corrected = nn.BatchNorm1d(4, convention=convention, momentum=momentum, bias_correction=True)
+    for k, x in enumerate(BATCHES):  # all of one shape
+        bn(x)
+        corrected(x)
+        mean, var = by_hand(convention, BATCHES[: k + 1], momentum)
+        np.testing.assert_allclose(bn.running_mean.data, mean, rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(bn.running_var.data, var, rtol=1e-13)
+    keep = 1 - momentum if convention == "torch" else momentum
+    if 0 < keep < 1:  # what is left of the start is taken out: a weighted mean of the batches' statistics
+        shares = np.array([keep ** (len(BATCHES) - 1 - k) for k in range(len(BATCHES))])
+        mean = shares @ np.array([x.mean(0) for x in BATCHES]) / shares.sum()
+        var = shares @ np.array([x.var(0, ddof=convention == "torch") for x in BATCHES]) / shares.sum()
+        x, eps = BATCHES[0], 1e-3 if convention == "keras" else 1e-5
+        np.testing.assert_allclose(corrected.eval()(x).data, (x - mean) / np.sqrt(var + eps), rtol=1e-11, atol=1e-12)
 
 
 def test_batch_norm_trains_as_pytorchs_step_by_step():
@@ -208,6 +228,18 @@ def test_get_weights_has_keras_order_and_set_weights_is_all_or_nothing():
         bn.set_weights([np.zeros(4), np.zeros(4), np.zeros(4), np.full(4, -1.0)])
     np.testing.assert_array_equal(bn.gamma.data, np.arange(4.0))
     assert len(nn.BatchNorm1d(4, affine=False).get_weights()) == 2
+
+
+@pytest.mark.parametrize("convention", ["torch", "keras", "cs231n"])
+def test_statistics_that_were_set_hold_nothing_of_a_start_value(convention: str):
+    bn: Any = nn.BatchNorm1d(4, convention=convention, bias_correction=True)
+    bn(BATCHES[0])
+    mean, var = np.arange(4.0), np.full(4, 2.0)
+    bn.set_weights([np.ones(4), np.zeros(4), mean, var])
+    expected = (BATCHES[1] - mean) / np.sqrt(var + bn.eps)
+    np.testing.assert_allclose(bn.eval()(BATCHES[1]).data, expected, rtol=1e-12, atol=1e-13)
+    bn.reset_statistics()
+    assert bn.start_share.item() == 1.0
 
 
 def test_a_bias_before_batch_norm_is_warned_about_and_has_no_gradient():

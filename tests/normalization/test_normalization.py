@@ -184,7 +184,8 @@ def test_strange_layouts():
             mg.grad(mg.batch_norm(*strange), strange, gradient=view),
             strict=True,
         ):
-            np.testing.assert_allclose(two.data, one.data, rtol=1e-13, atol=1e-15)
+            # dx of these is what eps leaves of numbers around 3: sums in another order move its last digits
+            np.testing.assert_allclose(two.data, one.data, rtol=1e-13, atol=1e-14)
 
 
 def test_float32_stays_float32():

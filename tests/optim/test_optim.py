@@ -16,6 +16,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.05, "weight_decay": 0.1}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.6, "nesterov": True, "weight_decay": 0.2}),
     ("RMSprop", {"lr": 0.01}),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.01}),
@@ -192,6 +193,33 @@ def test_schedules_equal_pytorch():
         assert fresh.optimizer.groups[0]["lr"] == mine.groups[0]["lr"]
 
 
+def test_the_cosine_stays_where_it_ends_and_schedules_go_on_from_their_state():
+    groups: Any = [{"params": [mg.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.3, 0.7)]
+    optimizer = optim.SGD(groups)
+    cosine = optim.CosineLR(optimizer, 4, 0.01)
+    for _ in range(4):
+        cosine.step()
+    for _ in range(5):
+        assert [group["lr"] for group in optimizer.groups] == [0.01, 0.01]
+        cosine.step()
+    later = optim.SGD([{"params": group["params"], "lr": 7.0} for group in groups])
+    for make in (
+        lambda o: optim.StepLR(o, 2, 0.5),
+        lambda o: optim.CosineLR(o, 9, 0.01),
+        lambda o: optim.LambdaLR(o, abs),
+    ):
+        for group, lr in zip(optimizer.groups, (0.3, 0.7), strict=True):
+            group["lr"] = lr
+        schedule, again = make(optimizer), make(later)
+        for _ in range(3):
+            schedule.step()
+        again.load_state_dict(schedule.state_dict())
+        for _ in range(3):
+            assert [group["lr"] for group in later.groups] == [group["lr"] for group in optimizer.groups]
+            schedule.step()
+            again.step()
+
+
 def test_misuse_is_refused_by_name():
     w = mg.ones(2, requires_grad=True)
     cases: list[tuple[Any, str]] = [
@@ -223,6 +251,15 @@ def test_a_step_without_gradients_changes_nothing():
     assert w.item() == 1.0
     for name, array in optimizer.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_every_groups_gradients_are_forgotten():
+    params = parameters()
+    optimizer = optim.SGD([{"params": params[:2]}, {"params": params[2]}, {"params": params[3:]}])
+    give_gradients(params, 0)
+    assert all(w.grad is not None for w in params)
+    optimizer.zero_grad()
+    assert [w.grad for w in params] == [None] * len(params)
 
 
 def test_betas_that_change_during_a_training_equal_pytorch():

@@ -276,3 +276,20 @@ def test_a_gradient_in_the_parameters_own_memory_is_read_before_it_is_written(
         mine.step()
         other.step()
     np.testing.assert_array_equal(w.data, twin.data)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5, 6], [3, 0, 6, 2, 1, 5, 4]], ids=str)
+def test_state_has_the_number_of_its_parameter_wherever_that_is_laid_out(order: list[int]):
+    """Large parameters are laid out first; a state written by number must not follow them there."""
+    params = [wide()[k] for k in order]
+    optimizer = optim.Adam([{"params": params[:4]}, {"params": params[4:]}], lr=0.1, betas=(0.75, 0.5))
+    slopes: list[mg.Tensor] = give_gradients(params, 0)
+    params[2].grad = None
+    optimizer.step()
+    state = optimizer.state_dict()
+    for k, (w, slope) in enumerate(zip(params, slopes, strict=True)):
+        assert state[f"param.{k}.step"] == (0 if k == 2 else 1)
+        assert state[f"param.{k}.m"].shape == w.shape
+        if k != 2:
+            np.testing.assert_allclose(state[f"param.{k}.m"], 0.25 * slope.data, rtol=1e-14)
+            np.testing.assert_allclose(state[f"param.{k}.v"], 0.5 * slope.data**2, rtol=1e-14)

@@ -273,3 +273,22 @@ def test_what_is_around_a_step_in_other_ways_is_watched_too(what, monkeypatch):
         assert again.replays == 1
         change()
         same(again(x).data, mg.sum(step(mg.tensor(x))).data)
+
+
+def test_statistics_that_are_frozen_are_another_program():
+    """Frozen from outside, after the step was recorded without, and the other way round."""
+    for first in (False, True):
+        net, _, _ = training((4, 5, 3), norm="batch")
+        running = net[1].running_mean
+        step = mg.replay(lambda x, net=net: net(x))
+        for frozen in (first, not first, first):
+            for k in range(4):
+                before = running.data.copy()
+                x = np.random.default_rng(k).normal(size=(6, 4))
+                if frozen:
+                    with mg.nn.frozen_statistics():
+                        step(x)
+                else:
+                    step(x)
+                assert np.array_equal(running.data, before) == frozen
+        assert step.recordings == 4

@@ -222,3 +222,50 @@ def test_a_proof_of_a_large_step_lets_the_program_go_meanwhile(monkeypatch):
         entry: Any = replayed._latest[1]
         bounds.append(entry.bound)
     assert len(set(map(id, bounds[1:]))) == 3, "made anew at the 4th and the 16th call"
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_what_a_returned_view_looks_at_stays(copy: bool):
+    """The values behind views are wanted to the end, although nothing else reads them; so are gradients'."""
+    w = mg.tensor(np.arange(1.0, 7.0).reshape(2, 3), requires_grad=True)
+
+    def step(x):
+        inner = mg.exp(w * x)
+        first = (inner.T[1:], inner.reshape(3, 2)[::-1])
+        other = mg.tanh(mg.tanh(inner + 1.0) * 2.0)  # the last that reads `inner` itself; as large as it
+        w.grad = None
+        ((w * x).T * other.T).sum().backward()
+        last = [mg.sin(other * k) for k in (2.0, 3.0, 4.0, 5.0)]  # more than was freed after `inner`
+        return (*first, mg.broadcast_to(mg.sum(other, axis=0), (2, 3)), *last)
+
+    replayed = mg.replay(step, copy=copy)
+    for k in range(6):
+        x = np.random.default_rng(k).normal(size=(2, 3))
+        ours = [y.data.copy() for y in replayed(x)]
+        left = w.grad
+        expected = step(mg.tensor(x))
+        assert left is not None
+        assert w.grad is not None
+        for one, other in zip((*ours, left.data), (*(y.data for y in expected), w.grad.data), strict=True):
+            same(one, other)
+    assert replayed.replays >= 3
+
+
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("float32", "float64"), ("float64", "float16")], ids=str)
+def test_results_of_another_dtype_take_no_ones_memory(dtypes: tuple[str, str]):
+    """float64 of 4 elements is as long as float32 of 8; a comparison is one byte; all die where the next is made."""
+    one, other = dtypes
+
+    def step(x):
+        inner = mg.exp(x.astype(one))
+        wide = (inner * 2.0).astype(other)
+        chosen = mg.where(wide > 1.5, mg.square(wide), -wide)
+        mixed = mg.square(inner) + chosen
+        return mg.sqrt(mixed.astype(other) + 9.0), mg.where(mixed < 2.0, mixed, 0.5)
+
+    replayed = mg.replay(step)
+    for shape in ((4,), (8,), (3, 5)):
+        for k in range(4):
+            x = np.random.default_rng(k).normal(size=shape)
+            for ours, eager in zip(replayed(x), step(mg.tensor(x)), strict=True):
+                same(ours.data, eager.data)
