@@ -21,10 +21,10 @@ from ..core.nodes import Node, Primitive, describe, next_number
 from ..core.tensor import Tensor
 from ..program import Instruction, Program, Value
 from ..program.as_graph import history, of_graph
+from ..program.changed import changed
 from ..program.passes import without_dead_code
 from ..program.patterns import Pattern, patterns
 from ..program.program import substitute
-from ..program.unequal import unequal
 
 Rows = dict[Value, set[int]]  # of each value: the axes along which rows lie, if their number is open
 
@@ -148,10 +148,10 @@ def difference(a: Program, b: Program) -> str:
     partner: dict[Value, Value] = {}
     for s, t in zip(a.instructions, b.instructions, strict=True):
         for x, y in zip(s.inputs, t.inputs, strict=True):
-            if unequal(x, y, partner):
+            if changed(x, y, partner):
                 return f"{s.name} used {_words(x)}, which was computed from the inputs outside the graph"
         p, q = ({k: v for k, v in i.params.items() if k != "shape" or i.name not in SHAPED} for i in (s, t))
-        if unequal(p, q, partner):
+        if changed(p, q, partner):
             return f"the parameters of {s.name} changed"
         partner[s.out] = t.out
     return ""
