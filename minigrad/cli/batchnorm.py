@@ -14,7 +14,7 @@ import numpy as np
 from .. import chapter
 from ..check import compare
 from ..core.tensor import Tensor
-from ..normalization import batch_norm, batch_norm_composed
+from ..normalization import batch_norm, batch_norm_composed, batch_norm_inference, batch_norm_inference_composed
 from .options import TABLE, add_command, add_shared, generator, numbers, read_numbers, save, why_no_renderer
 from .problems import Problem, say
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "png", "dot", "pdf")
 PAGE = "batchnorm.html"
+STATISTICS: dict[str, Any] = {"running_mean": np.mean, "running_var": np.var}  # of the page in eval mode: the batch's
 
 
 def add_to(commands: Any) -> None:
@@ -84,10 +85,17 @@ def run(args: argparse.Namespace) -> int:
     with np.errstate(all="ignore"):
         ys = {"composed": composed(*inputs).named("y"), "fused": fused(*inputs).named("y")}
         spelled_out = staged(*inputs).named("y")
-        files = _draw(ys, spelled_out, report, out, "dot" if reason else args.format or "svg", rng)
+        given = [
+            Tensor(f(x, axis=0).astype(args.dtype), requires_grad=True, name=name) for name, f in STATISTICS.items()
+        ]
+        forms = {"composed": batch_norm_inference_composed, "fused": batch_norm_inference}
+        evaluated = {name: f(*inputs, *given, eps=eps).named("y") for name, f in forms.items()}
+        files = _draw(ys, spelled_out, evaluated, report, out, "dot" if reason else args.format or "svg", rng)
     said += [f"wrote {path}" for path in files]
     if out / PAGE in files:
-        said.append(f"{PAGE} is for a browser: it goes through both, step by step")
+        said.append(
+            f"{PAGE} is for a browser: change a number, and it computes both again; or go through them step by step"
+        )
     if args.json:
         about = {"data": source, "rows": len(x), "columns": columns, "eps": eps, "dtype": args.dtype}
         reports = {"agree": bool(report and also), "report": report.as_data(), "staged": also.as_data()}
@@ -120,7 +128,13 @@ def _folder(name: str) -> Path:
 
 
 def _draw(
-    ys: dict[str, Tensor], staged: Tensor, report: Comparison, out: Path, kind: str, rng: np.random.Generator
+    ys: dict[str, Tensor],
+    staged: Tensor,
+    evaluated: dict[str, Tensor],
+    report: Comparison,
+    out: Path,
+    kind: str,
+    rng: np.random.Generator,
 ) -> list[Path]:
     """Write the pictures, a ladder and, where there is a renderer, the page to step through; the files."""
     from ..drawing import draw, draw_pair, ladder, page  # only here: --help needs no graphviz package
@@ -136,5 +150,5 @@ def _draw(
         save(picture, path)
     if kind != "dot":
         files.append(out / PAGE)
-        page(ys, out / PAGE, gradient=gradient, title=title)
+        page(ys | {"composed": staged}, out / PAGE, gradient=gradient, title=title, inference=evaluated)
     return files

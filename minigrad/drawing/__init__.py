@@ -2,6 +2,7 @@
 
     Tensors -> collect.py, naming.py -> data.py -> views.py, fold.py -> cards.py, dot.py -> renderer.py, svg.py
                         -> heat.py, rungs.py, arrange.py, gutters.py, sheet.py: the ladder, made of blocks.py
+    live_data.py -> stepping.py, stepping.html and live/: the page, and what it computes with
     options.py says how; picture.py, pair.py, ladders.py, stepping.py are what comes out; entry.py is where calls
     come in
 

@@ -1,4 +1,4 @@
-"""`mg.graph`: from recorded Tensors to plain data. With `naming.py` the only file here that knows the engine."""
+"""`mg.graph`: from recorded Tensors to plain data. This file, naming.py and live_data.py know the engine; no other."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ def graph(y: Drawable, *, gradient: Values = None, names: Any = None, marks: Any
     >>> g["y"].expression, [slot.local for slot in g["y"].inputs], g["x"].gradient
     ('x * x', ['g*x', 'g*x'], None)
     """
-    roots = _roots(y)
-    order = sorted(_ops(roots), key=lambda node: node.number)
+    roots = roots_of(y)
+    order = sorted(ops_of(roots), key=lambda node: node.number)
     said = getattr(marks, "marks", marks) or {}
     if not isinstance(said, Mapping):
         raise TypeError(f"marks= takes a report of mg.check.blame or {{number: text}}, got {type(marks).__name__}")
-    return _Collector(roots, order, names, said).graph(_cotangents(roots, gradient), color)
+    return _Collector(roots, order, names, said).graph(cotangents_of(roots, gradient), color)
 
 
 def count(y: Any) -> int:
     """How many ops stand behind `y`; quick, for deciding whether to draw at all."""
-    return len(_ops(_roots(y)))
+    return len(ops_of(roots_of(y)))
 
 
-def _ops(roots: Sequence[Node]) -> set[Node]:
+def ops_of(roots: Sequence[Node]) -> set[Node]:
     return {node for root in roots for node in consumers_first(root)}
 
 
-def _roots(y: Any) -> list[Node]:
+def roots_of(y: Any) -> list[Node]:
     y = y.graph() if callable(getattr(y, "graph", None)) else y  # a Program
     roots = [y] if isinstance(y, Node) else list(y) if isinstance(y, (list, tuple)) else []
     wrong = [x for x in roots if not isinstance(x, Node)]
@@ -80,7 +80,7 @@ def _roots(y: Any) -> list[Node]:
     return list(dict.fromkeys(roots))
 
 
-def _cotangents(roots: list[Node], gradient: Any) -> list[tuple[Node, Any, bool]]:
+def cotangents_of(roots: list[Node], gradient: Any) -> list[tuple[Node, Any, bool]]:
     """(root, cotangent, was it asked for?) of every root that has one."""
     if gradient is None:
         before = [(root, getattr(root, "_cotangent", None)) for root in roots]
@@ -126,7 +126,7 @@ class _Collector:
         self.roots, self.order, self.marks = roots, order, marks
         self.given = names_given(names, order)
         self.forward = {node: k for k, node in enumerate(order, 1)}
-        self.members, self.data = _members(roots, order)
+        self.members, self.data = members_of(roots, order)
         self.id = {member: f"n{k}" for k, member in enumerate(self.members)}
         self.name = Names(self.members, order, self.given)
         written = ((node, late(node)) for node in order)
@@ -276,7 +276,7 @@ class _Collector:
             self.kept_by.setdefault(owner, []).append(self.id[node])
 
 
-def _members(roots: Sequence[Node], order: Sequence[Node]) -> tuple[list[Any], dict[int, Datum]]:
+def members_of(roots: Sequence[Node], order: Sequence[Node]) -> tuple[list[Any], dict[int, Datum]]:
     """What is drawn, in tape order, and {id: Datum} of the arrays in it, each before the first op that is given it."""
     given = [*roots, *(x for node in order for x in node.inputs if x is not None)]
     leaves = dict.fromkeys(x for x in given if x.op is None)

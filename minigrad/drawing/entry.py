@@ -6,7 +6,8 @@ Options are made and checked here, once, and passed along; nothing below knows a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,9 +16,10 @@ from .collect import Drawable, count, graph
 from .data import Graph
 from .ladders import MOST as MOST_OPS
 from .ladders import Ladder
+from .live_data import live
 from .options import MOST, Look, Options
 from .pair import Pair, Report
-from .picture import Drawing, Picture, fitted
+from .picture import Drawing, P, Picture, fitted
 from .stepping import page_of
 from .svg import write
 from .views import refusal, view
@@ -76,7 +78,8 @@ def draw(
         backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color, legend, tables
     )
     data = _collected(y, options, gradient, names, marks)
-    return fitted(lambda chosen: Drawing(data, chosen), options)
+    drawing = fitted(lambda chosen: Drawing(data, chosen), options)
+    return _computing(drawing, {title or "graph": y}, [data], gradient)
 
 
 def draw_pair(
@@ -109,7 +112,8 @@ def draw_pair(
         raise ValueError(f"labels={labels!r} must be two texts, one for each graph")
     data = [_collected(y, options, gradient, names) for y in (a, b)]
     rows = report if report is None else list(report)
-    return fitted(lambda chosen: Pair(data, chosen, given, rows), options)
+    pair = fitted(lambda chosen: Pair(data, chosen, given, rows), options)
+    return _computing(pair, dict(zip(given, (a, b), strict=True)), data, gradient)
 
 
 def ladder(
@@ -156,6 +160,7 @@ def page(
     *,
     gradient: Values = None,
     names: Any = None,
+    inference: Drawable | Mapping[str, Drawable] | None = None,
     **look: Unpack[Look],
 ) -> Path:
     """Write the interactive page of one graph or of several, and return its path.
@@ -164,20 +169,40 @@ def page(
     page shows each of them and all side by side; a slider and the arrow keys step through forward, then backward; a
     click on a card shows its formula, rules, values, gradient and the contributions that sum to it. gradient,
     names, depth, max_nodes, fold, module: as in `mg.draw`. Needs a renderer (RendererNotFound says how to get one).
+
+    Its first view is the ladder, and it computes: numbers of leaves, of `gradient` and eps can be changed there, and
+    the browser runs the recorded forward and backward again. inference: the same in eval mode (by name, where graphs
+    has names), for a switch; leaves with one name are one. What the page cannot compute (an op of the user's own, more
+    than 60 ops) it says, and is a recording; Drawings beside Tensors are one, too.
     """
     options = Options(**look)
     title = options.title
     named = graphs if isinstance(graphs, Mapping) else {title or "graph": graphs}
     if not named:
         raise ValueError("page(graphs, path): there is no graph to show; pass {'name': tensor, ...}")
+    other = inference if isinstance(inference, Mapping) else {} if inference is None else {next(iter(named)): inference}
+    if not other.keys() <= named.keys():
+        raise ValueError(f"inference= has {', '.join(map(repr, other))}, the graphs are {', '.join(map(repr, named))}")
     data: dict[str, Graph] = {}
+    whole: dict[str, Graph] = {}
     for name, y in named.items():
         if isinstance(y, Picture):  # as it was drawn, with its own depth= and fold=
             drawn = y.graphs()
             data |= drawn if len(drawn) > 1 else {str(name): one for one in drawn.values()}
         else:
-            data[str(name)] = view(_collected(y, options, gradient, names), options)
-    return write(Path(path), page_of(data, title=title))
+            whole[str(name)] = _collected(y, options, gradient, names)
+            data[str(name)] = view(whole[str(name)], options)
+    tensors: Any = {str(name): y for name, y in named.items()}
+    evaluated = {str(name): (y, _collected(y, options, gradient, names)) for name, y in other.items()}
+    computed = live(tensors, whole, evaluated, gradient) if whole.keys() == tensors.keys() else {}
+    return write(Path(path), page_of(data, title=title, computed=computed))
+
+
+def _computing(picture: P, ys: dict[str, Any], data: Sequence[Graph], gradient: Values) -> P:
+    """The picture, whose page computes where it shows all of the tensors that it was made of."""
+    if len(ys) == len(data) and picture.options.module is None and not any(isinstance(y, Graph) for y in ys.values()):
+        picture.computed = partial(live, ys, dict(zip(ys, data, strict=True)), {}, gradient)
+    return picture
 
 
 def _collected(y: Drawable, options: Options, gradient: Values, names: Any, marks: Any = None) -> Graph:

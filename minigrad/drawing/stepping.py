@@ -27,9 +27,11 @@ from .svg import ROLES, bare, by_role, points, variables, without_links
 from .theme import BARS, DARK, LEAVES, LIGHT, SENTINEL
 from .words import attribute, clean, escaped, size
 
+MODULES = ("arrays", "kernels", "program", "heat", "model", "arcs", "changing", "controls", "telling", "ladder")
 
-def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
-    """The page as text."""
+
+def page_of(graphs: Mapping[str, Graph], *, title: str = "", computed: Mapping[str, Any] | None = None) -> str:
+    """The page as text. computed: what live_data.py gives, for a page that computes, or says why it does not."""
     labels = list(graphs)
     figures = []
     for k, (label, graph) in enumerate(graphs.items()):
@@ -46,19 +48,35 @@ def page_of(graphs: Mapping[str, Graph], *, title: str = "") -> str:
             [0, m.left, k, m.right, clean(m)] for k, other in enumerate(others, 1) for m in matches(first, other)
         ],
     }
+    lives = bool(computed and "of" in computed)
+    if computed:
+        data |= {"live": computed} if lives else {"recording": computed["reason"]}
     parts = {
         "TITLE": escaped(title or " and ".join(labels)),
         "LIGHT": variables(LIGHT),
         "DARK": variables(DARK),
         "ROLES": ROLES,
-        "VIEWS": _buttons(labels),
+        "VIEWS": _buttons(labels, lives),
+        "LIVE": joined() if lives else "const liveLadder = null;",
+        "LADDER": _read("live/ladder.css") if lives else "",
         "LEGEND": _legend(list(graphs.values())),
         "FIGURES": "\n".join(figures),
         "DATA": script_safe(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)),
     }
-    template = resources.files(__package__).joinpath("stepping.html").read_text("utf-8")
+    template = _read("stepping.html")
     # one pass: what a user's name says is never looked at for further marks
     return re.sub(r"<!--@(\w+)-->|/\*@(\w+)\*/", lambda m: parts[m.group(1) or m.group(2)], template)
+
+
+def joined() -> str:
+    """The modules of live/ as one script, whose scope is its own; comments and indents are left out."""
+    left_out = re.compile(r"^import [^;]*;\n|^export |^ */\*(?:(?!\*/)[\s\S])*\*/\n|^ +", re.MULTILINE)
+    texts = [left_out.sub("", _read(f"live/{name}.mjs")) for name in MODULES]
+    return f"const liveLadder = (() => {{\n{''.join(texts)}return liveLadder;\n}})();"
+
+
+def _read(file: str) -> str:
+    return resources.files(__package__).joinpath(file).read_text("utf-8")
 
 
 class Frame:
@@ -93,12 +111,13 @@ def _svg(graph: Graph, prefix: str, label: str) -> str:
     return re.sub(r'<svg\s+width="[^"]*"\s+height="[^"]*"', lambda m: head, svg, count=1)
 
 
-def _buttons(labels: list[str]) -> str:
-    if len(labels) == 1:
+def _buttons(labels: list[str], lives: bool) -> str:
+    if len(labels) == 1 and not lives:
         return ""
-    buttons = [f'<button data-show="{k}">{escaped(label)}</button>' for k, label in enumerate(labels)]
-    buttons.append('<button data-show="both">side by side</button>')
-    return f'<div class="grp" role="group" aria-label="Graph">{"".join(buttons)}</div>'
+    buttons = ['<button data-show="ladder">ladder</button>'] if lives else []
+    buttons += [f'<button data-show="{k}">{escaped(label)}</button>' for k, label in enumerate(labels)]
+    buttons += ['<button data-show="both">side by side</button>'] if len(labels) > 1 else []
+    return f'<div class="grp" role="group" aria-label="View">{"".join(buttons)}</div>'
 
 
 def _legend(graphs: list[Graph]) -> str:

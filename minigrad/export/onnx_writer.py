@@ -16,8 +16,10 @@ from .._support.signatures import Values
 from ..core.nodes import Node, raw
 from ..core.tensor import Tensor
 from ..nn.module import in_mode
+from ..program import Instruction, Program, Value
+from ..program.as_graph import of_graph
 from .operators import TABLE, unsupported
-from .recording import Recording, Step, recorded, steps_of
+from .recording import Rows, in_operators, recorded
 
 OPSET, IR = 20, 9  # of early 2024: what onnxruntime 1.18 and newer read
 ROWS = "batch"
@@ -56,35 +58,35 @@ def onnx(
         raise ValueError(f"export: dtype={dtype!r} must be 'float32' or 'float64'")
     listed = list(what) if isinstance(what, (list, tuple)) else [what]
     if all(isinstance(y, Tensor) for y in listed) and listed:
-        recording, defaults = _of_graph(listed, inputs)
+        program, rows = _of_graph(listed, inputs), None
     elif callable(what):
-        recording, defaults = _of_function(what, inputs, dynamic_batch, training), False
+        program, rows = _of_function(what, inputs, dynamic_batch, training)
     else:
         raise TypeError(f"export: expected a Module, a function or Tensors with a graph, got {type(what).__name__}")
-    if names is not None and (len(names) != len(recording.inputs) or len(set(names)) < len(names)):
-        raise ValueError(f"export: names={list(names)!r} must be {len(recording.inputs)} different names")
-    file = File(library, recording, np.dtype(dtype), names, defaults)
+    if names is not None and (len(names) != len(program.inputs) or len(set(names)) < len(names)):
+        raise ValueError(f"export: names={list(names)!r} must be {len(program.inputs)} different names")
+    defaults = inputs is None and not callable(what)
+    file = File(library, program, np.dtype(dtype), names, rows, defaults)
     with written_aside(path) as target:
         target.write(file.model().SerializeToString())
 
 
-def _of_graph(outputs: list[Any], inputs: Any) -> tuple[Recording, bool]:
-    steps = steps_of(outputs, {})
-    if not steps:
+def _of_graph(outputs: list[Any], inputs: Any) -> Program:
+    leaves = [v.source for v in of_graph(outputs).tensors()]
+    if all(y.op is None for y in outputs):
         raise ValueError("export: the tensor has no graph; nothing that it was computed from requires a gradient")
-    leaves = list(dict.fromkeys(x for s in steps for x in s.inputs if isinstance(x, Node) and x.op is None))
-    if inputs is None:
-        return Recording(leaves, steps, outputs), True
-    chosen = [inputs] if isinstance(inputs, Node) else list(inputs)
+    chosen = leaves if inputs is None else [inputs] if isinstance(inputs, Node) else list(inputs)
     for x in chosen:
         if x not in set(leaves):
             raise ValueError(
                 "export: inputs= of a graph are leaves that it was computed from; for arrays give a function"
             )
-    return Recording(chosen, steps, outputs), False
+    return in_operators(of_graph(outputs, chosen))
 
 
-def _of_function(function: Callable[..., Any], inputs: Any, dynamic: bool | None, training: bool) -> Recording:
+def _of_function(
+    function: Callable[..., Any], inputs: Any, dynamic: bool | None, training: bool
+) -> tuple[Program, Rows | None]:
     arrays = _examples(function, inputs)
     model = function if isinstance(function, nn.Module) else None
     states = [(rng, state_of(rng)) for rng in (model.generators() if model is not None else ())]
@@ -119,37 +121,43 @@ class File:
     """An ONNX graph in the making: what the entries of the table add nodes and constants to."""
 
     def __init__(
-        self, library: Any, recording: Recording, floats: np.dtype[Any], names: Sequence[str] | None, defaults: bool
+        self,
+        library: Any,
+        program: Program,
+        floats: np.dtype[Any],
+        names: Sequence[str] | None,
+        rows: Rows | None,
+        defaults: bool,
     ) -> None:
-        self.library, self.recording, self.floats = library, recording, floats
+        self.library, self.rows, self.floats = library, rows, floats
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.shapes: list[Any] = []
         self.known: dict[Any, str] = {}  # name of each value
-        self.given = set(recording.inputs)
+        self.given = set(program.inputs)
         self.taken: dict[str, int] = {}  # names, and how often each was wanted
         self.prefix = ""
-        for k, x in enumerate(recording.inputs):
+        for k, x in enumerate(program.inputs):
             self.known[x] = self.fresh(names[k] if names else x.name or ("x" if k == 0 else f"x{k}"))
-        self.inputs = [self.described(self.known[x], x) for x in recording.inputs]
+        self.inputs = [self.described(self.known[x], x) for x in program.inputs]
         if defaults:
-            for x in recording.inputs:
-                self.constants[self.known[x]] = x._array.astype(self.typed(x.dtype))
-        for step in recording.steps:
+            for x in program.inputs:
+                self.constants[self.known[x]] = x.array.astype(self.typed(x.dtype))
+        for step in program.instructions:
             self.add(step)
         self.told: set[Any] = set()
-        self.outputs = [self.output(y) for y in recording.outputs]
+        self.outputs = [self.output(y) for y in program.template]
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Instruction) -> None:
         """The nodes of one step, the last of them with the tensor's own name and its shape."""
-        emitter = TABLE.get(step.op)
+        emitter = TABLE.get(step.name)
         if emitter is None:
             raise unsupported(step)
-        self.prefix = "/".join([*step.out.scope, step.out.name or step.op])
+        self.prefix = "/".join([*step.scope, step.out.name or step.name])
         made = emitter(self, step)
         if not self.nodes or made not in self.nodes[-1].output:
             made = self.node("Identity", made)
-        name = self.fresh(step.out.name or step.op)
+        name = self.fresh(step.out.name or step.name)
         self.nodes[-1].output[0] = name
         self.known[step.out] = name
         self.shapes.append(self.described(name, step.out))
@@ -194,8 +202,8 @@ class File:
     def described(self, name: str, x: Any) -> Any:
         """Name, type and shape of a value, with the number of rows left open where it is."""
         helper = self.library.helper
-        rows: set[int] = {0} if x in self.given else self.recording.open_axes.get(x, set())
-        shape = [ROWS if self.recording.dynamic and k in rows else n for k, n in enumerate(x.shape)]
+        rows = (self.rows or {}).get(x, ())
+        shape = [ROWS if k in rows else n for k, n in enumerate(x.shape)]
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(self.typed(x.dtype)), shape)
 
     # what entries of the table use --------------------------------------------------------------------------
@@ -208,24 +216,26 @@ class File:
 
     def name(self, x: Any) -> str:
         """The name of a value; a leaf that is not an input, or an array, becomes a constant of the file."""
-        if isinstance(x, Node) and x in self.known:
-            return self.known[x]
-        if isinstance(x, Node):
-            self.known[x] = self.constant(x._array, x._array.dtype, x.name or "constant")
-            return self.known[x]
-        return self.constant(x, np.asarray(x).dtype)
+        if not isinstance(x, Value):
+            return self.constant(x, np.asarray(x).dtype)
+        if x not in self.known:
+            self.known[x] = self.constant(x.array, x.dtype, x.name or "constant")
+        return self.known[x]
 
     def operand(self, x: Any, dtype: np.dtype[Any]) -> str:
         """The name of a value as `dtype`, cast where it is of another."""
-        if isinstance(x, Node):
-            name = self.name(x)
-            return name if self.typed(x._array.dtype) == self.typed(dtype) else self.cast(name, dtype)
-        return self.constant(x, dtype)
+        if not isinstance(x, Value) or x.kind == "constant":
+            return self.constant(getattr(x, "array", x), dtype)
+        return self.name(x) if self.typed(x.dtype) == self.typed(dtype) else self.cast(self.name(x), dtype)
 
-    def alike(self, step: Step) -> list[str]:
+    def alike(self, step: Instruction) -> list[str]:
         """The inputs of a step, all of the one dtype that NumPy computes it in."""
-        dtype = np.dtype(bool) if step.op.startswith("logical_") else np.result_type(*map(raw, step.inputs))
-        if step.op in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh") or step.out.dtype.kind == "f":
+        dtype = (
+            np.dtype(bool)
+            if step.name.startswith("logical_")
+            else np.result_type(*[getattr(x, "array", x) for x in step.inputs])
+        )
+        if step.name in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh") or step.out.dtype.kind == "f":
             dtype = step.out.dtype
         return [self.operand(x, dtype) for x in step.inputs]
 

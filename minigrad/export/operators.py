@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.nodes import raw
-
 if TYPE_CHECKING:
+    from ..program import Instruction
     from .onnx_writer import File
-    from .recording import Step
 
-Emitter = Callable[["File", "Step"], str]
+Emitter = Callable[["File", "Instruction"], str]
 TABLE: dict[str, Emitter] = {}
 FROM_END = -(2**63) + 1  # a slice's end that stands before the first element
 
@@ -62,14 +60,14 @@ _FORMULAS: dict[str, Callable[..., str]] = {  # (file, step, *names of the input
 
 
 @emits(*_ONE_TO_ONE, *_FORMULAS)
-def _simple(file: File, step: Step) -> str:
+def _simple(file: File, step: Instruction) -> str:
     inputs = file.alike(step)
-    formula = _FORMULAS.get(step.op)
-    return formula(file, step, *inputs) if formula else file.node(_ONE_TO_ONE[step.op], *inputs)
+    formula = _FORMULAS.get(step.name)
+    return formula(file, step, *inputs) if formula else file.node(_ONE_TO_ONE[step.name], *inputs)
 
 
 @emits("clip")
-def _clip(file: File, step: Step) -> str:
+def _clip(file: File, step: Instruction) -> str:
     (y,) = file.alike(step)
     for bound, operator in (("low", "Max"), ("high", "Min")):
         if step.params[bound] is not None:
@@ -78,14 +76,14 @@ def _clip(file: File, step: Step) -> str:
 
 
 @emits("where")
-def _where(file: File, step: Step) -> str:
+def _where(file: File, step: Instruction) -> str:
     condition, x, y = step.inputs
     dtype = step.out.dtype
     return file.node("Where", file.operand(condition, np.dtype(bool)), file.operand(x, dtype), file.operand(y, dtype))
 
 
 @emits("astype")
-def _astype(file: File, step: Step) -> str:
+def _astype(file: File, step: Instruction) -> str:
     return file.cast(file.name(step.inputs[0]), step.out.dtype)
 
 
@@ -104,12 +102,12 @@ def _with_axes(file: File, operator: str, x: str, axes: Sequence[int], **attribu
 
 
 @emits(*_REDUCTIONS)
-def _reduction(file: File, step: Step) -> str:
+def _reduction(file: File, step: Instruction) -> str:
     x = file.operand(step.inputs[0], step.out.dtype)
-    return _with_axes(file, _REDUCTIONS[step.op], x, step.params["axis"], keepdims=int(step.params["keepdims"]))
+    return _with_axes(file, _REDUCTIONS[step.name], x, step.params["axis"], keepdims=int(step.params["keepdims"]))
 
 
-def _moments(file: File, step: Step, keepdims: bool) -> tuple[str, str]:
+def _moments(file: File, step: Instruction, keepdims: bool) -> tuple[str, str]:
     """x - mean(x) and the biased variance over the step's axes."""
     x, axes = file.operand(step.inputs[0], step.out.dtype), step.params["axis"]
     centred = file.node("Sub", x, _with_axes(file, "ReduceMean", x, axes, keepdims=1))
@@ -117,16 +115,16 @@ def _moments(file: File, step: Step, keepdims: bool) -> tuple[str, str]:
 
 
 @emits("var", "std")
-def _var(file: File, step: Step) -> str:
+def _var(file: File, step: Instruction) -> str:
     _, y = _moments(file, step, step.params["keepdims"])
     if step.params["ddof"]:
         n = step.params["count"]
         y = file.node("Mul", y, file.constant(n / (n - step.params["ddof"]), step.out.dtype))
-    return file.node("Sqrt", y) if step.op == "std" else y
+    return file.node("Sqrt", y) if step.name == "std" else y
 
 
 @emits("cumsum")
-def _cumsum(file: File, step: Step) -> str:
+def _cumsum(file: File, step: Instruction) -> str:
     x, axis = file.name(step.inputs[0]), step.params["axis"]
     if axis is None:
         x, axis = _flat(file, x), 0
@@ -134,13 +132,13 @@ def _cumsum(file: File, step: Step) -> str:
 
 
 @emits("softmax_cross_entropy")
-def _softmax_cross_entropy(file: File, step: Step) -> str:
+def _softmax_cross_entropy(file: File, step: Instruction) -> str:
     labels = file.constant(np.asarray(step.params["labels"], np.int64), np.dtype(np.int64))
     return file.node("SoftmaxCrossEntropyLoss", file.name(step.inputs[0]), labels, reduction="none")
 
 
 @emits("sigmoid_cross_entropy")
-def _sigmoid_cross_entropy(file: File, step: Step) -> str:
+def _sigmoid_cross_entropy(file: File, step: Instruction) -> str:
     z, t = file.alike(step)
     hit = file.node("Mul", t, file.node("Softplus", file.node("Neg", z)))
     missed = file.node("Mul", file.node("Sub", file.number(1.0), t), file.node("Softplus", z))
@@ -160,9 +158,9 @@ def _flat(file: File, x: str) -> str:
 
 
 @emits("transpose", "swapaxes")
-def _transpose(file: File, step: Step) -> str:
+def _transpose(file: File, step: Instruction) -> str:
     order = list(range(step.out.ndim))
-    if step.op == "swapaxes":
+    if step.name == "swapaxes":
         a, b = step.params["axis1"], step.params["axis2"]
         order[a], order[b] = order[b], order[a]
     elif step.params["axes"] is None:
@@ -173,7 +171,7 @@ def _transpose(file: File, step: Step) -> str:
 
 
 @emits("concatenate")
-def _concatenate(file: File, step: Step) -> str:
+def _concatenate(file: File, step: Instruction) -> str:
     parts, axis = file.alike(step), step.params["axis"]
     if axis is None:
         parts, axis = [_flat(file, part) for part in parts], 0
@@ -181,7 +179,7 @@ def _concatenate(file: File, step: Step) -> str:
 
 
 @emits("stack")
-def _stack(file: File, step: Step) -> str:
+def _stack(file: File, step: Instruction) -> str:
     axis = step.params["axis"] % step.out.ndim
     parts = [file.node("Unsqueeze", part, file.integers((axis,))) for part in file.alike(step)]
     return file.node("Concat", *parts, axis=axis)
@@ -193,7 +191,7 @@ def sliced(file: File, x: str, axis: int, start: int, end: int, step: int = 1) -
 
 
 @emits("flip")
-def _flip(file: File, step: Step) -> str:
+def _flip(file: File, step: Instruction) -> str:
     (x,) = file.alike(step)
     axis = step.params["axis"]
     axes = range(step.out.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -203,7 +201,7 @@ def _flip(file: File, step: Step) -> str:
 
 
 @emits("roll")
-def _roll(file: File, step: Step) -> str:
+def _roll(file: File, step: Instruction) -> str:
     (x,) = file.alike(step)
     shift, axis = step.params["shift"], step.params["axis"]
     shape = step.out.shape
@@ -224,7 +222,7 @@ def _rolled(file: File, x: str, axis: int, shift: int, n: int) -> str:
 
 
 @emits("getitem")
-def _getitem(file: File, step: Step) -> str:
+def _getitem(file: File, step: Instruction) -> str:
     (x,) = file.alike(step)
     shape = step.inputs[0].shape
     index = step.params["index"]
@@ -267,7 +265,7 @@ def _getitem(file: File, step: Step) -> str:
     return file.node("Identity", x)
 
 
-def _gathered(file: File, step: Step, x: str, parts: list[Any], arrays: list[Any]) -> str:
+def _gathered(file: File, step: Instruction, x: str, parts: list[Any], arrays: list[Any]) -> str:
     if not all(isinstance(part, np.ndarray) for part in parts[: len(arrays)]) or any(
         part != slice(None) for part in parts[len(arrays) :]
     ):
@@ -280,7 +278,7 @@ def _gathered(file: File, step: Step, x: str, parts: list[Any], arrays: list[Any
 # Normalization
 
 
-def _affine(file: File, y: str, step: Step, wide: tuple[int, ...]) -> str:
+def _affine(file: File, y: str, step: Instruction, wide: tuple[int, ...]) -> str:
     for value, operator in zip(step.inputs[1:3], ("Mul", "Add"), strict=True):
         if value is not None:
             y = file.node(operator, y, _wide(file, value, wide, step.out.dtype))
@@ -291,12 +289,12 @@ def _wide(file: File, value: Any, wide: tuple[int, ...], dtype: np.dtype[Any]) -
     return _shaped(file, file.operand(value, dtype), wide)
 
 
-def _divided(file: File, centred: str, var: str, step: Step) -> str:
+def _divided(file: File, centred: str, var: str, step: Instruction) -> str:
     return file.node("Div", centred, file.node("Sqrt", file.node("Add", var, file.number(step.params["eps"]))))
 
 
 @emits("batch_norm_inference")
-def _batch_norm_inference(file: File, step: Step) -> str:
+def _batch_norm_inference(file: File, step: Instruction) -> str:
     x, gamma, beta, mean, var = step.inputs
     wide, dtype = step.params["wide"], step.out.dtype
     if x.ndim >= 2 and wide == tuple([n if k == 1 else 1 for k, n in enumerate(x.shape)]):  # ONNX' is of (N, C, ...)
@@ -309,14 +307,14 @@ def _batch_norm_inference(file: File, step: Step) -> str:
 
 
 @emits("batch_norm")
-def _batch_norm(file: File, step: Step) -> str:
+def _batch_norm(file: File, step: Instruction) -> str:
     """With the statistics of the batch. Not BatchNormalization(training_mode=1): onnxruntime (1.31) optimizes it to
     wrong numbers where its running statistics are not used."""
     return _by_steps(file, step)
 
 
 @emits("layer_norm")
-def _layer_norm(file: File, step: Step) -> str:
+def _layer_norm(file: File, step: Instruction) -> str:
     x, gamma, beta = step.inputs
     axes = step.params["axis"]
     if axes != tuple(range(x.ndim - len(axes), x.ndim)):
@@ -326,17 +324,15 @@ def _layer_norm(file: File, step: Step) -> str:
     return file.node("LayerNormalization", *names, axis=-len(axes), epsilon=float(step.params["eps"]))
 
 
-def _by_steps(file: File, step: Step) -> str:
+def _by_steps(file: File, step: Instruction) -> str:
     centred, var = _moments(file, step, keepdims=True)
     return _affine(file, _divided(file, centred, var, step), step, step.params["wide"])
 
 
-def unsupported(step: Step) -> NotImplementedError:
+def unsupported(step: Instruction) -> NotImplementedError:
     """The error for a step without an entry."""
-    line = getattr(step.out, "_line", None)
-    where = f" (recorded at {line[0]}:{line[1]})" if line else ""
-    shape = tuple(raw(step.out).shape)
+    where = f" (recorded at {step.line[0]}:{step.line[1]})" if step.line else ""
     return NotImplementedError(
-        f"export: ONNX has no operator for {step.op}, which made a result of shape {shape}{where}; write this part "
-        "with primitives that have one (docs/export.md), for a primitive of your own its composed form"
+        f"export: ONNX has no operator for {step.name}, which made a result of shape {step.out.shape}{where}; write "
+        "this part with primitives that have one (docs/export.md), for a primitive of your own its composed form"
     )

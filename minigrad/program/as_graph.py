@@ -1,7 +1,10 @@
-"""A program as Tensors with a graph of its instructions: what `mg.graph` and `mg.draw` read."""
+"""A program as Tensors with a graph of its instructions, which `mg.graph` and `mg.draw` read; and the way back."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -63,3 +66,45 @@ def _context(i: Instruction, scopes: dict[tuple[str, ...], Scope]) -> Context:
     for depth, name in enumerate(path, 1):
         scope = scopes.setdefault(path[:depth], Scope(name, scope))
     return Context(scope=scope)
+
+
+def history(x: Node) -> Any:
+    """(op, inputs, parameters) of a node that is no leaf."""
+    return None if x.op is None else (x.op, x.given, x.params)
+
+
+def of_graph(
+    ends: Sequence[Any], inputs: Sequence[Any] = (), made: Callable[[Any], Any] = history, since: float = math.inf
+) -> Program:
+    """The program that computes `ends`, Tensors, from `inputs` and from other leaves.
+
+    made: (op, inputs, parameters) of a node, or None for a leaf; leaves younger than number `since` are constants.
+    """
+    steps: dict[Any, Any] = {}
+    places = {x: k for k, x in enumerate(inputs)}
+    stack = [x for x in ends if isinstance(x, Node)]
+    while stack:
+        x = stack.pop()
+        step = made(x) if x not in steps and x not in places else None
+        if step is not None:
+            steps[x] = step
+            stack += [y for y in step[1] if isinstance(y, Node)]
+    values: dict[Any, Value] = {}
+
+    def value(x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            return Value(0, "constant", x)
+        if isinstance(x, Node) and x not in values:
+            kind = "made" if x in steps else "input" if x in places else "tensor" if x.number < since else "constant"
+            values[x] = Value(0, kind, x._array, places.get(x, x), x.name)
+        return values[x] if isinstance(x, Node) else x
+
+    first = [value(x) for x in inputs]
+    instructions = [
+        Instruction(
+            "op", op.name, op.kernel, tuple(map(value, given)), params, (value(x),), op, (), False, x.scope, x.line
+        )
+        for x in sorted(steps, key=attrgetter("number"))
+        for op, given, params in [steps[x]]
+    ]
+    return Program(instructions, first, tuple(map(value, ends))).numbered()

@@ -64,7 +64,9 @@ def made_of_nodes(x: Any) -> Any:
     return None
 
 
-def patterns(program: Program, kinds: Iterable[str] = KINDS) -> list[Pattern]:
+def patterns(
+    program: Program, kinds: Iterable[str] = KINDS, accept: Callable[[Pattern], bool] = lambda pattern: True
+) -> list[Pattern]:
     """What is recognised in a program's forward, and what is nearly one, in the order of the program.
 
     >>> import minigrad as mg
@@ -80,7 +82,7 @@ def patterns(program: Program, kinds: Iterable[str] = KINDS) -> list[Pattern]:
         i = steps.get(x) if isinstance(x, Value) else None
         return (i.name, i.inputs, i.params) if i is not None and i.op is not None and i.op.builtin else None
 
-    return in_all(reversed(steps), made, kinds)[::-1]
+    return in_all(reversed(steps), made, kinds, accept)[::-1]
 
 
 def in_all(

@@ -52,6 +52,11 @@ class Value:
         return dtype
 
     @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.array.shape)
+
+    @property
     def label(self) -> str:
         """Its name, or a number where it has none; the value of a constant that is one number."""
         if self.kind == "constant" and self.array.size == 1 and not self.name:
@@ -82,6 +87,11 @@ class Instruction:
     backward: bool = False
     scope: tuple[str, ...] = ()
     line: tuple[str, int] | None = None
+
+    @property
+    def out(self) -> Value:
+        """The result."""
+        return self.outputs[0]
 
     @property
     def pure(self) -> bool:

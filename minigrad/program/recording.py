@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 
 from .._support.arrays import copied_data
+from .._support.randomness import restore, state_of
 from .._support.source_lines import source_line
 from ..anomalies import Lines
 from ..core.context import Observer, current, using
 from ..core.gradients import cotangent, fitted, walk
 from ..core.nodes import Node, Primitive, describe, next_number, raw
 from ..core.tensor import Tensor
+from .changed import difference
 from .program import Array, Instruction, Program, Value, values_in, without_dead_code
+
+GENERATORS = (np.random.Generator, np.random.RandomState)
 
 
 class NotRecordable(TypeError):
@@ -260,20 +264,44 @@ def record(f: Callable[..., Any], *args: Any, gradient: Any = None, **named: Any
     >>> program.run(np.array([5.0, 7.0]), np.array(2.0)).value
     array([10., 14.])
     """
-    return recorded(f, args, named, gradient)[0]
+    program = recorded(f, args, named, gradient)[0]
+    if not any(i.writes for i in program.instructions):
+        _refuse_changes(f, args, named, program)
+    return program
+
+
+def _refuse_changes(f: Callable[..., Any], args: Any, named: dict[str, Any], program: Program) -> None:
+    """Run f again: what Python makes anew in each call, such as noise drawn inside, would be the first for ever."""
+    drawn = {id(x): x for i in program.instructions for x in i.inputs if isinstance(x, GENERATORS)}
+    states = [(rng, state_of(rng)) for rng in drawn.values()]
+    try:
+        again = recorded(f, args, named, forward=True)[0]
+    finally:
+        for rng, state in states:
+            restore(rng, state)
+    if said := difference(program.forward(), again, calls=False):
+        raise NotRecordable(
+            f"two runs of the function on the same inputs differ: {said}. The program would keep the first: pass what "
+            "changes as an argument, and draw noise with mg.dropout or outside"
+        )
 
 
 def recorded(
-    f: Callable[..., Any], args: Sequence[Any], named: dict[str, Any], gradient: Any = None
+    f: Callable[..., Any], args: Sequence[Any], named: dict[str, Any], gradient: Any = None, forward: bool = False
 ) -> tuple[Program, MutableMapping[Value, Node], Any]:
-    """As `record`: the program, the node that each value of its forward was, and what f returned."""
+    """As `record`: the program, the node that each value of its forward was, and what f returned.
+
+    forward: without a backward. What f makes anew in each call is not looked for.
+    """
     recorder = Recorder()
     given, fixed = _arguments(f, args, named, recorder)
     with using(Lines(), recorder, recording=True, frozen=True, cause=None):
         returned = f(*given, **fixed)
         template = recorder.template_of(returned)
+        for i in recorder.instructions:
+            i.backward = False  # derivatives that f takes inside are part of what it computes
         ends = [y for y in _flat(returned) if isinstance(y, Node) and y._needs]
-        gradients, cotangents = _backward(recorder, ends, gradient) if ends else ({}, ())
+        gradients, cotangents = backward_of(recorder, ends, gradient) if ends and not forward else ({}, ())
     taken = {y.name for y in recorder.inputs}
     for k, y in enumerate(results := list(dict.fromkeys(values_in(template)))):
         name = "y" if len(results) == 1 else f"y{k}"
@@ -324,7 +352,7 @@ def _flat(x: Any) -> list[Any]:
     return [y for part in x for y in _flat(part)] if isinstance(x, (list, tuple)) else [x]
 
 
-def _backward(recorder: Recorder, ends: Sequence[Any], gradient: Any) -> tuple[dict[Any, Value], tuple[Value, ...]]:
+def backward_of(recorder: Recorder, ends: Sequence[Any], gradient: Any) -> tuple[dict[Any, Value], tuple[Value, ...]]:
     """Walk back from the results; {value of a leaf: value of its gradient}, and the inputs that stand for dL/df."""
     asked = [None] * len(ends) if gradient is None else [gradient] if len(ends) == 1 else list(gradient)
     if len(asked) != len(ends):

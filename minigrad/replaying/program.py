@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 
 from ..core.nodes import Node
-from ..program import Instruction, Program, Value
+from ..program import Program, Value, changed
 
 
 @dataclass(eq=False, repr=False)
@@ -33,61 +30,8 @@ def difference(a: StepProgram, b: StepProgram, followed: bool = False) -> str:
         constants = {v.source is not None and id(v.source): v for v in a.values() if v.kind == "constant"}
         theirs = [v for v in b.values() if v.kind == "constant" and v.source is not None]
         partner = {constants[id(v.source)]: v for v in theirs if id(v.source) in constants}
-    for x, y in zip(a.instructions, b.instructions, strict=False):
-        where = f"{x.name}{_at(x)}"
-        if (x.kind, x.name, x.op) != (y.kind, y.name, y.op):
-            return f"{where} came first, {y.name}{_at(y)} in its place the second time"
-        if x.function != y.function:
-            return f"{where} was another function the second time"
-        text = _unequal((x.inputs, x.params), (y.inputs, y.params), partner)
-        if text:
-            return f"{where} was given {text}"
-        for v, w in zip(x.outputs, y.outputs, strict=True):
-            if v.array.shape != w.array.shape or v.array.dtype != w.array.dtype:
-                return f"{where} gave shape {v.array.shape} first and {w.array.shape} the second time"
-            partner[v] = w
-    if len(a) != len(b):
-        return f"there were {len(a)} operations first and {len(b)} the second time"
+    if text := changed.difference(a, b, partner):
+        return text
     if {v.source for v in a.gradients} != {v.source for v in b.gradients}:
         return "gradients were left with other tensors the second time"
-    return _unequal(a.template, b.template, partner) and "it returned something else"
-
-
-def _at(i: Instruction) -> str:
-    return f" (line {i.line[1]} of {i.line[0]})" if i.line else ""
-
-
-def _unequal(x: Any, y: Any, partner: dict[Value, Value]) -> str:
-    if isinstance(x, Value) and isinstance(y, Value):
-        if x.kind != y.kind:
-            return "something of another origin the second time"
-        if x.kind == "made":
-            return "" if partner.get(x) is y else "the result of another operation the second time"
-        if x.kind == "constant":
-            return (
-                ""
-                if partner.get(x) is y or _same_array(x.array, y.array)
-                else f"a constant that changed: {_short(x)}, then {_short(y)}"
-            )
-        same = x.source is y.source if x.kind == "tensor" else x.source == y.source
-        return "" if same else "another tensor the second time"
-    if isinstance(x, dict) and isinstance(y, dict) and x.keys() == y.keys():
-        x, y = list(x.values()), [y[key] for key in x]
-    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)) and len(x) == len(y):
-        return next((text for p, q in zip(x, y, strict=True) if (text := _unequal(p, q, partner))), "")
-    if x is y:
-        return ""
-    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
-        return "" if _same_array(x, y) else "a constant array that changed"
-    if type(x) is type(y) and (x == y or (x != x and y != y)):
-        return ""
-    return f"{x!r}, then {y!r}"
-
-
-def _same_array(a: Any, b: Any) -> bool:
-    x, y = np.asarray(a), np.asarray(b)
-    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
-
-
-def _short(v: Value) -> str:
-    return repr(v.array.item()) if v.array.size == 1 else f"an array of shape {v.array.shape}"
+    return changed.changed(a.template, b.template, partner) and "it returned something else"

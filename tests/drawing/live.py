@@ -92,12 +92,12 @@ class Module:
 
     def __init__(self, file):
         self.text = file.read_text("utf-8")
-        taken = re.findall(r"^import \{(.*?)\}", self.text, re.M)
-        self.taken = [name.strip() for names in taken for name in names.split(",")]
+        taken = re.findall(r"^import \{([^}]*)\}", self.text, re.M)
+        self.taken = [name.strip() for names in taken for name in names.split(",") if name.strip()]
         declared = re.findall(r"^(export )?(?:function|const|let|class) (\w+)", self.text, re.M)
         self.declared = [name for _, name in declared]
         self.given = [name for export, name in declared if export]
-        code = re.sub(r"^import .*$", "", self.text, flags=re.M)
+        code = re.sub(r"^import [^;]*;", "", self.text, flags=re.M)
         times = {name: len(re.findall(rf"\b{name}\b", code)) for name in (*self.taken, *self.declared)}
         inner = set(self.declared) - set(self.given)
         self.unused = [name for name, n in times.items() if n == 0 or (n == 1 and name in inner)]

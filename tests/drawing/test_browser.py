@@ -58,7 +58,7 @@ class Opened:
     def go(self, state=""):
         self.page.goto("about:blank")
         self.requests.clear()
-        self.page.goto(self.url + (f"#{state}" if state else ""))
+        self.page.goto(f"{self.url}#{state if 'show=' in state else state + '&show=both'}")  # the cards
         return self.page
 
     def say(self):
@@ -161,7 +161,7 @@ def test_views_and_what_is_the_same_in_both(opened):
     assert "IN FUSED" in opened.panel().upper()
     assert "value equal" in opened.panel()
     assert page.locator(".ring.twin:not(.hid)").count() == 1
-    page.click("text=fused >> nth=0")
+    page.click("[data-show='1']")
     assert page.locator("figure:visible").count() == 1
     assert opened.hash()["show"] == "fused"
     assert opened.say().startswith("backward 1/1")
@@ -260,7 +260,7 @@ def test_a_contribution_is_told_with_its_own_rule(browser, tmp_path):
     it = Opened(browser, mg.page(chosen, tmp_path / "x.html", gradient=[1.0, 1.0]))
     page = it.go("t=9&sel=graph.square")
     assert "from where chosen" in it.panel()
-    page.evaluate("location.hash = 't=9&sel=graph.x'")
+    page.evaluate("location.hash = 't=9&show=both&sel=graph.x'")
     page.wait_for_function("document.getElementById('panel').innerText.includes('3 of 3')")
     assert "x.grad += where(condition, g, 0)" in it.panel()
     it.context.close()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.program.as_graph import of_graph
 from minigrad.program.passes import opened, tidied, without_repeats
 from minigrad.program.program import Program, values_in
 from minigrad.program.recording import NotRecordable
@@ -157,6 +158,21 @@ def test_modules_keep_their_statistics():
     program.run(np.random.default_rng(1).normal(size=(5, 3)), gradient=np.ones((5, 3)))
     for name, x in layer.state_dict().items():
         assert np.array_equal(x, before[name])
+
+
+def test_a_graph_that_is_there_becomes_a_program():
+    w = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True, name="w")
+    x = mg.tensor([[5.0, -6.0]], requires_grad=True, name="x")
+    y = (mg.relu(x @ w).named("h") + mg.tensor(7.0)).named("y")
+    program = of_graph([y, y.sum()], [x])
+    assert [v.name for v in program.inputs] == ["x"]
+    assert [v.source for v in program.tensors()][:1] == [w]
+    assert [i.name for i in program.instructions] == ["matmul", "relu", "add", "sum"]
+    for found, wanted in zip(program.run(x).value, (y, y.sum()), strict=True):
+        assert np.array_equal(found, wanted.data)
+    w.data = [[0.0, 1.0], [0.0, 1.0]]
+    assert np.array_equal(program.run(np.array([[1.0, 1.0]])).value[0], [[7.0, 9.0]])
+    assert of_graph([x]).template[0].source is x
 
 
 # --------------------------------------------------------------------------------------------------------------

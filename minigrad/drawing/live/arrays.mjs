@@ -17,12 +17,15 @@ export function asArray(x) {
 
 /** The shape that arrays of these shapes broadcast to. */
 export function broadcastShape(...shapes) {
-  const axes = Math.max(...shapes.map(s => s.length)), out = Array(axes).fill(1);
-  for (const shape of shapes) shape.forEach((n, k) => {
-    const at = axes - shape.length + k;
-    if (n !== 1 && out[at] !== 1 && out[at] !== n) throw new Error(`shapes ${shapes.map(s => `(${s})`).join(" and ")} do not broadcast`);
-    if (n !== 1) out[at] = n;
-  });
+  const axes = Math.max(...shapes.map(s => s.length)),
+    out = Array(axes).fill(1);
+  for (const shape of shapes)
+    shape.forEach((n, k) => {
+      const at = axes - shape.length + k;
+      if (n !== 1 && out[at] !== 1 && out[at] !== n)
+        throw new Error(`shapes ${shapes.map(s => `(${s})`).join(" and ")} do not broadcast`);
+      if (n !== 1) out[at] = n;
+    });
   return out;
 }
 
@@ -35,7 +38,8 @@ export function stridesOf(shape) {
 
 /** For each element of an array of `shape`, in reading order, start + the sum of index * stride. */
 export function offsets(shape, strides, start = 0) {
-  const out = new Int32Array(sizeOf(shape)), at = Array(shape.length).fill(0);
+  const out = new Int32Array(sizeOf(shape)),
+    at = Array(shape.length).fill(0);
   for (let i = 0, o = start; i < out.length; i++) {
     out[i] = o;
     for (let k = shape.length - 1; k >= 0; k--) {
@@ -56,14 +60,24 @@ export function take(x, shape, places) {
 /** x stretched to `shape`. */
 export function stretched(x, shape) {
   if (sizeOf(shape) === x.data.length && shape.length === x.shape.length) return x;
-  const before = shape.length - x.shape.length, own = stridesOf(x.shape);
-  return take(x, shape, offsets(shape, shape.map((_, k) => (k < before || x.shape[k - before] === 1 ? 0 : own[k - before]))));
+  const before = shape.length - x.shape.length,
+    own = stridesOf(x.shape);
+  return take(
+    x,
+    shape,
+    offsets(
+      shape,
+      shape.map((_, k) => (k < before || x.shape[k - before] === 1 ? 0 : own[k - before])),
+    ),
+  );
 }
 
 /** f of each element, of several arrays that broadcast. */
 export function elementwise(f, ...given) {
-  const arrays = given.map(asArray), shape = broadcastShape(...arrays.map(a => a.shape));
-  const [a, b, c] = arrays.map(x => stretched(x, shape).data), data = new Float64Array(sizeOf(shape));
+  const arrays = given.map(asArray),
+    shape = broadcastShape(...arrays.map(a => a.shape));
+  const [a, b, c] = arrays.map(x => stretched(x, shape).data),
+    data = new Float64Array(sizeOf(shape));
   if (c) for (let i = 0; i < data.length; i++) data[i] = f(a[i], b[i], c[i]);
   else if (b) for (let i = 0; i < data.length; i++) data[i] = f(a[i], b[i]);
   else for (let i = 0; i < data.length; i++) data[i] = f(a[i]);
@@ -83,9 +97,12 @@ export function axesOf(axis, axes) {
 
 /** f of the elements that `axis` gathers, in order, for each place that is left. */
 export function reduced(f, x, axis, keepdims) {
-  const over = axesOf(axis, x.shape.length), own = stridesOf(x.shape), kept = [...x.shape.keys()].filter(k => !over.includes(k));
+  const over = axesOf(axis, x.shape.length),
+    own = stridesOf(x.shape),
+    kept = [...x.shape.keys()].filter(k => !over.includes(k));
   const pick = (from, axes) => axes.map(k => from[k]);
-  const inner = offsets(pick(x.shape, over), pick(own, over)), part = new Float64Array(inner.length);
+  const inner = offsets(pick(x.shape, over), pick(own, over)),
+    part = new Float64Array(inner.length);
   const data = Float64Array.from(offsets(pick(x.shape, kept), pick(own, kept)), start => {
     for (let i = 0; i < part.length; i++) part[i] = x.data[start + inner[i]];
     return f(part);
@@ -101,28 +118,55 @@ export function places(shape) {
 /** x[index]: whole numbers, slices, null (a new axis), "..." and arrays of positions or of truth values. */
 export function indexed(x, index) {
   const given = (Array.isArray(index) ? index : [index]).flatMap(part => (part?.truth ? found(part) : [part]));
-  const named = given.filter(part => part !== null && part !== "...").length, rest = x.shape.length - named;
+  const named = given.filter(part => part !== null && part !== "...").length,
+    rest = x.shape.length - named;
   const dots = given.indexOf("...");
-  const all = [...given.slice(0, dots < 0 ? given.length : dots), ...Array(rest).fill({slice: [null, null, null]}), ...given.slice(dots < 0 ? given.length : dots + 1)];
-  const own = stridesOf(x.shape), fancy = all.some(part => part?.shape), picked = [], shape = [], strides = [];
-  let axis = 0, start = 0, first = -1, apart = false;
+  const all = [
+    ...given.slice(0, dots < 0 ? given.length : dots),
+    ...Array(rest).fill({slice: [null, null, null]}),
+    ...given.slice(dots < 0 ? given.length : dots + 1),
+  ];
+  const own = stridesOf(x.shape),
+    fancy = all.some(part => part?.shape),
+    picked = [],
+    shape = [],
+    strides = [];
+  let axis = 0,
+    start = 0,
+    first = -1,
+    apart = false;
   all.forEach((part, at) => {
-    if (part === null) { shape.push(1); strides.push(0); return; }
-    const n = x.shape[axis], stride = own[axis++];
+    if (part === null) {
+      shape.push(1);
+      strides.push(0);
+      return;
+    }
+    const n = x.shape[axis],
+      stride = own[axis++];
     if (part.slice) {
       const [from, step, length] = sliced(part.slice, n);
-      start += from * stride; shape.push(length); strides.push(step * stride);
-    } else if (fancy) {  /* a number among arrays is an array, too */
+      start += from * stride;
+      shape.push(length);
+      strides.push(step * stride);
+    } else if (fancy) {
+      /* a number among arrays is an array, too */
       if (first < 0) first = shape.length;
       else if (picked.at(-1).at !== at - 1) apart = true;
       picked.push({at, stride, part: elementwise(i => within(i, n), part)});
     } else start += within(part, n) * stride;
   });
   if (!fancy) return take(x, shape, offsets(shape, strides, start));
-  const wide = broadcastShape(...picked.map(p => p.part.shape)), before = apart ? 0 : first, jumps = new Float64Array(sizeOf(wide));
-  for (const {stride, part} of picked) stretched(part, wide).data.forEach((i, k) => { jumps[k] += i * stride; });
-  const head = shape.slice(0, before), tail = shape.slice(before);
-  const ahead = offsets(head, strides.slice(0, before), start), behind = offsets(tail, strides.slice(before));
+  const wide = broadcastShape(...picked.map(p => p.part.shape)),
+    before = apart ? 0 : first,
+    jumps = new Float64Array(sizeOf(wide));
+  for (const {stride, part} of picked)
+    stretched(part, wide).data.forEach((i, k) => {
+      jumps[k] += i * stride;
+    });
+  const head = shape.slice(0, before),
+    tail = shape.slice(before);
+  const ahead = offsets(head, strides.slice(0, before), start),
+    behind = offsets(tail, strides.slice(before));
   const out = [];
   for (const a of ahead) for (const j of jumps) for (const b of behind) out.push(a + j + b);
   return take(x, [...head, ...wide, ...tail], out);
@@ -131,8 +175,14 @@ export function indexed(x, index) {
 /** Where an array of truth values holds: positions along each of its axes. */
 function found(mask) {
   if (!mask.shape.length) throw new Error("an index that is one truth value");
-  const at = [...mask.data.keys()].filter(i => mask.data[i]), own = stridesOf(mask.shape);
-  return mask.shape.map((n, k) => arrayOf([at.length], at.map(i => Math.floor(i / own[k]) % n)));
+  const at = [...mask.data.keys()].filter(i => mask.data[i]),
+    own = stridesOf(mask.shape);
+  return mask.shape.map((n, k) =>
+    arrayOf(
+      [at.length],
+      at.map(i => Math.floor(i / own[k]) % n),
+    ),
+  );
 }
 
 function within(i, n) {
@@ -142,8 +192,11 @@ function within(i, n) {
 
 /** Where a slice starts, its step, and how many it takes, as Python has it. */
 function sliced([from, to, by], n) {
-  const step = by ?? 1, low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
+  const step = by ?? 1,
+    low = step < 0 ? -1 : 0,
+    high = step < 0 ? n - 1 : n;
   const bound = (i, otherwise) => (i === null ? otherwise : Math.min(high, Math.max(low, i < 0 ? i + n : i)));
-  const a = bound(from, step < 0 ? high : low), b = bound(to, step < 0 ? low : high);
+  const a = bound(from, step < 0 ? high : low),
+    b = bound(to, step < 0 ? low : high);
   return [a, step, Math.max(0, Math.ceil((b - a) / step))];
 }

@@ -15,8 +15,9 @@ function rounding(dtype) {
 
 /** A program that can be run, or an Error that names what there is no kernel for. */
 export function readProgram(plain) {
-  const missing = new Set(), at = new Map(plain.values.map((v, k) => [k, v]));
-  for (const v of plain.values) if (!rounding(v.dtype)) missing.add(v.dtype);
+  const missing = new Set(),
+    values = plain.values.map(v => ({dtype: "float64", ...v}));
+  for (const v of values) if (!rounding(v.dtype)) missing.add(v.dtype);
   const decode = x => {
     if (x === null || typeof x !== "object") return x;
     const [[what, content]] = Object.entries(x);
@@ -31,12 +32,12 @@ export function readProgram(plain) {
   };
   const steps = plain.instructions.map(step => {
     const run = step.kind === "op" ? KERNELS[step.op] : step.kind === "call" ? CALLS[step.call] : null;
-    if (!run) missing.add(step.kind === "rule" ? `the rule of ${step.op}` : step.op ?? step.call);
-    return {run, kind: step.kind, name: step.name, inputs: decode(step.inputs), params: decode(step.params), outputs: step.outputs, backward: !!step.backward};
+    if (!run) missing.add(step.kind === "rule" ? `the rule of ${step.op}` : (step.op ?? step.call));
+    return {run, kind: step.kind, inputs: decode(step.inputs), params: decode(step.params), outputs: step.outputs};
   });
   if (missing.size) throw new Error(`no kernel for ${[...missing].join(", ")}`);
-  const given = plain.values.map(v => (v.data ? arrayOf(v.shape, v.data.map(number)) : null));
-  return {values: plain.values, steps, given, inputs: plain.inputs, at, gradients: plain.gradients, returns: plain.returns};
+  const given = values.map(v => (v.data ? arrayOf(v.shape, v.data.map(number)) : null));
+  return {values, steps, given};
 }
 
 /**
@@ -46,15 +47,26 @@ export function readProgram(plain) {
 export function runProgram(program, start, dtype = "float64") {
   const held = program.given.slice();
   const rounded = (k, array) => {
-    const own = program.values[k].dtype, round = rounding(own === "float64" ? dtype : own);
+    const own = program.values[k].dtype,
+      round = rounding(own === "float64" ? dtype : own);
     held[k] = own === "float64" && dtype === own ? array : {shape: array.shape, data: array.data.map(round)};
   };
-  program.given.forEach((array, k) => { if (array) rounded(k, array); });
+  program.given.forEach((array, k) => {
+    if (array) rounded(k, array);
+  });
   for (const [k, array] of Object.entries(start)) rounded(+k, array);
-  const get = x => (x !== null && typeof x === "object" ? (x.value !== undefined ? masked(x.value) : Array.isArray(x) ? x.map(get) : x) : x);
+  const get = x =>
+    x !== null && typeof x === "object"
+      ? x.value !== undefined
+        ? masked(x.value)
+        : Array.isArray(x)
+          ? x.map(get)
+          : x
+      : x;
   const masked = k => (program.values[k].dtype === "bool" ? {...held[k], truth: true} : held[k]);
   for (const step of program.steps) {
-    const inputs = step.inputs.map(get), params = Object.fromEntries(Object.entries(step.params).map(([name, x]) => [name, get(x)]));
+    const inputs = step.inputs.map(get),
+      params = Object.fromEntries(Object.entries(step.params).map(([name, x]) => [name, get(x)]));
     const made = step.kind === "op" ? step.run(...inputs, params) : step.run(...inputs);
     [made].flat().forEach((array, j) => rounded(step.outputs[j], array));
   }
