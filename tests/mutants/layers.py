@@ -6,12 +6,7 @@ from .planting import mistakes
 
 _NORM = ("tests/recorded", "tests/normalization", "tests/nn/test_batchnorm.py")
 _LAYER = ("tests/nn/test_batchnorm.py", "tests/recorded")
-_NN = (
-    "tests/nn/test_nn.py",
-    "tests/nn/test_batchnorm.py",
-    "tests/seeds/test_seed001.py",
-    "tests/training/test_given.py",
-)
+_NN = ("tests/nn/test_nn.py", "tests/nn/test_batchnorm.py", "tests/recorded")
 
 PLANTS = [
     *mistakes(
