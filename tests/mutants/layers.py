@@ -59,7 +59,6 @@ PLANTS = [
             'centred = named(sub(x, mu), "centred")\n            squared',
             'centred = named(sub(x, mu) * 1.0, "centred")\n            squared',
             "the staged form with an op the more",
-            "the values are the same; pictures count ops, not this room",
         ),
         (
             "y = x_hat if gamma is None else x_hat * reshape(gamma, wide)",
