@@ -147,7 +147,7 @@ PLANTS = [
             "a batch with NaN is let through",
         ),
         (
-            "    if not np.isfinite(new_var).all():\n        return False",
+            "    if not np.isfinite(moved).all():\n        return False",
             "    if False:\n        return False",
             "statistics move although the batch is refused",
         ),
