@@ -39,6 +39,7 @@ class _Module:
         saved = sorted(Plan(d.roots).saved(), key=lambda t: t.order)
         self.saved = [] if saved == [d.forward.result] else saved  # the rule has that as `out`
         self.counts: dict[str, str] = {}
+        self.reduced: dict[str, tuple[int, ...]] = {}  # expressions that end with a reduction: over which axes
         self.numpy = False
 
     # shapes -------------------------------------------------------------------------------------------------
@@ -68,7 +69,15 @@ class _Module:
     def fitted(self, text: str, axes: Axes, rank: int, layout: Sequence[int | None]) -> str:
         """A result, as it broadcasts, in the shape that is wanted."""
         have = [k if k in axes else None for k in range(self.rank)][self.rank - rank :]
-        return text if tuple(have) == tuple(layout) else f"mg.reshape({text}, {self._shape(layout)})"
+        if tuple(have) == tuple(layout):
+            return text
+        return self._without_kept_axes(text, rank, layout) or f"mg.reshape({text}, {self._shape(layout)})"
+
+    def _without_kept_axes(self, text: str, rank: int, layout: Sequence[int | None]) -> str:
+        """A reduction without keepdims=True, where that has the shape that is wanted; else an empty text."""
+        gone = self.reduced.get(text)
+        left = [k for k in range(self.rank - rank, self.rank) if gone is not None and k not in gone]
+        return "".join(text.rsplit(", keepdims=True", 1)) if gone is not None and left == list(layout) else ""
 
     # expressions --------------------------------------------------------------------------------------------
 
@@ -90,8 +99,9 @@ class _Module:
         for (op, args, par), (label, _) in plan.steps.items():
             parts = [say(a[0]) for a in args]
             text, rank = self._expression(op, parts, args, par)
-            if uses.count(label) > 1 or len(text[0]) > WIDTH:
-                name = names.get(label) or identifiers(["t"], taken)[0]
+            if uses.count(label) > 1 or len(text[0]) > WIDTH or op == "one_hot":
+                free = [x for x in "huvqrst" if x not in taken]
+                name = names.get(label) or identifiers([*free[:1], "part"], taken)[0]
                 taken.add(name)
                 lines.append(f"    {name} = {text[0]}")
                 text = name, ATOM
@@ -119,14 +129,19 @@ class _Module:
             )
             return (f"{left} {sign} {right}", binds), rank
         if op == "neg":
-            return (f"-{texts[0][0] if texts[0][1] > 2 else f'({texts[0][0]})'}", 2), rank
+            text = f"-{texts[0][0] if texts[0][1] > 1 else f'({texts[0][0]})'}"
+            if texts[0][0] in self.reduced:
+                self.reduced[text] = self.reduced[texts[0][0]]
+            return (text, 2), rank
         inner = ", ".join(t[0] for t in texts)
         if op in REDUCTIONS:
             if not set(par) <= args[0][1]:
                 raise NotDerivable(f"{op} over an axis on which its argument does not depend")
             axes = [k if rank == self.rank else k - self.rank for k in par]
             axis = str(axes[0]) if len(axes) == 1 else str(tuple(axes))
-            return (f"mg.{op}({inner}, axis={axis}, keepdims=True)", ATOM), rank
+            text = f"mg.{op}({inner}, axis={axis}, keepdims=True)"
+            self.reduced[text] = par
+            return (text, ATOM), rank
         if op == "one_hot":
             self.numpy = True
             places = self._shape([k if k == par else None for k in range(self.rank)])
@@ -199,7 +214,9 @@ class _Module:
         if not t.axes <= axes:
             parts = ["1" if k not in t.axes else self.length(k) for k in range(self.rank)]
             text, rank, axes = f"mg.broadcast_to({text}, ({', '.join(parts)},))", self.rank, t.axes
-        return text if self.fitted("", axes, rank, layout) == "" else f"mg.reshape({text}, {t.name}.shape)"
+        if self.fitted("", axes, rank, layout) == "":
+            return text
+        return self._without_kept_axes(text, rank, layout) or f"mg.reshape({text}, {t.name}.shape)"
 
     def _uses(self, kept: dict[Term, str], lines: list[str], result: str) -> bool:
         body = " ".join([*lines, result])

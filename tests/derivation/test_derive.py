@@ -33,8 +33,8 @@ FORMULAS = {  # the known ones, of the first input
     "silu": "g*(s + y*(1 - s))",
     "variance": "2*g*centred/N",
     "logsumexp": "g*inv_s*e",
-    "relu": "where((y > 0), g, 0)",
-    "leaky_relu": "where((x > 0), g, 0.01*g)",
+    "relu": "where((y != 0), g, 0)",
+    "leaky_relu": "where((x <= 0), 0.01*g, g)",
 }
 
 
@@ -66,6 +66,8 @@ def test_the_derivation_is_the_golden_one_and_its_primitive_the_function(name, d
 def test_the_page_has_the_derivation_of_batch_norm():
     (block,) = golden.BLOCK.findall(golden.PAGE.read_text(encoding="utf-8"))
     assert block == golden.block()
+    (source,) = golden.SOURCE.findall(golden.PAGE.read_text(encoding="utf-8"))
+    assert source == golden.source()
 
 
 def test_every_golden_text_has_its_function():
