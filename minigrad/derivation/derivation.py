@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -46,12 +47,18 @@ class Derivation:
         self.labels = [f"d_{t.name}" for t in self.wanted]
         self.keep_digits, self.refused = search.keep_digits, search.refused
         self.assumed: dict[str, str] = {}
+        self.axis = _axis_of(f, inputs)
         self.name = identifiers([getattr(f, "__name__", "f")])[0]
 
-    def on_arrays(self, *arrays: Any) -> Any:
-        """The function of its arrays alone; what else it was given stays."""
+    def on_arrays(self, *arrays: Any, axis: Any = None) -> Any:
+        """The function of its arrays alone; what else it was given stays, but for another axis if that is given."""
         rest = iter(arrays)
-        return self.f(*[next(rest) if is_array(x) else x for x in self.inputs])
+        inputs = [next(rest) if is_array(x) else x for x in self.inputs]
+        if axis is None:
+            return self.f(*inputs)
+        bound = inspect.signature(self.f).bind(*inputs)
+        bound.arguments["axis"] = axis
+        return self.f(*bound.args, **bound.kwargs)
 
     @property
     def roots(self) -> tuple[Term, ...]:
@@ -152,6 +159,18 @@ def derive(
     d = Derivation(f, inputs, reader, search.run(), search)
     d.assumed = dict(assume or {})
     return d
+
+
+def _axis_of(f: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """What the function is given as its parameter `axis`, an integer or several; None where it has none."""
+    try:
+        bound = inspect.signature(f).bind(*inputs)
+    except (TypeError, ValueError):  # such as a function in C, which has no signature
+        return None
+    bound.apply_defaults()
+    axis = bound.arguments.get("axis")
+    parts = axis if isinstance(axis, tuple) else (axis,)
+    return axis if all(isinstance(k, int) and not isinstance(k, bool) for k in parts) else None
 
 
 def _give_names(reader: Reader) -> None:

@@ -46,4 +46,4 @@ def source():
 if __name__ == "__main__":
     FILE.write_text("\n".join(text(name) for name in FUNCTIONS), encoding="utf-8")
     page = BLOCK.sub(lambda _: block(), PAGE.read_text(encoding="utf-8"))
-    PAGE.write_text(SOURCE.sub(lambda _: source(), page), encoding="utf-8")
+    PAGE.write_text(SOURCE.sub(lambda _: source(), page, count=1), encoding="utf-8")
