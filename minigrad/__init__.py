@@ -15,7 +15,7 @@ from .fast import install
 
 install.before_ops()  # before the primitives are made
 
-from . import numpy_protocol, ops
+from . import habits, numpy_protocol, ops
 from .anomalies import detect_anomalies, record_lines
 from .core import nodes
 from .core.context import no_grad, scope
@@ -79,4 +79,5 @@ def __dir__() -> list[str]:
 
 install.after_ops()  # after the primitives are made
 numpy_protocol.install(Tensor)
+habits.install(Tensor)
 nodes.kernels["check_registration"] = lambda: importlib.import_module(f"{__name__}.check").check_registration

@@ -6,13 +6,14 @@ what the ops compute.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 
 from ._support.source_lines import source_line
 from .core.context import Observer, using
-from .core.nodes import Node, Primitive, describe, raw
+from .core.nodes import Node, Primitive, Version, describe, raw
 
 
 class Lines(Observer):
@@ -30,6 +31,9 @@ def record_lines() -> using:
 
 def detect_anomalies() -> using:
     """Raise FloatingPointError at the first op whose result, or whose rule's gradient, holds NaN or infinity.
+
+    Also where the memory of an op's inputs or result was changed past NumPy (ctypes, torch.from_numpy(t.data)) between
+    the op and its rule.
 
     The message names the op, where its result lives, how many elements and which first, statistics of what it was
     given, and the source line that recorded it. A context manager and a decorator, per thread; ops recorded inside
@@ -49,10 +53,18 @@ def detect_anomalies() -> using:
 
 
 class Watch(Observer):
-    """Looks at every result, and at every gradient that a rule sends."""
+    """Looks at every result, at every gradient that a rule sends, and at whether what was kept for rules is the same.
+
+    `.data` cannot be written to by NumPy; by ctypes or torch.from_numpy it can, and no version would know.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, list[int]]] = {}  # by the number of a node
 
     def made(self, node: Node, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
         """Called with every result of an op."""
+        if node.op is not None:
+            self._seen[node.number] = Version.latest, _fingerprints(node)
         strange = _strange(node._array)
         if not strange:
             return
@@ -65,6 +77,10 @@ class Watch(Observer):
     def pulled(self, node: Node, g: Any, gradients: list[tuple[int, Any]]) -> None:
         """Called with what the rule of each op sends to its inputs."""
         op: Primitive = node.op  # type: ignore[assignment]
+        latest, before = self._seen.get(node.number, (-1, []))
+        if latest == Version.latest and before != _fingerprints(node):  # a write that is known raises by itself
+            what = f"what {op.name} was given or gave has changed since, past NumPy; write a leaf by t.data = values"
+            raise FloatingPointError(_message(what, _inputs(op, node.given), getattr(node, "_line", None)))
         for position, d in gradients:
             strange = _strange(raw(d))
             if strange:
@@ -75,6 +91,11 @@ class Watch(Observer):
                     of = describe(node.inputs[position])
                     what = f"the rule of {op.name} made {strange} of the gradient of its input {of}"
                 raise FloatingPointError(_message(what, given, getattr(node, "_line", None)))
+
+
+def _fingerprints(node: Node) -> list[int]:
+    """Checksums of all that the rule of a node may read."""
+    return [zlib.crc32(a.tobytes()) for a in (*node.arrays, node._array) if isinstance(a, np.ndarray)]
 
 
 def _strange(a: Any) -> str:

@@ -9,8 +9,8 @@ from typing import Any, overload
 
 import numpy as np
 
+from ._support.arrays import in_floats, plain
 from ._support.randomness import Source, generator
-from ._support.shapes import axes_of
 from ._support.signatures import Array, ArrayLike, Data, Value, Values, unary
 from .core.nodes import Node, callback, raw
 from .core.tensor import Tensor
@@ -19,6 +19,7 @@ from .ops import sum as sum_
 
 
 @unary
+@in_floats
 def log_softmax(x: Value, axis: int = -1) -> Value:
     """log(exp(x) / sum(exp(x))) along `axis`, as a graph.
 
@@ -30,8 +31,6 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
     """
     x = floats("log_softmax", x)
     values = raw(x)
-    if values.shape[axes_of(axis, x.ndim)[0]] == 0:
-        raise ValueError(f"log_softmax: axis={axis} of a shape {values.shape} has no elements")
     largest = callback(_largest, values, axis) if isinstance(x, Node) else _largest(values, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
         shifted = sub(x, largest)
@@ -39,12 +38,13 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 
 
 def _largest(values: Array, axis: int) -> Array:
-    top: Array = np.maximum.reduce(values, axis=axis, keepdims=True)
+    top: Array = np.maximum.reduce(values, axis=axis, keepdims=True, initial=-np.inf)
     finite = np.isfinite(top)
     return top if finite.all() else np.where(finite, top, values.dtype.type(0))
 
 
 @unary
+@in_floats
 def softmax(x: Value, axis: int = -1) -> Value:
     """exp(x) / sum(exp(x)) along `axis`, as a graph; sums to 1, also for logits that would overflow.
 
@@ -121,7 +121,7 @@ def named(x: Value, name: str) -> Value:
 
 def floats(who: str, x: Value) -> Value:
     """x as a Tensor or an array of floating-point numbers; integers are converted, anything else refused."""
-    x = x if isinstance(x, Node) else np.asarray(x)
+    x = x if isinstance(x, Node) else plain(x)
     kind = raw(x).dtype.kind
     if kind not in "fiub":
         raise TypeError(f"{who}: expected real numbers, got dtype {raw(x).dtype}")

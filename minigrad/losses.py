@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._support.arrays import in_floats, plain
 from ._support.shapes import Ints
 from ._support.signatures import Array, Data, Value, several, unary
 from .core.context import scope
@@ -36,7 +37,7 @@ def _reduced(each: Value, reduction: str, shape: Ints | None = None) -> Value:
 
 def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, Ints]:
     """Scores as floats (rows, classes), a label for each row as an integer, and the shape of the labels; checked."""
-    scores, given = floats(who, scores), np.asarray(raw(labels))
+    scores, given = floats(who, scores), plain(labels)
     shape = scores.shape
     if not shape:
         raise ValueError(f"{who}: expected scores of shape (..., classes), got a single number")
@@ -66,6 +67,7 @@ def _class_numbers(who: str, labels: Array, classes: int) -> Array:
 
 
 @unary
+@in_floats
 def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean") -> Value:
     """Mean of -log_probabilities[label]: what is left of cross-entropy after log_softmax.
 
@@ -77,6 +79,7 @@ def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean")
 
 @scope("cross_entropy_composed")
 @unary
+@in_floats
 def cross_entropy_composed(logits: Value, labels: Data, *, reduction: str = "mean") -> Value:
     """The same as `cross_entropy`, as a graph of primitives: log_softmax, then the entries at the labels."""
     rows, flat, shape = _rows("cross_entropy_composed", logits, labels)
@@ -114,6 +117,7 @@ softmax_cross_entropy.defvjp_joint(_softmax_cross_entropy_rule)
 
 
 @unary
+@in_floats
 def cross_entropy(logits: Value, labels: Data, *, reduction: str = "mean") -> Value:
     """Mean of -log softmax(logits)[label]: softmax cross-entropy of unnormalized scores, fused into one node.
 
@@ -161,6 +165,7 @@ sigmoid_cross_entropy.defvjp_joint(_sigmoid_cross_entropy_rule)
 
 
 @several
+@in_floats
 def binary_cross_entropy_with_logits(logits: Value, targets: Data, *, reduction: str = "mean") -> Value:
     """Mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(logits), fused into one node.
 
@@ -175,6 +180,7 @@ def binary_cross_entropy_with_logits(logits: Value, targets: Data, *, reduction:
 
 @scope("binary_cross_entropy_with_logits_composed")
 @several
+@in_floats
 def binary_cross_entropy_with_logits_composed(logits: Value, targets: Data, *, reduction: str = "mean") -> Value:
     """The same as `binary_cross_entropy_with_logits`, as a graph: t softplus(-z) + (1 - t) softplus(z).
 
@@ -187,6 +193,7 @@ def binary_cross_entropy_with_logits_composed(logits: Value, targets: Data, *, r
 
 @scope("binary_cross_entropy")
 @several
+@in_floats
 def binary_cross_entropy(probabilities: Value, targets: Data, *, eps: float = 1e-7, reduction: str = "mean") -> Value:
     """Mean of -t log p - (1 - t) log(1 - p), p limited to eps .. 1 - eps, as Keras has it.
 
@@ -222,6 +229,7 @@ def _in_range(who: str, what: str, values: Array) -> None:
 
 
 @several
+@in_floats
 def mse_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Value:
     """Mean of (prediction - target)**2.
 
@@ -232,6 +240,7 @@ def mse_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Val
 
 
 @several
+@in_floats
 def l1_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Value:
     """Mean of |prediction - target|; slope 0 where they are equal."""
     return _reduced(abs(sub(*_pair("l1_loss", prediction, target))), reduction)
@@ -239,6 +248,7 @@ def l1_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Valu
 
 @scope("huber_loss")
 @several
+@in_floats
 def huber_loss(prediction: Value, target: Data, *, delta: float = 1.0, reduction: str = "mean") -> Value:
     """Mean of d**2 / 2 where |d| <= delta, delta * (|d| - delta / 2) beyond, with d = prediction - target.
 
@@ -264,6 +274,6 @@ def _pair(who: str, prediction: Value, target: Value) -> tuple[Value, Value]:
     if not raw(a).size:
         raise ValueError(f"{who}: nothing to compare, both have shape {a.shape}")
     # integer targets take the prediction's dtype, so that float32 predictions keep float32 losses
-    if np.asarray(raw(target)).dtype.kind != "f":
+    if plain(target).dtype.kind != "f":
         b = b.astype(raw(a).dtype)
     return a, b

@@ -69,6 +69,9 @@ def ufunc(self: Any, function: Any, method: str, *inputs: Any, **kwargs: Any) ->
         found, name = UFUNCS.get(function), _name(function)
     else:
         found, name = METHODS.get((function, method)), f"{_name(function)}.{method}"
+    if function in QUESTIONS and method == "__call__" and not kwargs:
+        _read(inputs, "the content")
+        return function(*map(raw, inputs))
     if found is None:
         raise _unknown(name)
     if not kwargs and method == "__call__":
@@ -132,7 +135,7 @@ FUNCTIONS: dict[Any, Function] = {
     np.concatenate: lambda arrays, axis=0: ops.concatenate(list(arrays), axis=axis),
     np.stack: lambda arrays, axis=0: ops.stack(list(arrays), axis=axis),
     np.split: lambda ary, indices_or_sections, axis=0: ops.split(ary, indices_or_sections, axis=axis),
-    np.einsum: lambda subscripts, *operands: ops.einsum(subscripts, *operands),
+    np.einsum: lambda subscripts, *operands, optimize=False: ops.einsum(subscripts, *operands),  # the order is NumPy's
     np.zeros_like: _like(np.zeros_like),
     np.ones_like: _like(np.ones_like),
     np.full_like: _like(np.full_like),
@@ -143,7 +146,7 @@ if hasattr(np, "astype"):  # from NumPy 2.1
 # Questions about shape, dtype, memory and equality: the answer has no gradient, so the bare arrays give it.
 QUESTIONS = {
     np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.array_equal, np.allclose,
-    np.shares_memory, np.may_share_memory,
+    np.shares_memory, np.may_share_memory, np.isfinite, np.isinf,
 }  # fmt: skip
 
 
@@ -165,27 +168,65 @@ def function(self: Any, function: Any, types: Any, args: tuple[Any, ...], kwargs
 _MEANS_NOTHING = {"out": None, "dtype": None, "where": True, "initial": None, "order": "K", "subok": True}
 
 INSTEAD = {
+    "all": "x.numpy().all()",
+    "any": "x.numpy().any()",
+    "append": "mg.concatenate([x, y])",
+    "argsort": "np.argsort(x.numpy())",
+    "argwhere": "np.argwhere(x.numpy())",
+    "average": "mg.mean(x), or mg.sum(w * x) / mg.sum(w)",
     "cosh": "(mg.exp(x) + mg.exp(-x)) / 2",
+    "cross": "x[[1, 2, 0]] * y[[2, 0, 1]] - x[[2, 0, 1]] * y[[1, 2, 0]]",
+    "cumprod": "mg.exp(mg.cumsum(mg.log(x))) where all are positive",
+    "diag": "x * mg.eye(len(x)) of a vector, x[i, i] with i = np.arange(len(x)) of a matrix",
     "diff": "x[1:] - x[:-1]",
     "dot": "x @ y",
+    "dstack": "mg.stack([x, y], axis=2)",
     "exp2": "mg.exp(x * math.log(2))",
+    "float_power": "x**y",
+    "floor_divide": "np.floor(x.numpy() / y), which has no gradient",
     "hstack": "mg.concatenate([x, y], axis=1)",
     "hypot": "mg.sqrt(x * x + y * y)",
     "inner": "mg.einsum('...i,...i', x, y)",
+    "kron": "mg.einsum('ij,kl->ikjl', x, y) and a reshape",
+    "linalg.det": "a primitive of your own, docs/fused-primitives.md",
+    "linalg.inv": "a primitive of your own, docs/fused-primitives.md",
     "linalg.norm": "mg.sqrt(mg.sum(x * x))",
     "log10": "mg.log(x) / math.log(10)",
     "log2": "mg.log(x) / math.log(2)",
     "logaddexp": "mg.logsumexp(mg.stack([x, y]), axis=0)",
+    "median": "x[np.argsort(x.numpy())[len(x) // 2]]",
     "moveaxis": "mg.transpose(x, axes=...)",
     "nan_to_num": "mg.where(mg.isnan(x), 0.0, x)",
+    "nansum": "mg.sum(mg.where(mg.isnan(x), 0.0, x))",
+    "nonzero": "np.nonzero(x.numpy())",
     "outer": "mg.einsum('i,j->ij', x, y)",
+    "pad": "mg.concatenate([mg.zeros(2), x, mg.zeros(2)])",
+    "ptp": "mg.max(x) - mg.min(x)",
     "reciprocal": "1.0 / x",
+    "remainder": "x - y * np.floor(x.numpy() / y)",
+    "repeat": "x[np.repeat(np.arange(len(x)), n)]",
     "sinh": "(mg.exp(x) - mg.exp(-x)) / 2",
+    "sort": "x[np.argsort(x.numpy())]",
     "take": "x[indices]",
     "tan": "mg.sin(x) / mg.cos(x)",
     "tensordot": "mg.einsum",
-    "trace": "mg.einsum on x * mg.eye(n), or mg.sum(x * mg.eye(n))",
-    "vstack": "mg.concatenate([x, y], axis=0)",
+    "tile": "mg.concatenate([x] * n)",
+    "trace": "mg.sum(x * mg.eye(len(x)))",
+    "tril": "x * np.tril(np.ones(x.shape))",
+    "triu": "x * np.triu(np.ones(x.shape))",
+    "unique": "np.unique(x.numpy())",
+    "vdot": "mg.sum(x * y)",
+    "vstack": "mg.stack([x, y]) of vectors, mg.concatenate([x, y]) of matrices",
+    **{name: f"np.{name}(x.numpy()), which has no gradient" for name in ("ceil", "floor", "rint", "round", "trunc")},
+    **{
+        name: f"a primitive of your own with {slope}, docs/fused-primitives.md"
+        for name, slope in {
+            "arccos": "the slope -1 / sqrt(1 - x**2)",
+            "arcsin": "the slope 1 / sqrt(1 - x**2)",
+            "arctan": "the slope 1 / (1 + x**2)",
+            "arctan2": "the slopes y / (x**2 + y**2) and -x / (x**2 + y**2)",
+        }.items()
+    },
 }
 
 
@@ -195,8 +236,9 @@ def _name(function: Any) -> str:
 
 
 def _unknown(name: str) -> TypeError:
-    instead = f"use {INSTEAD[name]}, or" if name in INSTEAD else "no primitive does this; use"
-    return TypeError(f"np.{name} does not know Tensors: {instead} t.numpy() for the values without a gradient")
+    instead = f"write {INSTEAD[name]}" if name in INSTEAD else "no primitive does this"
+    values = "" if "x.numpy()" in instead else "; t.numpy() has the values without a gradient"
+    return TypeError(f"np.{name} does not know Tensors: {instead}{values}")
 
 
 def _called(found: Function, name: str, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # Each unit (a file, or a folder as one) may import those before it. "minigrad" is the package's own front.
 FLOORS = (
     "_support core fast ops",
-    "numpy_protocol creation derivatives anomalies",
+    "numpy_protocol habits creation derivatives anomalies",
     "functional losses normalization chapter extend",
     "program check",
     "optim nn data replaying training",
@@ -50,6 +50,7 @@ GUESTS = {
     "sklearn": {"data"},
     "safetensors": {"_support"},
     "numba": {"fast"},
+    "llvmlite": {"replaying"},
 }
 # These import modules whose names they are given: optional packages, and the files of users.
 BY_GIVEN_NAME = {"_support/extras.py", "cli/loading.py"}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .text import visible
+
+F = TypeVar("F", bound=Callable[..., Any])
+NUMBERS = frozenset((int, float, bool, type(None)))  # what an op takes as it is
 
 
 def real(value: Any, who: str) -> np.ndarray[Any, Any]:
@@ -16,8 +21,65 @@ def real(value: Any, who: str) -> np.ndarray[Any, Any]:
     if array is value and array.dtype.hasobject:
         raise TypeError("an array of Python objects has no gradient; give numbers")
     if array.dtype.kind not in "fiub" or isinstance(value, (list, tuple)):
-        raise TypeError(f"{who} returned {type(value).__name__}, expected an array of real numbers")
+        what = f"numbers of dtype {array.dtype}" if array is value else type(value).__name__
+        raise TypeError(f"{who} returned {what}, expected an array of real numbers")
     return array
+
+
+def admitted(x: Any) -> Any:
+    """What is no Node, as ops, losses and tensors may take it in: without a mask, real, of one of NumPy's own dtypes.
+
+    A mask would be dropped without a word, and so would imaginary parts. An array from a pickle or from ctypes may have
+    a dtype that equals float64 and is another object; NumPy carries that on into results.
+    """
+    if type(x) in NUMBERS or (type(x) is np.ndarray and id(x.dtype) in _OWN):
+        return x
+    if _masked(x):
+        raise TypeError("a masked array: its mask would be dropped without a word; pass a.filled(value)")
+    dtype = getattr(x, "dtype", None)
+    if isinstance(x, complex) or getattr(dtype, "kind", "") == "c":
+        raise TypeError("complex numbers: only real ones have gradients here; pass a.real and a.imag by themselves")
+    own = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.dtype.isnative
+    return x.view(np.dtype(x.dtype.char)) if own else x
+
+
+_OWN = {id(np.dtype(char)) for char in "?bBhHiIlLqQefdg"}
+
+
+def _masked(x: Any) -> bool:
+    inside = isinstance(x, (list, tuple)) and any([_masked(part) for part in x if type(part) not in NUMBERS])
+    return inside or hasattr(x, "filled")  # asking for np.ma.MaskedArray would import np.ma
+
+
+def plain(x: Any) -> np.ndarray[Any, Any]:
+    """The array of what somebody gave: the values of a Node, numbers, lists, arrays."""
+    return np.asarray(x._array if hasattr(x, "_array") else admitted(x))
+
+
+def readonly(array: Any) -> np.ndarray[Any, Any]:
+    """The same memory, which NumPy cannot write to through this view, nor make it writeable again."""
+    return np.asarray(memoryview(array).toreadonly())
+
+
+def in_floats(function: F) -> F:
+    """The function of floating-point numbers: integers come as float64, float16 as float32, rounded once at the end.
+
+    float16 ends at 65,504: sums and squares of ordinary numbers lie beyond, where their mean does not.
+    """
+
+    @functools.wraps(function)
+    def run(x: Any, *more: Any, **named: Any) -> Any:
+        x = x if hasattr(x, "shape") else plain(x)
+        if x.dtype.char == "e":
+            return function(x.astype(np.float32), *more, **named).astype(x.dtype)
+        return function(x.astype(float) if x.dtype.kind in "iub" else x, *more, **named)
+
+    return run  # type: ignore[return-value]
+
+
+def finite(a: Any) -> bool:
+    """Whether all numbers of an array are finite; quick for a few."""
+    return math.isfinite(sum(a.ravel().tolist())) if a.size < 32 else bool(np.isfinite(a).all())
 
 
 def constant(x: Any) -> Any:
@@ -50,9 +112,7 @@ def bare(value: Any, who: str) -> np.ndarray[Any, Any]:
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()
     try:
-        if hasattr(value, "filled"):  # numpy.ma is slow to import
-            raise TypeError("masked; fill it first")
-        return np.asarray(getattr(value, "_array", value))
+        return plain(value)
     except Exception as error:  # whatever an object says that is asked for its array
         raise ValueError(f"{who} is no plain array: {visible(error)}") from error
 
@@ -122,4 +182,4 @@ def buffers(x: Any) -> list[np.ndarray[Any, Any]]:
 
 def copied_data(data: Any, dtype: Any) -> Any:
     """A new array of what a Tensor is made of; of a Tensor, its values."""
-    return np.array(getattr(data, "_array", data), dtype)
+    return admitted(np.array(data._array if hasattr(data, "_array") else admitted(data), dtype))

@@ -22,6 +22,8 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     named = axis if isinstance(axis, tuple) else (axis,)
+    if not ndim and named in ((0,), (-1,)):  # of a single number, as NumPy has it
+        return ()
     if any(not -ndim <= k < ndim for k in named) or len({k % ndim for k in named}) < len(named):
         raise ValueError(f"axis={axis!r} must name different axes of an array with {ndim} dimensions")
     return tuple(sorted(int(k) % ndim for k in named))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -21,6 +22,25 @@ def visible(text: object, most: int = 300) -> str:
 def printable(text: object) -> str:
     """The same of several lines, as they are but for what no terminal should run."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in str(text))
+
+
+def plainly(error: Exception) -> str:
+    """What NumPy says of an operation, without the words of its inside.
+
+    >>> import numpy as np
+    >>> try:
+    ...     np.ones((2, 3)) @ np.ones((2, 3))
+    ... except ValueError as error:
+    ...     print(plainly(error))
+    the last axis of x has length 3, the second to last (or only) of y 2; they must be equal
+    """
+    text = str(error)
+    if "gufunc" not in text:
+        return text
+    if found := re.search(r"size (\d+) is different from (\d+)", text):
+        y, x = found.groups()
+        return f"the last axis of x has length {x}, the second to last (or only) of y {y}; they must be equal"
+    return "both need at least one axis; * multiplies by a single number"
 
 
 def listed(items: Sequence[object], most: int = 10, between: str = "; ") -> str:

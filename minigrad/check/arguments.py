@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.arrays import plain
 from ..core.context import Observer, using
 from ..core.gradients import consumers_first, grad
-from ..core.nodes import Node, late, raw
+from ..core.nodes import Node, late
 from ..core.tensor import Tensor
 from ..program.rules import kept_for_backward
 
@@ -50,7 +51,7 @@ def renamed(f: Function, name: str, parameters: Sequence[str]) -> Function:
 
 def array_of(x: Any) -> np.ndarray[Any, Any]:
     """The bare array of a Tensor, or of whatever NumPy can make one of."""
-    return np.asarray(raw(x))
+    return plain(x)
 
 
 def leaves_of(inputs: Sequence[Any]) -> list[Any]:

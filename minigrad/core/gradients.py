@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._support.arrays import mapped
+from .._support.arrays import mapped, plain
 from .._support.shapes import storage, stretched
 from .context import Context, current, enter, using
 from .nodes import Node, Primitive, Unread, Version, describe, kernel, late, noted, raw, registry
@@ -225,7 +225,7 @@ def cotangent(y: Any, gradient: Any) -> Any:
         return gradient
     if gradient is None and a.size != 1:
         raise ValueError(f"a gradient of {describe(y)} needs gradient= of that shape; only single numbers need none")
-    value = np.ones(a.shape, a.dtype) if gradient is None else np.asarray(raw(gradient))
+    value = np.ones(a.shape, a.dtype) if gradient is None else plain(gradient)
     if value.shape != a.shape:
         raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")
     if not np.can_cast(value.dtype, a.dtype, "same_kind"):

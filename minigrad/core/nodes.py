@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from .._support.arguments import bound, declared
-from .._support.arrays import buffers, constant, copied, real
+from .._support.arrays import admitted, buffers, constant, copied, real
 from .._support.signatures import Decorator, Fused, Rule
-from .._support.text import visible
+from .._support.text import plainly, visible
 from .context import Context, Observer, current, using
 
 next_number = itertools.count(1).__next__
@@ -151,6 +151,7 @@ class Primitive:
         for name, value in params.items():
             if isinstance(value, Node):
                 raise TypeError(f"{self.name}: {name}= is a constant and has no gradient; pass a number or an array")
+            admitted(value)
         return inputs, params
 
     def forward(self, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any]:
@@ -179,7 +180,7 @@ class Primitive:
         """The kernel's complaint again, with what was passed."""
         kind = next(k for k in REFUSED if isinstance(error, k))
         what = ", ".join([describe(x) for x in inputs] + [f"{k}={v!r}" for k, v in params.items()])
-        return kind(f"{self.name}({what}): {error}")
+        return kind(f"{self.name}({what}): {plainly(error)}")
 
 
 REFUSED = (ValueError, IndexError, TypeError)  # what kernels raise for inputs that they cannot take
@@ -194,8 +195,8 @@ def recorder(op: Primitive) -> Callable[..., Any]:
     def call(*args: Any, **params: Any) -> Any:
         inputs, params = op.bind(args, params)
         nodes = tuple([x if isinstance(x, Node) else None for x in inputs])
-        arrays = tuple(map(raw, inputs))
         try:
+            arrays = tuple([x._array if isinstance(x, Node) else admitted(x) for x in inputs])
             value, saved = op.forward(arrays, params)
         except REFUSED as error:
             raise op.refusal(error, inputs, params) from error

@@ -6,16 +6,17 @@ copies in and marks the memory as written, so that no gradient is ever computed 
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._support.arrays import copied_data
+from .._support.arrays import copied_data, plain, readonly
 from .context import current, no_constants, using
 from .gradients import cotangent, unaliased, walk
-from .nodes import Node, callback, describe, raw, reading, version, write
+from .nodes import Node, callback, describe, reading, version, write
 
 if TYPE_CHECKING:
     from .._support.signatures import Data
@@ -40,10 +41,6 @@ class Tensor(Methods):
     __slots__ = ()
 
     def __new__(cls, data: Data, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
-        if isinstance(data, (list, tuple)) and any(isinstance(part, Tensor) for part in data):
-            raise TypeError("a list of Tensors is joined with mg.stack or mg.concatenate, which keep their gradients")
-        if hasattr(data, "filled"):  # asking for np.ma.MaskedArray would import np.ma
-            raise TypeError("a Tensor has no mask, and dropping it would be silent: pass data.filled(value)")
         array = callback(copied_data, data, dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds real numbers; got dtype {array.dtype}")
@@ -58,13 +55,11 @@ class Tensor(Methods):
         if context.cause is not None or context.observers:
             no_constants("reads .data or .numpy()")
             reading(self, "the array")
-        view = self._array.view()
-        view.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
-        return view
+        return readonly(self._array)
 
     @data.setter
     def data(self, value: Data) -> None:
-        array = np.asarray(raw(value))
+        array = plain(value)
         if self.op is not None:
             raise ValueError(f"{describe(self)} was computed by {self.op.name}; only a leaf can be assigned to")
         if array.shape != self.shape or not np.can_cast(array.dtype, self.dtype, "same_kind"):
@@ -95,8 +90,12 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        """What backward() has summed up here, a Tensor; None before the first."""
+        """What backward() has summed up here, a Tensor; None before the first; a warning where none will be."""
         grad = getattr(self, "_grad", None)
+        if grad is None and self.op is not None and self.number not in _retained:
+            what = f"{describe(self)} was computed by {self.op.name}, so its .grad stays None. To train it make a leaf,"
+            how = "mg.tensor(t.numpy(), requires_grad=True); to look at its gradient call t.retain_grad() first"
+            warnings.warn(f"{what} {how}", stacklevel=2)
         if grad.__class__ is np.ndarray:  # memory that the next replay of a step overwrites: copied when looked at
             grad = self._grad = Tensor._leaf(grad.copy())
         return grad

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._support.arguments import MISSING
-from .._support.arrays import constant, copied, real
+from .._support.arrays import admitted, constant, copied, real
 from ..core.context import current
 from ..core.nodes import NO_PARAMS, REFUSED, Node, Primitive, next_number, share
 from .into import UFUNCS
@@ -39,7 +39,7 @@ def _one(op: Primitive) -> Callable[..., Any]:
 
     def call(x: Any, /) -> Any:
         if not isinstance(x, Node):
-            return op.quick(x)
+            return op.quick(*_bare(op, (x,), {}))
         a, given = x._array, (x,)
         try:
             value = unwrapped(op.quick(pooled(a))) if arithmetic and a.nbytes >= LARGE else op.quick(a)
@@ -72,7 +72,9 @@ def _two(op: Primitive) -> Callable[..., Any]:
         elif isinstance(y, Node):
             cls, a, b, needs, nodes, as_is = y.__class__, x, y._array, y._needs, (None, y), x.__class__ in _NUMBERS
         else:
-            return op.quick(x, y)
+            return op.quick(*_bare(op, given, {}))
+        if not as_is:
+            a, b = _bare(op, given, {})
         try:
             if arithmetic and nodes[0] is not None and a.nbytes >= LARGE:
                 value = unwrapped(op.quick(pooled(a), b))
@@ -118,7 +120,7 @@ def _general(op: Primitive) -> Callable[..., Any]:
             arrays: tuple[Any, ...] = (x._array,)
         else:
             nodes = tuple([x if isinstance(x, Node) else None for x in given])
-            arrays = tuple([x._array if isinstance(x, Node) else x for x in given])
+            arrays = _bare(op, given, params)
             for x in nodes:
                 if x is None:
                     as_is = False
@@ -136,6 +138,14 @@ def _general(op: Primitive) -> Callable[..., Any]:
         return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, as_is)
 
     return call
+
+
+def _bare(op: Primitive, given: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
+    """The arrays of what an op was given."""
+    try:
+        return tuple([x._array if isinstance(x, Node) else admitted(x) for x in given])
+    except TypeError as error:
+        raise op.refusal(error, given, params) from error
 
 
 def _placed(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

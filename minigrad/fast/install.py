@@ -33,7 +33,7 @@ def after_ops() -> None:
     ops: dict[str, Any] = {name: call.op for name, call in nodes.registry.items()}
     for name, kernels in fused.KERNELS.items():
         accelerate(ops[name], kernels.backward, kernels.forward)
-    quick_kernels = {"sum": totals.total, "mean": totals.average, "var": reductions.var_of}
+    quick_kernels = {"sum": totals.total, "mean": totals.mean_of, "var": reductions.var_of}
     for name, function in {**quick_kernels, "where": select.where, "matmul": outer.multiplied}.items():
         replace_kernel(ops[name], function)
     accelerate(ops["sum"], reductions.sum_backward)

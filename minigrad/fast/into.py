@@ -60,9 +60,9 @@ def _where(condition: Any, x: Any, y: Any, out: Array) -> Run | None:
 
 
 def _sum(x: Array, axis: Any, keepdims: bool, out: Array, divide: bool = False) -> Run | None:
-    """Sum or mean over `axis`; the readable code sums narrow floats in wider ones."""
+    """Sum or mean over `axis`; float16 and the readable code sum in wider numbers."""
     n = count(x.shape, axis)
-    if x.dtype.kind != "f" or not n or chosen() == "reference":
+    if x.dtype.char not in "fdg" or not n or chosen() == "reference":
         return None
     add = total_into(x, axis, out if keepdims else out.reshape(with_ones(x.shape, axis)))
     if add is None or not divide:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import in_floats
 from .._support.shapes import axes_of, count, stretched, with_ones
 from .pool import LARGE, pooled, unwrapped
 from .totals import SCRATCH, average, in_blocks, number, products, squares_about, total
@@ -20,9 +21,9 @@ Array = np.ndarray[Any, Any]
 SMALL = 4096  # elements up to which it is quicker to fill an array than to have it stretched
 
 
+@in_floats
 def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     """Variance over `axis`: centred and squared in place, or block by block."""
-    x = np.asarray(x)
     if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
         found = squares_about(x, average(x, 0)) / number(n, x.dtype)
         return found[None] if keepdims else found

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._support.arrays import finite, in_floats
 from .._support.shapes import Axis, axes_of, count
 from . import pool
 
@@ -37,6 +38,8 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     """
     if x.__class__ is not np.ndarray:
         x = np.asarray(x)
+    if x.dtype.char == "e":
+        return np.asarray(_add(x, axis, np.float32, None, keepdims)).astype(x.dtype)
     if not _long(x) or axes_of(axis, x.ndim) != (0,):
         return _add(x, axis, dtype, None, keepdims)
     if x.size == len(x):  # one column: NumPy sums in pairs along it, which keeps the digits by itself
@@ -97,6 +100,13 @@ def squares_about(x: Array, mean: Array) -> Array:
 def products(x: Array, y: Array) -> Array:
     """Column sums of x * y."""
     return total_of(lambda rows, out: np.multiply(x[rows], y[rows], out), x)
+
+
+@in_floats
+def mean_of(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Mean over `axis`; where the sum would overflow, the parts are divided first."""
+    found = average(x, axis, keepdims)
+    return found if finite(found) or not x.size else total(x / number(count(x.shape, axis), x.dtype), axis, keepdims)
 
 
 def average(x: Any, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Array:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from .._support.arrays import plain
 from .._support.signatures import Array, Data, Value
 from .._support.text import visible
 from ..core.context import current, no_grad, using
@@ -232,7 +233,7 @@ class BatchNorm1d(Module):
     def set_weights(self, weights: Iterable[Data]) -> None:
         """Set what `get_weights` gives: all of it, or nothing and a ValueError."""
         tensors = self._weights()
-        given = [np.asarray(raw(array)) for array in weights]
+        given = [plain(array) for array in weights]
         shapes = [array.shape for array in given]
         if shapes != [tensor.shape for tensor in tensors]:
             names = ", ".join(str(tensor.name) for tensor in tensors)
@@ -278,15 +279,17 @@ def _moved(mean: Array, var: Array, new_mean: Array, new_var: Array, keep: float
 
     A NaN or infinity anywhere in a channel is in its variance. fast/ has kernels of this.
     """
-    if not np.isfinite(new_var).all():
+    moved = (keep * var + (take * scale) * new_var).astype(var.dtype)
+    if not np.isfinite(moved).all():
         return False
     mean[...] = keep * mean + take * new_mean
-    var[...] = keep * var + (take * scale) * new_var
+    var[...] = moved
     return True
 
 
 def _moments(values: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
     """Mean and biased variance of each channel of values - first, as the fused form has them."""
+    values = values.astype(np.float32) if values.dtype.char == "e" else values  # whose squares would overflow
     shifted = values - _first(values)  # exact for constants, more digits far from zero
     offset = ops.mean(shifted, axis=axis, keepdims=True)
     return offset, ops.mean(np.square(shifted - offset), axis=axis, keepdims=True)

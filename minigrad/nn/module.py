@@ -27,19 +27,9 @@ from .._support.text import listed, visible
 from ..core.context import current, enter
 from ..core.nodes import callback, reading, write
 from ..core.tensor import Tensor
+from ..habits import MODULES
 
 Self = TypeVar("Self", bound="Module")
-ELSEWHERE = {  # what other libraries have as methods of a model: what to write here
-    "fit": "mg.training.fit(net, loss, optimizer, (x, y), epochs=...)",
-    "compile": "mg.training.fit(net, loss, optimizer, (x, y), metrics=..., epochs=...)",
-    "predict": "mg.training.predict(net, x)",
-    "predict_proba": "mg.softmax(mg.training.predict(net, x))",
-    "evaluate": "mg.training.evaluate(net, x, y, loss, metrics)",
-    "score": "mg.training.evaluate(net, x, y, loss, metrics)",
-    "add": "mg.nn.Sequential(layer, layer, ...)",
-    "to": "nothing: all runs on the CPU; dtype= is an option of the layers",
-    "cuda": "nothing: all runs on the CPU",
-}
 
 
 def put(values: Mapping[Tensor, Any]) -> None:
@@ -271,7 +261,7 @@ class Module(Shown):
     if not TYPE_CHECKING:  # for type checkers a name that is not there stays one
 
         def __getattr__(self, name: str) -> Any:
-            say = f"; write {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            say = f"; write {MODULES[name]}" if name in MODULES else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{say}", name=name, obj=self)
 
     def _about(self) -> str:

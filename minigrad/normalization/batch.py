@@ -44,6 +44,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import in_floats
 from .._support.shapes import Axis, Ints, axes_of, count
 from .._support.signatures import Value, inference, normalization
 from ..core.context import scope
@@ -126,6 +127,7 @@ def affine_composed(x_hat: Value, gamma: Value, beta: Value, wide: Ints | None) 
 
 
 @normalization
+@in_floats
 def batch_norm_composed(
     x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = 0, eps: float = 1e-5, variance: str = "primitive"
 ) -> Value:
@@ -146,6 +148,7 @@ def batch_norm_composed(
 
 
 @inference
+@in_floats
 def batch_norm_inference_composed(
     x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, axis: Axis = 0, eps: float = 1e-5
 ) -> Value:
@@ -226,6 +229,7 @@ batch_norm_.defvjp_joint(_batch_norm_rule)
 
 
 @normalization
+@in_floats
 def batch_norm(x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = 0, eps: float = 1e-5) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with batch statistics, as one primitive.
 
@@ -286,6 +290,7 @@ batch_norm_inference_.defvjp_joint(_batch_norm_inference_rule)
 
 
 @inference
+@in_floats
 def batch_norm_inference(
     x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, axis: Axis = 0, eps: float = 1e-5
 ) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._support.arrays import in_floats
 from .._support.shapes import Axis, Ints
 from .._support.signatures import Value, normalization
 from ..core.gradients import unbroadcast
@@ -13,6 +14,7 @@ from .batch import affine, affine_composed, like, normalized, prepared, statisti
 
 
 @normalization
+@in_floats
 def layer_norm_composed(
     x: Value,
     gamma: Value = None,
@@ -66,6 +68,7 @@ layer_norm_.defvjp_joint(_layer_norm_rule)
 
 
 @normalization
+@in_floats
 def layer_norm(x: Value, gamma: Value = None, beta: Value = None, *, axis: Axis = -1, eps: float = 1e-5) -> Value:
     """gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta with the statistics of each row, as one primitive.
 

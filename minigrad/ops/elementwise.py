@@ -1,7 +1,8 @@
 """Elementwise primitives. Inputs broadcast as in NumPy; the walk sums gradients back down.
 
 At kinks the minimum-norm choice (DESIGN, and docs/conventions.md): relu'(0) = abs'(0) = 0, ties of maximum and
-minimum share evenly; the one exception is clip, which passes the gradient at its bounds. sqrt'(0) is inf.
+minimum share evenly; the one exception is clip, which passes the gradient at its bounds. sqrt'(0) is inf. Where x is
+NaN, relu, leaky_relu and clip have slope 1, abs has NaN, and maximum and minimum give the gradient to the NaN.
 Constants in rules are Python floats: NumPy 2 turns float32 * np.float64 into float64.
 """
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from .._support.signatures import Array, Arrays, Value
 from ..core.nodes import primitive
-from .logic import equal, greater, isnan, less, logical_and, logical_or, of_one, sign
+from .logic import equal, greater, isnan, less, less_equal, logical_and, logical_or, not_equal, of_one, sign
 
 
 @primitive(formula="x + y")
@@ -208,7 +209,7 @@ def relu(x: Array, /) -> Value:
     return np.maximum(x, 0)
 
 
-relu.defvjp(lambda g, out, x: where(greater(out, 0), g, 0.0))  # not g * (out > 0), for inf * 0 is NaN
+relu.defvjp(lambda g, out, x: where(not_equal(out, 0), g, 0.0))  # not g * (out > 0), for inf * 0 is NaN
 
 
 @primitive(formula="x if x > 0 else slope*x")
@@ -217,7 +218,7 @@ def leaky_relu(x: Array, /, slope: float = 0.01) -> Value:
     return np.where(np.greater(x, 0), x, np.multiply(x, slope))
 
 
-leaky_relu.defvjp(lambda g, out, x, slope: where(greater(x, 0), g, g * slope))
+leaky_relu.defvjp(lambda g, out, x, slope: where(less_equal(x, 0), g * slope, g))
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no erf; the C library's, one element at a time

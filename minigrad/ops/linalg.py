@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.signatures import Array, Value, contraction
+from .._support.subscripts import explicit
 from ..core.nodes import primitive
 from .shape import broadcast_to, expand_dims, reshape
 
@@ -75,31 +76,5 @@ def einsum(subscripts: str, *operands: Value) -> Value:
     """
     return einsum_(
         *operands,
-        subscripts=_explicit(subscripts, [np.ndim(x) if not hasattr(x, "ndim") else x.ndim for x in operands]),
+        subscripts=explicit(subscripts, [np.ndim(x) if not hasattr(x, "ndim") else x.ndim for x in operands]),
     )
-
-
-def _explicit(subscripts: str, ndims: list[int]) -> str:
-    """The subscripts with output and letters for `...` written out."""
-    terms, arrow, result = subscripts.replace(" ", "").partition("->")
-    names = terms.split(",")
-    if len(names) != len(ndims):
-        raise ValueError(f"einsum: {subscripts!r} names {len(names)} operands, but {len(ndims)} were given")
-    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in terms + result]
-    hidden = [
-        ndim - len(name.replace("...", "")) if "..." in name else 0 for name, ndim in zip(names, ndims, strict=True)
-    ]
-    if any(n < 0 for n in hidden):
-        raise ValueError(f"einsum: {subscripts!r} has more letters than the operands, of {ndims} dimensions, have axes")
-    widest = max(hidden)
-    letters = "".join(free[:widest])
-    full = [name.replace("...", letters[widest - n :]) for name, n in zip(names, hidden, strict=True)]
-    if arrow:
-        output = result.replace("...", letters)
-    else:
-        everything = "".join(names).replace(".", "")
-        output = letters + "".join(sorted(c for c in set(everything) if everything.count(c) == 1))
-    for name in full:
-        if len(set(name)) < len(name):
-            raise ValueError(f"einsum: a letter stands twice in {name!r}; take the diagonal with x[i, i] first")
-    return ",".join(full) + "->" + output

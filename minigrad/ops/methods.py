@@ -165,7 +165,12 @@ class Methods(Node):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, np.dtype[np.void]]:
         # void: to a type checker `array * t` is then no product of two arrays
-        raise TypeError("a Tensor does not turn into an array by itself (its gradient would be lost): use t.numpy()")
+        if self._needs:
+            raise TypeError(
+                "a Tensor does not turn into an array by itself (its gradient would be lost): Tensors in a list are "
+                "joined with mg.stack or mg.concatenate; t.numpy() has the values without a gradient"
+            )
+        return np.array(self.numpy(), dtype, copy=copy)
 
     def __reduce__(self) -> Any:
         """Copied and pickled as a leaf: values, name and requires_grad, never the graph."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import finite, in_floats
 from .._support.shapes import Axis, axes_of, count, with_ones
 from .._support.signatures import Array, Value
-from ..core.nodes import primitive
+from ..core.nodes import primitive, raw
 from .elementwise import exp, sqrt, square, where
 from .logic import equal, isnan, logical_and, logical_or
 from .shape import astype, broadcast_to, concatenate, flip, reshape, stack, transpose
@@ -19,6 +20,7 @@ _add: Any = np.add.reduce
 _multiply: Any = np.multiply.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
+_hypot: Any = np.hypot.reduce
 
 WIDER = {"e": np.float32, "f": np.float64}  # NumPy adds rows one after the other: narrow floats would lose digits
 
@@ -48,11 +50,14 @@ sum.defvjp(lambda g, out, x, axis, keepdims: broadcast_to(widened(g, x.shape, ax
 
 
 @primitive(formula="sum of x over axis / N", local=("g/N",))
+@in_floats
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
-    """Mean over `axis`; of nothing it is NaN."""
-    x = np.asarray(x)
-    x = x if x.dtype.kind == "f" else x.astype(float)
-    return _narrowed(_total(x, axis, keepdims) / (count(x.shape, axis) or math.nan), x)
+    """Mean over `axis`; of nothing it is NaN. Where the sum would overflow, the parts are divided first."""
+    n = count(x.shape, axis) or math.nan
+    with np.errstate(over="ignore"):
+        found = _total(x, axis, keepdims) / n
+        lost = x.size and not finite(raw(found))
+        return _narrowed(_total(x / n, axis, keepdims) if lost else found, x)
 
 
 mean.defvjp(lambda g, out, x, axis, keepdims: broadcast_to(widened(g, x.shape, axis) / count(x.shape, axis), x.shape))
@@ -69,9 +74,9 @@ def _freedom(x: Value, axis: Axis, ddof: int) -> float:
 
 
 @primitive(formula="sum of (x - mean(x))**2 over axis / (N - ddof)", local=("2*g*(x - mean(x))/(N - ddof)",))
+@in_floats
 def var(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Value:
     """Variance over `axis`, in two passes (never E[x^2] - E[x]^2). NaN where N <= ddof."""
-    x = x if hasattr(x, "shape") else np.asarray(x)
     return sum(square(_centred(x, axis)), axis=axis, keepdims=keepdims) / _freedom(x, axis, ddof)
 
 
@@ -83,11 +88,17 @@ var.defvjp(_var)
 
 
 @primitive(formula="sqrt(var(x))", local=("g*(x - mean(x))/((N - ddof)*out)",))
+@in_floats
 def std(x: Array, /, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Value:
     """Standard deviation over `axis`. Where it is 0 (a constant) so is its slope."""
-    x = x if hasattr(x, "shape") else np.asarray(x)
     # centred twice: 0.1 + 0.1 + 0.1 is not 3 * 0.1, and a constant must give 0, where the slope is 0, not 1e-17
-    return sqrt(var(_centred(x, axis), axis=axis, keepdims=keepdims, ddof=ddof))
+    centred = _centred(x, axis)
+    with np.errstate(over="ignore"):
+        found = sqrt(var(centred, axis=axis, keepdims=keepdims, ddof=ddof))
+    if finite(raw(found)):
+        return found
+    length = _hypot(raw(centred), axis=axis, keepdims=keepdims)  # its squares do not overflow
+    return where(np.isinf(raw(found)), length / math.sqrt(_freedom(x, axis, ddof)), found)
 
 
 def _std(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool, ddof: int) -> Value:
@@ -114,7 +125,7 @@ def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
 def _extreme(g: Value, out: Value, x: Value, axis: Axis, keepdims: bool) -> Value:
     best = widened(out, x.shape, axis)
     chosen = logical_or(equal(x, best), logical_and(isnan(x), isnan(best)))
-    ones = astype(chosen, x.dtype)
+    ones = astype(chosen, np.result_type(x.dtype, np.float32))  # float16 counts no further than 65,504
     share = ones / sum(ones, axis=axis, keepdims=True)  # where it is 0, inf * 0 would be NaN
     return where(chosen, widened(g, x.shape, axis) * share, 0.0)
 
@@ -157,10 +168,9 @@ prod.defvjp(_prod)
 
 
 @primitive(formula="log(sum of exp(x) over axis)", local=("g * exp(x - out)",))
+@in_floats
 def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over `axis`, shifted by the largest element so that nothing overflows."""
-    x = np.asarray(x)
-    x = x if x.dtype.kind == "f" else x.astype(float)
     top = _maximum(x, axis=axes_of(axis, x.ndim), keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(divide="ignore", over="ignore"):  # log(0) = -inf is right for a row of -inf, inf beside +inf

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .._support.arrays import admitted
 from .._support.signatures import Array, DType, Index, Same, Shape, Value, joining, unary
 from ..core.gradients import unbroadcast
 from ..core.nodes import primitive, raw
@@ -29,7 +32,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Value:
 
 
 def _transpose(g: Value, out: Value, x: Value, axes: tuple[int, ...] | None) -> Value:
-    return transpose(g, None if axes is None else tuple(np.argsort([k % x.ndim for k in axes]).tolist()))
+    return transpose(g, None if axes is None else tuple(np.argsort(np.atleast_1d(axes) % x.ndim).tolist()))
 
 
 transpose.defvjp(_transpose)
@@ -86,16 +89,14 @@ def concatenate_(*arrays: Array, axis: int | None = 0) -> Value:
     return np.concatenate(arrays, axis)
 
 
-def _concatenate(g: Value, out: Value, *arrays: Value, position: int, axis: int | None) -> Value:
-    shape = arrays[position].shape
-    if axis is None:
-        start = sum(a.size for a in arrays[:position])
-        return reshape(g[start : start + arrays[position].size], shape)
-    start = sum(a.shape[axis] for a in arrays[:position])
-    return g[(slice(None),) * (axis % g.ndim) + (slice(start, start + shape[axis]),)]
+def _concatenate(g: Value, out: Value, saved: None, *arrays: Value, axis: int | None) -> tuple[Value, ...]:
+    before: tuple[slice, ...] = () if axis is None else (slice(None),) * (axis % g.ndim)
+    stops = itertools.accumulate(a.size if axis is None else a.shape[axis] for a in arrays)
+    cuts = itertools.pairwise([0, *stops])
+    return tuple([reshape(g[(*before, slice(i, k))], a.shape) for a, (i, k) in zip(arrays, cuts, strict=True)])
 
 
-concatenate_.defvjp(_concatenate)
+concatenate_.defvjp_joint(_concatenate)
 
 
 @joining
@@ -132,6 +133,7 @@ def _as_arrays(name: str, arrays: Sequence[Value]) -> list[Value]:
 def split(x: Same, parts: int | Sequence[int], axis: int = 0) -> list[Same]:
     """x cut along `axis` into `parts` equal pieces, or at the positions given, as np.split does."""
     length = x.shape[axis]
+    parts = operator.index(parts) if isinstance(parts, np.integer) else parts
     if isinstance(parts, int) and (parts < 1 or length % parts):
         raise ValueError(f"split: an axis of length {length} cannot be cut into {parts} equal parts")
     cuts: Sequence[int] = [k * (length // parts) for k in range(1, parts)] if isinstance(parts, int) else parts
@@ -191,6 +193,7 @@ def _plain(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple([_plain(part) for part in index])
     index = raw(index)
+    admitted(index)
     if isinstance(index, (list, range)):
         index = np.array(index)
         return index.astype(int) if index.size == 0 else index

@@ -337,7 +337,7 @@ def _jax_clip(i: Instruction, x: list[str], p: dict[str, str]) -> str:
 
 
 JAX: dict[str, str | Write] = {name: _jax(entry) for name, entry in NUMPY.items()} | {
-    "relu": "jnp.where({0} > 0, {0}, 0)",
+    "relu": "jnp.where({0} <= 0, 0, {0})",
     "sigmoid": "jax.nn.sigmoid({0})",
     "softplus": "jax.nn.softplus({0})",
     "erf": "jax.scipy.special.erf({0})",

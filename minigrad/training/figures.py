@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional, ops
+from .._support.arrays import plain
 from .._support.files import PathLike
 from .._support.signatures import Array, Data
 from ..core.context import no_grad
@@ -30,7 +31,7 @@ def plot_boundary(model: Module, x: Data, y: Data, path: PathLike, *, title: str
     Several: the class with the largest, paler where its probability is small.
     """
     figure = new_figure((5, 4.4))
-    draw_boundary(figure.subplots(), model, np.asarray(raw(x)), np.asarray(raw(y)))
+    draw_boundary(figure.subplots(), model, plain(x), plain(y))
     save_figure(figure, path, title)
 
 
@@ -143,7 +144,7 @@ def _outputs(model: Module, x: Data) -> dict[str, Array]:
             parts[name].training = not isinstance(parts[name], Dropout)
             vars(parts[name])["forward"] = looked_at(name)
         try:
-            model(Tensor._leaf(np.asarray(raw(x)).astype(model.parameters()[0].dtype)))
+            model(Tensor._leaf(plain(x).astype(model.parameters()[0].dtype)))
         finally:
             for name in inner:
                 vars(parts[name]).pop("forward", None)

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from .. import losses, optim
+from .._support.arrays import plain
 from .._support.signatures import Array
 from ..core.context import no_grad
 from ..core.nodes import callback, describe, raw
@@ -203,10 +204,7 @@ def pair_of(who: str, data: Any, targets: Any, model: Module) -> tuple[Array, Ar
     if targets is None and (not isinstance(data, (tuple, list)) or len(data) != 2):
         raise TypeError(f"{who} must be a pair (x, y) of arrays, got {_foreign(data) or type(data).__name__}")
     given = tuple(data) if targets is None else (data, targets)
-    for part in given:
-        if isinstance(raw(part), np.ma.MaskedArray):
-            raise TypeError(f"{who}: a masked array; fill what is masked, x.filled(0.0), or leave those rows out")
-    x, y = (np.asarray(raw(part)) for part in given)
+    x, y = (plain(part) for part in given)
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or not len(x):
         raise ValueError(
             f"{who}: x has shape {x.shape} and y {y.shape}; both need the same number of rows, at least one"

@@ -66,11 +66,15 @@ def test_constructors():
 
 
 def test_what_is_not_a_real_array_is_refused():
-    bad: list[Any] = [1j, "text", None, [1, "a"], object()]
+    numbers: list[Any] = [1j, [1.0, 1j], np.ones(2, complex), np.complex64(1)]
+    for data in numbers:
+        with pytest.raises(TypeError, match="complex numbers"):
+            mg.tensor(data)
+    bad: list[Any] = ["text", None, [1, "a"], object()]
     for data in bad:
         with pytest.raises(TypeError, match="a Tensor holds real numbers; got dtype"):
             mg.tensor(data)
-    with pytest.raises(TypeError, match=r"a Tensor has no mask.*data\.filled"):
+    with pytest.raises(TypeError, match=r"a masked array.*a\.filled"):
         mg.tensor(np.ma.array([1.0, 2.0], mask=[False, True]))
     with pytest.raises(ValueError, match="inhomogeneous"):
         mg.tensor([[1, 2], [3]])
@@ -129,7 +133,7 @@ def test_backward_says_what_it_needs():
         y.backward(np.ones(3))
     with pytest.raises(ValueError, match=r"gradient= has shape \(\), but the tensor has shape \(2,\)"):
         y.backward(1.0)
-    with pytest.raises(TypeError, match="gradient= has dtype complex128, which does not fit the tensor's float64"):
+    with pytest.raises(TypeError, match="complex numbers"):
         y.backward(np.ones(2, complex))
     with pytest.raises(ValueError, match=r"\(2,\) float64 does not require a gradient: no tensor that it was computed"):
         y.detach().backward(np.ones(2))
@@ -337,14 +341,6 @@ def test_python_scalars_are_weak_and_numpy_arrays_are_not():
     assert mg.grad(z, zero_d, create_graph=True).dtype == np.float32
 
 
-def test_turning_into_an_array_by_accident_is_refused():
-    x = leaf([1.0, 2.0])
-    for convert in (np.asarray, np.array, lambda t: np.array([t, t]), lambda t: np.ones(2) + np.asarray(t)):
-        with pytest.raises(TypeError, match=r"does not turn into an array by itself.*use t\.numpy\(\)"):
-            convert(x)
-    np.testing.assert_array_equal(np.asarray(x.data), [1.0, 2.0])
-
-
 # Operators and methods ------------------------------------------------------------------------------------------
 
 
@@ -362,7 +358,7 @@ def test_operators_are_the_primitives():
     for wrong in (lambda: x & mask, lambda: ~mg.tensor([1, 2]), lambda: mg.tensor([1]) | 2):
         with pytest.raises(TypeError, match=r"combines masks such as t > 0; this tensor is (float64|int64)"):
             wrong()
-    for op in (operator.mod, operator.floordiv, operator.lshift):
+    for op in (operator.lshift, operator.rshift):
         with pytest.raises(TypeError, match="unsupported operand"):
             op(x, y)
 

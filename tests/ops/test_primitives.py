@@ -195,7 +195,7 @@ def test_what_is_said_to_be_unread_is_unread(row, rng):
         out = y._array if "out" in read else Poison(y._array)
         params = {**y.params, "position": k} if op.variadic else y.params
         if op.joint is not None:
-            saved = tuple([a if name in read else Poison(a) for name, a in zip(buffers, y.saved, strict=True)])
+            saved = tuple([a if name in read else Poison(a) for name, a in zip(buffers, y.saved or (), strict=True)])
             return op.joint(c, out, saved, *inputs, **params)[k]
         return op.rules[0 if op.variadic else k](c, out, *inputs, **params)
 
