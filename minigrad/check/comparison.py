@@ -87,7 +87,9 @@ class Comparison(Report):
     trials: str = ""  # of random cases: how many, how many failed, and which case this is
     inputs: tuple[Any, ...] = ()  # of this case, to run it again
     reasons: tuple[str, ...] = ()  # what kind of mistake the second's gradients look like, beside the first's
-    subject: tuple[Any, Any, Any] | None = field(default=None, compare=False)  # the two functions, and what they were given
+    subject: tuple[Any, Any, Any] | None = field(
+        default=None, compare=False
+    )  # the two functions, and what they were given
 
     def __bool__(self) -> bool:
         return all(q.ok for q in self.quantities)
