@@ -50,6 +50,7 @@ GUESTS = {
     "sklearn": {"data"},
     "safetensors": {"_support"},
     "numba": {"fast"},
+    "llvmlite": {"replaying"},
 }
 # These import modules whose names they are given: optional packages, and the files of users.
 BY_GIVEN_NAME = {"_support/extras.py", "cli/loading.py"}

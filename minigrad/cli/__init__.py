@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter gets its number
-    args = parser().parse_args(argv)
+    args = parser().parse_args(train.with_replay(sys.argv[1:] if argv is None else argv))
     try:
         status = int(args.run(args))
         sys.stdout.flush()

@@ -14,6 +14,7 @@ from ..normalization import batch_norm_composed, layer_norm_composed
 from .draw import parameter_names
 from .loading import load_function
 from .options import add_command, add_shared, generator, input_arrays
+from .practise import practise
 from .problems import Problem
 
 
@@ -50,6 +51,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--assume", action="append", default=[], metavar="TEXT", help=assume)
     parser.add_argument("--any-digits", action="store_true", help="take steps that lose digits in float32, too")
     parser.add_argument("--out", metavar="DIR", help="folder for .md, .tex, .py and .html; their files are replaced")
+    practice = (
+        "which rule comes next? Choose a part and a rule; the engine says whether it may be applied, and its cost"
+    )
+    parser.add_argument("--exercise", action="store_true", help=practice)
     add_shared(parser, "--shape", "--data", "--seed")
 
 
@@ -65,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         d = derive(function, arrays, assume=assume, keep_digits=not args.any_digits)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise Problem(str(error)) from error
+    if args.exercise:
+        return practise(d)
     try:
         source = d.source(name)
         d.primitive(name)

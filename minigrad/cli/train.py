@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(adam)")
     parser.add_argument("--weight-decay", type=float, default=0.0, metavar="W", help="not of gamma, beta, biases (0)")
     parser.add_argument("--clip-norm", type=float, metavar="NORM", help="limit the norm of all gradients")
-    parser.add_argument("--replay", action="store_true", help="record the step once and replay it: faster, same bits")
+    replay = "record the step once and replay it: faster, same bits; compiled: to rounding (extra fast)"
+    parser.add_argument("--replay", nargs="?", const=True, default=False, choices=("compiled",), help=replay)
     add_shared(parser, "--seed", "--dtype", dtype="float32")
     parser.add_argument("--plot", metavar="FILE", help=f"draw the history: .{' .'.join(PLOTS)}")
     parser.add_argument("--boundary", metavar="FILE", help="draw the classes in the plane of two features")
@@ -64,6 +66,15 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", help="written after each epoch; an interrupted run goes on")
     resume = "go on from the checkpoint, where there is one (yes)"
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True, help=resume)
+
+
+def with_replay(argv: Sequence[str]) -> list[str]:
+    """`--replay DATA` is not `--replay=DATA`: only the word `compiled` belongs to the option."""
+    given = list(argv)
+    for k in range(len(given) - 1, 0, -1):
+        if given[k - 1] == "--replay" and given[k] != "compiled" and given[0] == "train":
+            given.append(given.pop(k - 1))
+    return given
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from .._support.shapes import axes_of
 from ..program import Instruction, Program, Value
 from .axes import SAME, TURNS, Array, NotDerivable, arguments_of, followed, picked
-from .terms import REDUCTIONS, ZERO, Term, make, name, number, prod, rebuilt, total, written_number
+from .terms import ONE, REDUCTIONS, ZERO, Term, make, name, number, prod, rebuilt, total, written_number
 
 _owners = itertools.count()
 
@@ -30,6 +30,7 @@ class Forward:
     inputs    the names of the function's arrays, in order; `gradient` stands for dL/dy
     values    the values that it computes, in order; each has a definition
     facts     {a term: what it is equal to, by the hypotheses}
+    added     values that the recorded forward pass does not have: 1/std, which the search lets it keep
     lengths   of each axis, as recorded first; `small` other ones, at which steps are checked
     """
 
@@ -37,6 +38,7 @@ class Forward:
     gradient: Term = ZERO
     values: list[Term] = field(default_factory=list)
     facts: dict[Term, Term] = field(default_factory=dict)
+    added: list[Term] = field(default_factory=list)
     result: Term = ZERO
     lengths: tuple[int, ...] = ()
     small: tuple[int, ...] = ()
@@ -54,6 +56,19 @@ class Forward:
         if definition is not None:
             self.by_definition[definition] = t
         return t
+
+    def inverse_of(self, value: Term) -> Term:
+        """1/value as a value of the forward pass; added to it where it was not recorded."""
+        raw = make("div", (ONE, value))
+        if raw not in self.by_definition:
+            self.added.append(self.new(f"inv_{value.name}", value.axes, raw))
+        return self.by_definition[raw]
+
+    def as_recorded(self) -> Forward:
+        """The same without the values that were added."""
+        values = [v for v in self.values if v not in self.added]
+        known = {d: v for d, v in self.by_definition.items() if v not in self.added}
+        return replace(self, values=values, by_definition=known, added=[])
 
     def whole(self, array: Array, t: Term, lengths: Sequence[int]) -> Array:
         """An array of an input with all axes of the derivation."""

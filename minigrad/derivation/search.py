@@ -10,7 +10,7 @@ from .checking import CLOSE, Checker
 from .cost import Cost, Plan
 from .reading import Forward, normal
 from .rules import RULES, Rule, naming, reciprocal_of
-from .terms import ONE, Term, make, reachable, rebuilt
+from .terms import Term, reachable, rebuilt
 
 ALWAYS = [r for r in RULES if not r.tried]
 TRIED = sorted([r for r in RULES if r.tried], key=lambda r: r.opening)
@@ -207,10 +207,10 @@ class Search:
 
     def _cheapest(self) -> None:
         """Where the end costs more than the beginning, go back to the cheapest state that was seen."""
-        if self.weight() <= self._weigh(self.first):
+        if self.weight() <= self.weigh(self.first):
             return
         states = [self.first, *[roots for _, roots, _ in self.trail]]
-        best = min(range(len(states)), key=lambda k: (self._weigh(states[k]) - BETTER * k, -k))
+        best = min(range(len(states)), key=lambda k: (self.weigh(states[k]) - BETTER * k, -k))
         self._back(states[best], best)
 
     def reciprocals(self) -> None:
@@ -222,8 +222,7 @@ class Search:
             uses = [e for t in inside if t.op == "product" for b, e in zip(t.args, t.par[1], strict=True) if b is value]
             elsewhere = any(value in t.args for t in inside if t.op != "product") or value in self.roots
             if uses and max(uses) < 0 and not elsewhere:
-                raw = make("div", (ONE, value))
-                inverse = self.forward.by_definition.get(raw) or self.forward.new(f"inv_{value.name}", value.axes, raw)
+                inverse = self.forward.inverse_of(value)
                 why = "backward only divides by it: divide once, in forward"
                 self.apply(Rule(f"keep 1/{value.name}", why, reciprocal_of(value, inverse)))
 
@@ -270,9 +269,10 @@ class Search:
 
     def weight(self) -> float:
         """What is minimised: the cost of the formulas, then how long they are."""
-        return self._weigh(self.roots)
+        return self.weigh(self.roots)
 
-    def _weigh(self, roots: tuple[Term, ...]) -> float:
+    def weigh(self, roots: tuple[Term, ...]) -> float:
+        """The same of any formulas."""
         if roots not in self._weights:
             self._weights[roots] = Plan(roots).cost().weight + 1e-5 * sum(r.size for r in roots)
         return self._weights[roots]

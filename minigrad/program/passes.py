@@ -6,6 +6,7 @@ as the operations that they are made of.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -96,17 +97,17 @@ def layout_of(program: Program) -> dict[Value, Value]:
 VIEWS = frozenset(("broadcast_to", "expand_dims", "flip", "getitem", "reshape", "squeeze", "swapaxes", "transpose"))
 
 
-def opened(program: Program, rules: bool = False) -> Program:
+def opened(program: Program, rules: bool = False, recorder: Callable[[], Recorder] = Recorder) -> Program:
     """Fused primitives written out: their `save`, their function and their joint rule, operation by operation.
 
     With rules=True the rule of every primitive, where a kernel stands for it. What is not made of minigrad's functions
-    stays as it is.
+    stays as it is. `recorder` makes what listens to each.
     """
     steps: list[Instruction] = []
     same: dict[Value, Value] = {}
     for instruction in program.instructions:
         try:
-            parts = _parts(instruction, same, rules)
+            parts = _parts(instruction, same, rules, recorder())
         except (NotRecordable, TypeError):  # NumPy inside: nobody can look in
             parts = None
         if parts is None:
@@ -127,11 +128,10 @@ def _resolved(same: dict[Value, Value]) -> dict[Value, Value]:
     return found
 
 
-def _parts(i: Instruction, same: dict[Value, Value], rules: bool) -> list[Instruction] | None:
+def _parts(i: Instruction, same: dict[Value, Value], rules: bool, recorder: Recorder) -> list[Instruction] | None:
     op: Any = i.op
     if op is None or (op.save is None and not (rules and i.kind == "rule")):
         return None
-    recorder = Recorder()
 
     def node(x: Any) -> Any:
         return recorder.leaf_for(x) if isinstance(x, Value) else x
@@ -153,7 +153,7 @@ def _parts(i: Instruction, same: dict[Value, Value], rules: bool) -> list[Instru
             arrays = [getattr(x, "_array", x) for x in inputs]
             results = [fitted(found[k], arrays[k], op) for k in pull.wanted]
     recorder.give_names({})
-    for old, new in zip(i.outputs, results, strict=True):
+    for old, new in zip(i.outputs, results, strict=False):  # what was saved counts only where a rule will read it
         value = recorder.value(new)
         same[old] = value
         if old.name and not value.name:

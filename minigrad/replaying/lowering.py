@@ -50,13 +50,16 @@ class Bound:
         self._buffers: list[Array] = []
         self._alive: dict[Value, int] = {}  # the number of the buffer that it lives in
         self._free: dict[int, list[int]] = {}  # buffers by size
-        self._gradients = {i: self._gradients_of(i) for i in program.instructions if i.kind == "update"}
+        self._gradients = {i: self._gradients_of(i) for i in self._update_instructions()}
         lowered = [(i, self._lowered(k, i)) for k, i in enumerate(program.instructions)]
         self.nbytes = sum(buffer.nbytes for buffer in self._buffers)
         self.calls = [(i, run) for i, run in lowered if run is not None]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
         parts = groupby(self.calls, lambda call: call[0].backward)
         self._parts = [(_QUIET if backward else {}, [run for _, run in part]) for backward, part in parts]
+
+    def _update_instructions(self) -> list[Instruction]:
+        return [i for i in self.program.instructions if i.kind == "update"]
 
     def run(self, arguments: Iterable[Array]) -> None:
         """All instructions in order, on these inputs."""
@@ -66,6 +69,20 @@ class Bound:
             with np.errstate(**errors):
                 for run in runs:
                     run()
+
+    def run_shaken(self, arguments: Iterable[Array]) -> None:
+        """As `run`, but every second number that is made is moved by one eps: how far the results then move tells
+        what rounding does to them.
+        """
+        for place, array in zip(self._inputs, arguments, strict=True):
+            place[...] = array
+        with np.errstate(all="ignore"):
+            for i, run in self.calls:
+                run()
+                for value in i.outputs:
+                    made = self._outs.get(value, self._arrays[value])
+                    if made.dtype.kind == "f":
+                        made -= np.resize(np.array([0, 1], made.dtype), made.shape) * (made * np.finfo(made.dtype).eps)
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""
@@ -93,10 +110,9 @@ class Bound:
     def _lowered(self, k: int, instruction: Instruction) -> Run | None:
         """Give what instruction k makes its memory; the call that fills it."""
         made = instruction.outputs
-        inputs = substitute(instruction.inputs, self.array_of)
-        params = substitute(instruction.params, self.array_of)
         if made and made[0] in self.roots:  # a view of memory that is there: made now, once and for all
-            self._arrays[made[0]] = instruction.function(*inputs, **params)
+            inputs = substitute(instruction.inputs, self.array_of)
+            self._arrays[made[0]] = instruction.function(*inputs, **substitute(instruction.params, self.array_of))
             return None
         taken = self._taken_over(k, instruction)
         if taken is not None:
@@ -111,9 +127,15 @@ class Bound:
             if value in self._alive and self.lives[value][1] <= k:  # read for the last time, or by nobody
                 number = self._alive.pop(value)
                 self._free.setdefault(self._buffers[number].nbytes, []).append(number)
+        return self._made(instruction)
+
+    def _made(self, instruction: Instruction) -> Run | None:
+        """The call of an instruction whose results have their memory."""
         if instruction.kind == "update":
             return self._update(instruction)
-        outs = [self._outs.get(value, self._arrays[value]) for value in made]
+        inputs = substitute(instruction.inputs, self.array_of)
+        params = substitute(instruction.params, self.array_of)
+        outs = [self._outs.get(value, self._arrays[value]) for value in instruction.outputs]
         return _call(instruction, inputs, params, outs, self.allocates)
 
     def _allot(self, value: Value) -> None:

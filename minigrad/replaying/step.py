@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.context import current
 from ..core.nodes import raw
+from .compiled.machine import refuse_without_compiler
 from .entry import Entry
 from .fusion import chosen
 from .lowering import Listed
@@ -25,12 +26,20 @@ TRIES = 16  # recordings for one kind of arguments that were never replayed, aft
 
 
 @overload
-def replay(step: Callable[..., R], *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Replayed[R]: ...
+def replay(
+    step: Callable[..., R], *, fuse: Sequence[str] | bool = (), copy: bool = True, compile: bool = False
+) -> Replayed[R]: ...
 @overload
 def replay(
-    step: None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True
+    step: None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True, compile: bool = False
 ) -> Callable[[Callable[..., R]], Replayed[R]]: ...
-def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool = (), copy: bool = True) -> Any:
+def replay(
+    step: Callable[..., Any] | None = None,
+    *,
+    fuse: Sequence[str] | bool = (),
+    copy: bool = True,
+    compile: bool = False,
+) -> Any:
     """The same function, faster: recorded once as a flat program over arrays that are there already, then run again.
 
     step    a function of arrays that does one training step (forward, backward, update) or any part of it, and
@@ -38,13 +47,15 @@ def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool
     fuse    rewriting that changes rounding, by name: "batch_norm", "layer_norm", "softmax_cross_entropy"; True for
             all. Composed graphs become the fused primitive, each replacement proved by `check.compare`
     copy    False: what is returned lies in memory that the next call overwrites
+    compile True: machine code in the place of NumPy's calls, equal to rounding; needs the extra `fast`.
+            `step.source()` shows it
 
     The first two calls run the step as it is and record it; the recordings must say the same. Later calls give the
-    same bits as the step itself (with fuse=, to rounding). Running statistics, dropout, learning rates that a
-    schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a parameter,
-    a module, a variable or an attribute around the step that was replaced: recorded anew (docs/replay.md says how far
-    that reaches). Inside the step arguments are Tensors. What is returned has no graph. The `.grad` that a step leaves
-    is there too.
+    same bits as the step itself (with fuse= and compile=, to rounding). Running statistics, dropout, learning rates
+    that a schedule changes and every check of the data work as they do without. Other shapes, dtypes or modes, a
+    parameter, a module, a variable or an attribute around the step that was replaced: recorded anew (docs/replay.md
+    says how far that reaches). Inside the step arguments are Tensors. What is returned has no graph. The `.grad` that
+    a step leaves is there too.
 
     NotReplayable (a TypeError) for what cannot be recorded: Python that looks at values (`if loss < 1`, `.item()`),
     gradients carried from one call to the next, create_graph=True, constants that differ between the two recordings.
@@ -65,16 +76,21 @@ def replay(step: Callable[..., Any] | None = None, *, fuse: Sequence[str] | bool
     2
     """
     if step is None:
-        return lambda function: Replayed(function, fuse, copy)
-    return Replayed(step, fuse, copy)
+        return lambda function: Replayed(function, fuse, copy, compile)
+    return Replayed(step, fuse, copy, compile)
 
 
 class Replayed(Generic[R]):
     """A step that replays itself. `replays` counts, `program` is what ran last, `print(step.program)` shows it."""
 
-    def __init__(self, step: Callable[..., R], fuse: Sequence[str] | bool = (), copy: bool = True) -> None:
+    def __init__(
+        self, step: Callable[..., R], fuse: Sequence[str] | bool = (), copy: bool = True, compile: bool = False
+    ) -> None:
         if not callable(step):
             raise TypeError(f"replay takes a function, got {type(step).__name__}")
+        if compile:
+            refuse_without_compiler()
+        self._compile = compile
         self._step, self._copy, self._fuse = step, copy, chosen(fuse)
         self._entries: dict[Any, list[Entry]] = {}  # by arguments and modes: one for each state of the surroundings
         self._used: dict[Entry, Any] = {}  # all of them with their keys, the one used last at the end
@@ -123,7 +139,7 @@ class Replayed(Generic[R]):
     def _record(self, entry: Any, kind: Any, key: Any, changed: str, args: tuple[Any, ...], named: Any) -> R:
         """Take the step and write down what it does: what is called like this is new, or something was replaced."""
         if entry is None:
-            entry = Entry(self._step, self._fuse)
+            entry = Entry(self._step, self._fuse, self._compile)
             self._again += key in self._seen
             self._seen.add(key)
             others = self._entries.get(key, [])
@@ -195,6 +211,14 @@ class Replayed(Generic[R]):
         if entry is None or entry.bound is None:
             raise RuntimeError("nothing has been recorded yet: the program is there after two calls of one kind")
         return entry
+
+    def source(self) -> str:
+        """The functions that the program which ran last was compiled to, as they were generated."""
+        if not self._compile:
+            raise RuntimeError("nothing was compiled: mg.replay(step, compile=True) makes a function of a step")
+        bound: Any = self._entry().bound
+        text: str = bound.source()
+        return text
 
     @property
     def program(self) -> Listed:

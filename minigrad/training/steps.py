@@ -14,7 +14,7 @@ from ..core.nodes import callback
 from ..core.tensor import Tensor
 from ..nn import Module, NonFinite
 from ..optim import Optimizer, clip_grad_norm
-from ..replaying import Replayed
+from ..replaying import Replayed, looks_for_nonfinite
 from .given import Loss
 from .nonfinite import NonFiniteStep, first_nonfinite
 
@@ -23,13 +23,15 @@ class Step:
     """Forward, backward, update; or a NonFiniteStep, with nothing applied."""
 
     def __init__(
-        self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None, replayed: bool
+        self, model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None, replay: bool | str
     ) -> None:
         self.model, self.loss, self.optimizer, self.clip_norm = model, loss, optimizer, clip_norm
         self.params = [tensor for group in optimizer.groups for tensor in group["params"]]
         self.state = [tensor for _, tensor in model.named_tensors() if not tensor.requires_grad]
         self.generators = model.generators()
-        self._run: Callable[[Any, Any], Any] = Replayed(self._whole) if replayed else self._whole
+        self._run: Callable[[Any, Any], Any] = self._whole
+        if replay:
+            self._run = Replayed(self._whole, compile=replay == "compiled")
 
     @np.errstate(all="ignore")  # what is not finite is found here, with its place
     def take(self, x: Array, y: Array, step: int) -> float:
@@ -89,11 +91,13 @@ class _NotFinite(ValueError):
     """What is not finite, in words."""
 
 
+@looks_for_nonfinite
 def _look_at_loss(loss: Array) -> None:
     if not np.isfinite(loss):
         raise _NotFinite("the loss")
 
 
+@looks_for_nonfinite
 def _look_at_gradients(*gradients: Array) -> None:
     # a NaN or infinity is in the squares' sum; the sum may overflow without one, and then each is looked at
     total = 0.0

@@ -10,7 +10,8 @@ import pytest
 
 from examples import train_mlp
 from minigrad._support.files import load_arrays, save_arrays
-from minigrad.cli import main
+from minigrad.cli import main, parser
+from minigrad.cli.train import with_replay
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -103,3 +104,17 @@ def test_the_newcomers_example_fits_a_page_and_runs(tmp_path: Path, capsys: Any)
     accuracy = float(out.split("accuracy on the test images: ")[1].split()[0])
     assert accuracy > 0.93
     assert (tmp_path / "digits.png").exists()
+
+
+def test_replay_takes_only_its_own_word():
+    parse = parser().parse_args
+    for argv, dataset, replay in (
+        (["train", "--replay", "digits"], "digits", True),
+        (["train", "digits", "--replay"], "digits", True),
+        (["train", "digits", "--replay", "--epochs", "2"], "digits", True),
+        (["train", "--replay", "compiled", "digits"], "digits", "compiled"),
+        (["train", "digits", "--replay=compiled"], "digits", "compiled"),
+        (["train", "digits"], "digits", False),
+    ):
+        args = parse(with_replay(argv))
+        assert (args.dataset, args.replay) == (dataset, replay)

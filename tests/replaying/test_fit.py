@@ -65,3 +65,21 @@ def test_a_loss_that_looks_at_values_cannot_be_fitted_by_replay():
 
     with pytest.raises(NotReplayable, match=r"the number of .* was read at line"):
         mg.training.fit(net, loss, sgd, (DATA, DATA[:, :1]), epochs=1, replay=True, progress=False)
+
+
+def test_fit_compiled_is_fit_to_rounding_and_is_not_taken_up_as_another(tmp_path):
+    pytest.importorskip("llvmlite", reason="compiled steps need llvmlite, which numba brings")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 6)), rng.integers(0, 3, 200)
+
+    def run(replay, epochs=3):
+        net = mg.nn.MLP((6, 16, 3), norm="batch", dropout=0.2, rng=0)
+        options = {"epochs": epochs, "clip_norm": 1.0, "progress": False, "checkpoint": tmp_path / f"{replay}.npz"}
+        return mg.training.fit(net, "cross_entropy", "adam", x, y, lr=0.01, replay=replay, **options).loss
+
+    np.testing.assert_allclose(run("compiled"), run(False), rtol=1e-9)
+    (tmp_path / "True.npz").write_bytes((tmp_path / "compiled.npz").read_bytes())
+    with pytest.raises(ValueError, match="compiled replay is False, was True"):
+        run(True, 4)
+    with pytest.raises(ValueError, match="replay='numba' must be True, False or 'compiled'"):
+        run("numba")

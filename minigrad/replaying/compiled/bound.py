@@ -1,0 +1,146 @@
+"""A program with memory, as Bound, most of which runs as compiled functions."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ...program import Instruction, Value
+from ...program.passes import opened, without_dead_code, without_repeats
+from ...program.program import Array, substitute
+from ..lowering import Bound, Run
+from ..recorder import StepRecorder
+from . import machine, updates
+from .grouping import Function, Grouping
+from .writing import Source
+
+NUMBERS = 256  # rates and the like that one function reads
+IN_PLACE = 1 << 16  # bytes of an argument from which on it is read where it is, and not copied
+
+
+class CompiledBound(Bound):
+    """Functions in the place of what can be compiled; the other instructions run as they do in Bound.
+
+    written_out  the program in primitives alone
+    sources      {function: its Source}, in order
+    """
+
+    def __init__(self, program: Any) -> None:
+        self.written_out = without_dead_code(without_repeats(opened(program, rules=True, recorder=StepRecorder)))
+        self.groups = Grouping(self.written_out.numbered())
+        self.sources: dict[Function, Source] = {}
+        super().__init__(self.groups.program)
+        self._where = self._readers_of_arguments()
+
+    def _update_instructions(self) -> list[Instruction]:
+        inside = [i for x in self.program.instructions if x.kind == "function" for i in x.function.instructions]
+        return [i for i in (*self.program.instructions, *inside) if i.kind == "update"]
+
+    def _made(self, instruction: Instruction) -> Run | None:
+        if instruction.kind != "function":
+            return super()._made(instruction)
+        function: Function = instruction.function
+        for view in function.views:
+            inputs, params = (substitute(x, self.array_of) for x in (view.inputs, view.params))
+            self._arrays[view.outputs[0]] = view.function(*inputs, **params)
+        return Call(self, function).run
+
+    def _readers_of_arguments(self) -> list[list[tuple[Any, int, int]] | None]:
+        """For each input, the places in tables where its address stands; None if anybody else reads it."""
+        found: list[list[tuple[Any, int, int]] | None] = []
+        for v, place in zip(self.program.inputs, self._inputs, strict=True):
+            views = {u for u, root in self.roots.items() if root is v}
+            others = any(
+                {v, *views} & set(i.used())
+                for i in self.program.instructions
+                if i.kind != "function" and not {*i.outputs} & views
+            )
+            if others or place.nbytes < IN_PLACE or not place.flags.c_contiguous or v in self.program.wanted():
+                found.append(None)
+                continue
+            start = place.__array_interface__["data"][0]
+            tables = [
+                (source, k)
+                for source in self.sources.values()
+                for u, k in source.values.items()
+                if u is v or u in views
+            ]
+            found.append([(source, k, source.table[k] - start) for source, k in tables])
+        return found
+
+    def run(self, arguments: Iterable[Array]) -> None:
+        """As Bound; large arguments are read where they are."""
+        given = list(arguments)
+        for place, array, tables in zip(self._inputs, given, self._where, strict=True):
+            if tables is None or not array.flags.c_contiguous:
+                place[...] = array
+                array = place
+            if tables is not None:
+                start = array.__array_interface__["data"][0]
+                for source, k, offset in tables:
+                    source.addresses[k] = start + offset
+        for _, runs in self._parts:
+            for run in runs:
+                run()
+
+    def source(self) -> str:
+        """The generated functions, to be read."""
+        return "\n\n".join(source.text for source in self.sources.values())
+
+
+class Call:
+    """The call of one compiled function."""
+
+    def __init__(self, bound: CompiledBound, function: Function) -> None:
+        self.bound, self.function = bound, function
+        self._numbers = (ctypes.c_double * NUMBERS)()
+        self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
+        self._write()
+
+    def _write(self) -> None:
+        bound = self.bound
+        self.source = bound.sources[self.function] = Source(
+            self.function, bound.groups, bound.array_of, bound._gradients, self._numbers
+        )
+        self._shapes = [updates.shape(optimizer) for optimizer in self._optimizers]
+        self._code = machine.function(self.source.text)
+        places = ctypes.addressof(self.source.addresses), ctypes.addressof(self._numbers)
+        self._places = [ctypes.c_void_p(place) for place in places]
+
+    def run(self) -> None:
+        """One call; where a check finds something wrong, everything again in Python, which says what."""
+        if self._optimizers and [updates.shape(optimizer) for optimizer in self._optimizers] != self._shapes:
+            self._write()  # an option came or went, and with it lines
+        source = self.source
+        for before in source.before:
+            before()
+        if self._code(*self._places):
+            self._again()
+            return
+        for after in source.after:
+            after()
+
+    def _again(self) -> None:
+        arrays: dict[Value, Any] = {}
+
+        def array_of(v: Value) -> Any:
+            return arrays[v] if v in arrays else self.bound.array_of(v)
+
+        for i in self.function.instructions:
+            inputs, params = substitute(i.inputs, array_of), substitute(i.params, array_of)
+            if i.kind == "update":
+                self._take_step(i, inputs)
+            else:
+                made = i.op.forward(inputs, params)[0] if i.kind == "op" and i.op else i.function(*inputs, **params)
+                results = made if isinstance(made, tuple) else (made,)
+                arrays |= {v: np.asarray(a) for v, a in zip(i.outputs, results, strict=False)}
+        for v in self.function.stored:
+            self.bound.array_of(v)[...] = arrays[v]
+
+    def _take_step(self, i: Instruction, gradients: tuple[Array, ...]) -> None:
+        given = dict(zip(i.writes, gradients, strict=True))
+        layout = i.function.layout()
+        i.function.apply([np.concatenate([given[leaf].ravel() for leaf in leaves]) for leaves, _ in layout])
