@@ -232,7 +232,7 @@ def _across(e: Evidence) -> str | None:
 
 
 def _direct_gone(e: Evidence) -> bool:
-    """Whether a Jacobian is a product a_i b_j along the one axis it reaches across, its diagonal too: i = j adds nothing.
+    """Whether a Jacobian is a product a_i b_j along the one axis it reaches across, on the diagonal as well.
 
     Softmax's is out_i (delta_ij - out_j): without delta the diagonal is made as the rest is.
     """
