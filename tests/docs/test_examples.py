@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_no_character_sees_a_later_one():
 
 def test_the_gradient_of_the_model_is_right():
     net, (tokens, following) = tiny_gpt.TinyGPT(0), tiny_gpt.windows(1, np.random.default_rng(1))
-    weights = [net.block.attention.query.weight, net.embedding.place, net.block.norm1.gamma]
+    weights: list[Any] = [net.block.attention.query.weight, net.embedding.place, net.block.norm1.gamma]
     tiny_gpt.loss_of(net, tokens, following).backward()
     for weight in weights:
         direction = np.random.default_rng(2).normal(size=weight.shape)
@@ -66,7 +68,7 @@ def test_each_norm_is_the_one_of_that_name(name):
 
 def test_the_axes_are_the_only_difference(capsys, tmp_path):
     def listed(name):
-        made = consumers_first(norms.all_of(norms.example())[name])
+        made: list[Any] = consumers_first(norms.all_of(norms.example())[name])
         return [(n.name, n.op.name, {k: v for k, v in n.params.items() if k != "axis"}) for n in made]
 
     batch, instance, layer, rms = (listed(n) for n in ("batch norm", "instance norm", "layer norm", "RMS norm"))
