@@ -1,6 +1,7 @@
-"""How many examples Hypothesis draws, and which tests `-m core` runs.
+"""How many examples Hypothesis draws, which tests `-m core` runs, and which were skipped.
 
-100 examples per test, or as many as MINIGRAD_EXAMPLES says (a nightly run: 2000).
+100 examples per test, or as many as MINIGRAD_EXAMPLES says (a nightly run: 2000). MINIGRAD_SKIPPED names a file that
+gets the names of the tests that were skipped, a line each: .ci/run takes these again where every extra is installed.
 """
 
 import os
@@ -42,3 +43,10 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(0)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The names of what was skipped: tests, and files that were skipped as a whole."""
+    if file := os.environ.get("MINIGRAD_SKIPPED"):
+        skipped = dict.fromkeys(report.nodeid for report in terminalreporter.stats.get("skipped", []))
+        Path(file).write_text("".join(f"{name}\n" for name in skipped), encoding="utf-8")

@@ -1,6 +1,10 @@
-"""Wrong rules on purpose: are they caught?
+"""Mistakes on purpose: are they caught?
 
     python -m tests.mutation [--verbose]
+    python -m tests.mutation --kind optimizers layers losses replay kernels compiled field
+
+The second plants mistakes in the source of these rooms, kept in tests/mutants/, and runs the tests of the room in a
+copy of the repository; "field" are mistakes that once passed the whole suite. The first is below.
 
 Plants wrong rules in the primitives, one at a time, and asks twice: does the suite's own row check
 (tests/helpers.assert_right on the rows of tests/table.py) fail, and does minigrad's checker (mg.check.gradcheck to
@@ -13,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import os
 import sys
 import warnings
 from collections import Counter
@@ -26,6 +32,7 @@ import minigrad as mg
 from minigrad.core.nodes import Primitive, raw
 
 from .helpers import assert_right, registry
+from .mutants import planting
 from .table import ROWS, Row
 
 SLOPED = [row for row in ROWS if not row.flat]
@@ -253,11 +260,35 @@ def caught(plant: Plant) -> tuple[bool, bool, bool]:
     return suite, bool(said), any(name in words for words in said for name in NAMES[plant.kind])
 
 
+KINDS = ("optimizers", "layers", "losses", "replay", "kernels", "compiled", "field")
+
+
+def in_source(kind: str, verbose: bool) -> int:
+    """The mistakes of one room, planted in its source; 0 if all that can be were caught."""
+    plants: list[planting.Plant] = importlib.import_module(f"tests.mutants.{kind}").PLANTS
+    kernels = "numba" if kind == "compiled" else os.environ.get("MINIGRAD_KERNELS", "numpy")
+    found = []
+    for outcome in planting.outcomes(plants, kernels):
+        found.append(outcome)
+        if verbose or not outcome.fine:
+            said = "" if outcome.fine else "NOT CAUGHT: " if outcome.word == "alive" else "UNEXPECTED: "
+            how = outcome.plant.equal or outcome.by
+            print(f"{said}{outcome.plant.why} ({outcome.plant.file}): {outcome.word} {how}", flush=True)
+    equal, seconds = sum(bool(o.plant.equal) for o in found), sum(o.seconds for o in found)
+    caught = sum(o.word == "caught" for o in found)
+    fine = all(o.fine for o in found)
+    print(f"{kind:12} caught {caught}/{len(found) - equal}, without effect {equal}, {seconds:.0f} s", flush=True)
+    return 0 if fine else 1
+
+
 def main(argv: list[str] | None = None) -> int:
     """Plant all, print caught/planted; 0 if all were caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.splitlines()[0])
     parser.add_argument("--verbose", action="store_true", help="one line for each")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, help="mistakes in the source of these rooms instead")
     args = parser.parse_args(argv)
+    if args.kind:
+        return max(in_source(kind, args.verbose) for kind in args.kind)
     warnings.simplefilter("ignore")  # a wrong rule may divide by zero
     planted_of, by_suite, by_checker, named_of = (Counter[str]() for _ in range(4))
     for plant in plants():

@@ -6,7 +6,8 @@ Options are made and checked here, once, and passed along; nothing below knows a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,7 +19,7 @@ from .ladders import Ladder
 from .live_data import live
 from .options import MOST, Look, Options
 from .pair import Pair, Report
-from .picture import Drawing, Picture, fitted
+from .picture import Drawing, P, Picture, fitted
 from .stepping import page_of
 from .svg import write
 from .views import refusal, view
@@ -77,7 +78,8 @@ def draw(
         backward, depth, detail, direction, theme, title, max_nodes, fold, module, width, color, legend, tables
     )
     data = _collected(y, options, gradient, names, marks)
-    return fitted(lambda chosen: Drawing(data, chosen), options)
+    drawing = fitted(lambda chosen: Drawing(data, chosen), options)
+    return _computing(drawing, {title or "graph": y}, [data], gradient)
 
 
 def draw_pair(
@@ -110,7 +112,8 @@ def draw_pair(
         raise ValueError(f"labels={labels!r} must be two texts, one for each graph")
     data = [_collected(y, options, gradient, names) for y in (a, b)]
     rows = report if report is None else list(report)
-    return fitted(lambda chosen: Pair(data, chosen, given, rows), options)
+    pair = fitted(lambda chosen: Pair(data, chosen, given, rows), options)
+    return _computing(pair, dict(zip(given, (a, b), strict=True)), data, gradient)
 
 
 def ladder(
@@ -170,7 +173,7 @@ def page(
     Its first view is the ladder, and it computes: numbers of leaves, of `gradient` and eps can be changed there, and
     the browser runs the recorded forward and backward again. inference: the same in eval mode (by name, where graphs
     has names), for a switch; leaves with one name are one. What the page cannot compute (an op of the user's own, more
-    than 60 ops, a Drawing) it says, and is a recording.
+    than 60 ops) it says, and is a recording; Drawings beside Tensors are one, too.
     """
     options = Options(**look)
     title = options.title
@@ -193,6 +196,13 @@ def page(
     evaluated = {str(name): (y, _collected(y, options, gradient, names)) for name, y in other.items()}
     computed = live(tensors, whole, evaluated, gradient) if whole.keys() == tensors.keys() else {}
     return write(Path(path), page_of(data, title=title, computed=computed))
+
+
+def _computing(picture: P, ys: dict[str, Any], data: Sequence[Graph], gradient: Values) -> P:
+    """The picture, whose page computes where it shows all of the tensors that it was made of."""
+    if len(ys) == len(data) and picture.options.module is None and not any(isinstance(y, Graph) for y in ys.values()):
+        picture.computed = partial(live, ys, dict(zip(ys, data, strict=True)), {}, gradient)
+    return picture
 
 
 def _collected(y: Drawable, options: Options, gradient: Values, names: Any, marks: Any = None) -> Graph:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._support.signatures import Values
 from ..core.nodes import Node as Recorded
-from ..core.nodes import raw
+from ..core.nodes import late, raw
 from ..program.program import Instruction, Program, Value
 from ..program.rerun import Rerun, rerun
 from .collect import Drawable, cotangents_of, members_of, ops_of, roots_of
@@ -55,7 +55,27 @@ def live(
                 of[clean(label)]["one"] = {k: x for k, x in one.items() if k != "rows" or not same}
         except NotLive:  # a shape is written down in it
             found = [preset for preset in found if preset.get("mode") != "one"]
+    _once([v for modes in of.values() for v in modes.values()], next(iter(of.values()))["train"]["rows"])
     return {"of": of, "presets": found}
+
+
+def _once(variants: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Take away the arrays that inputs start from where an earlier variant has them under the same name."""
+    seen: dict[str, list[Any]] = {}
+    for plain in variants:
+        own = [(row["v"], f"x {row['name']}") for row in plain.get("rows", rows) if "v" in row]
+        own += [(k, f"g {name}") for k, name in plain["starts"].items()]
+        names = [name for _, name in own]
+        values, new = plain["program"]["values"], {}
+        for k, name in own:
+            data = values[k].get("data") if values[k].get("kind") == "input" and names.count(name) == 1 else None
+            if data is None:
+                continue
+            if seen.get(name, [])[: len(data)] == data:
+                del values[k]["data"]
+            else:
+                new[name] = data
+        seen = new | seen
 
 
 class NotLive(Exception):
@@ -70,7 +90,7 @@ def variant(y: Drawable, graph: Graph, gradient: Values, *, first: bool = False)
     order = sorted(ops_of(roots), key=lambda node: node.number)
     if not order or len(order) > MOST_OPS:
         raise NotLive(f"{len(order)} ops; the ladder shows from 1 to {MOST_OPS}")
-    if any(note.startswith("stale") for note in graph.notes):
+    if any(late(node) for node in order):
         raise NotLive("a leaf was written after the graph was recorded")
     members, _ = members_of(roots, order)
     keys = {f"n{k}": id(m.array) if isinstance(m, Datum) else m for k, m in enumerate(members)}

@@ -40,6 +40,7 @@ class Picture:
 
     title = ""
     options: Options
+    computed: Callable[[], dict[str, Any]] = dict  # what its page computes with; nothing where plain data was drawn
 
     @property
     def dot(self) -> str:
@@ -100,7 +101,7 @@ class Picture:
 
     def html(self) -> str:
         """The interactive page of this picture, one offline file."""
-        return page_of(self.graphs(), title=self.title)
+        return page_of(self.graphs(), title=self.title, computed=self.computed())
 
     def steps(self, height: int = 760) -> Frame:
         """The interactive page inside a notebook cell, `height` pixels high."""

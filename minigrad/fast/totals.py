@@ -38,22 +38,22 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     """
     if x.__class__ is not np.ndarray:
         x = np.asarray(x)
-    if x.dtype.char == "e":
-        return np.asarray(_add(x, axis, np.float32, None, keepdims)).astype(x.dtype)
-    if not _long(x) or axes_of(axis, x.ndim) != (0,):
-        return _add(x, axis, dtype, None, keepdims)
+    if x.itemsize < 8 and x.dtype.kind == "f":
+        if x.itemsize == 2:
+            return np.asarray(_add(x, axis, np.float32, None, keepdims)).astype(x.dtype)
+        if x.ndim > 1 and len(x) >= 2 * BLOCK and axes_of(axis, x.ndim) == (0,):
+            found = _of_columns(x)
+            return found[None] if keepdims else found
+    return _add(x, axis, dtype, None, keepdims)
+
+
+def _of_columns(x: Array) -> Array:
     if x.size == len(x):  # one column: NumPy sums in pairs along it, which keeps the digits by itself
-        found = np.asarray(_add(x.reshape(-1), 0, dtype)).reshape(x.shape[1:])
-        return found[None] if keepdims else found
+        return np.asarray(_add(x.reshape(-1), 0)).reshape(x.shape[1:])
     whole = len(x) // BLOCK * BLOCK
-    if x.dtype.char == "e":  # BLAS has none of it
-        blocks = _add(x[:whole].reshape(-1, BLOCK, *x.shape[1:]), axis=1)
-        found = (_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)
-    else:
-        rows = np.ascontiguousarray(x).reshape(len(x), -1)
-        blocks = _sums_of_blocks(rows[:whole])
-        found = (_add(blocks, axis=0, dtype=float) + _few(rows[whole:])).astype(x.dtype).reshape(x.shape[1:])
-    return found[None] if keepdims else found
+    rows = np.ascontiguousarray(x).reshape(len(x), -1)
+    found = _add(_sums_of_blocks(rows[:whole]), axis=0, dtype=float) + _few(rows[whole:])
+    return np.asarray(found.astype(x.dtype).reshape(x.shape[1:]))
 
 
 @functools.lru_cache(maxsize=2 * BLOCK)

@@ -43,6 +43,8 @@ class Optimizer:
 
     params: Tensors, or groups such as [{"params": [w]}, {"params": [gamma, beta], "weight_decay": 0.0}]; options that
     a group does not name are the optimizer's. `.groups` holds them; set `.groups[0]["lr"]` to change a rate.
+    `.interrupted`: whether a step was left in the middle, by Ctrl-C for one. Then some parameters have taken it and
+    others have not; `state_dict()` says so, and no optimizer takes such a state.
     """
 
     names: tuple[str, ...] = ()  # of the state vectors, one number a parameter element each
@@ -71,6 +73,7 @@ class Optimizer:
             tensors = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
             self.groups.append({**defaults, **group, "params": tensors})
         self._check()
+        self.interrupted = False
         self._flat = list(self._laid_out())
 
     def _check(self) -> None:
@@ -124,9 +127,11 @@ class Optimizer:
         for options in self.groups:  # users set the rates
             if type(options["lr"]) is not float or not 0 <= options["lr"] < math.inf:
                 _check_option(type(self).__name__, "lr", options["lr"])
+        before, self.interrupted = self.interrupted, True  # until all is written
         for k, (group, flat) in enumerate(self._flat):
             for value, gradient, state, step in flat.updates(None if gradients is None else gradients[k]):
                 self._update(value, gradient, state, step, self.groups[group])
+        self.interrupted = before
 
     def _update(self, value: Array, gradient: Array, state: dict[str, Array], step: int, group: dict[str, Any]) -> None:
         """Change `value` and `state` in place by one step along `gradient`, which stays as it is."""
@@ -139,8 +144,11 @@ class Optimizer:
                 tensor.grad = None
 
     def state_dict(self) -> dict[str, Array]:
-        """All options and state as plain arrays by name: "group.0.lr", "param.3.step", "param.3.m", ..."""
-        found: dict[str, Array] = {}
+        """All options and state as plain arrays by name: "group.0.lr", "param.3.step", "param.3.m", ...
+
+        And "interrupted" where a step was.
+        """
+        found: dict[str, Array] = {"interrupted": np.array(True)} if self.interrupted else {}
         for k, group in enumerate(self.groups):
             found.update({f"group.{k}.{name}": np.array(group[name]) for name in group if name != "params"})
         for number, flat, k in self._places():
@@ -157,7 +165,13 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave: all of it, or nothing and a ValueError that lists what does not fit."""
         who, given = type(self).__name__, named_arrays(state, "load_state_dict")
-        if wrong := misfits(given, self.state_dict(), cast=True) or self._impossible(given):
+        if "interrupted" in given:
+            raise ValueError(
+                f"{who}: this state was taken after a step that was interrupted: some parameters have taken it and "
+                "others have not. Take one from before, such as the last checkpoint's; nothing was changed"
+            )
+        own = {name: array for name, array in self.state_dict().items() if name != "interrupted"}
+        if wrong := misfits(given, own, cast=True) or self._impossible(given):
             raise ValueError(f"this state does not fit {who}, nothing was changed: {listed(wrong)}")
         callback(self._take, {name: array.copy() for name, array in given.items()})
 
@@ -173,6 +187,7 @@ class Optimizer:
         return wrong
 
     def _take(self, given: Mapping[str, Array]) -> None:
+        self.interrupted = True
         for k, group in enumerate(self.groups):
             for name in group:
                 if name != "params":
@@ -182,6 +197,7 @@ class Optimizer:
             flat.steps[k] = int(given[f"param.{number}.step"])
             for name, vector in flat.state.items():
                 vector[flat.of(k)] = given[f"param.{number}.{name}"].ravel()
+        self.interrupted = False
 
 
 def _check_option(who: str, name: str, value: Any) -> None:

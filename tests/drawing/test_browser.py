@@ -260,7 +260,7 @@ def test_a_contribution_is_told_with_its_own_rule(browser, tmp_path):
     it = Opened(browser, mg.page(chosen, tmp_path / "x.html", gradient=[1.0, 1.0]))
     page = it.go("t=9&sel=graph.square")
     assert "from where chosen" in it.panel()
-    page.evaluate("location.hash = 't=9&sel=graph.x'")
+    page.evaluate("location.hash = 't=9&show=both&sel=graph.x'")
     page.wait_for_function("document.getElementById('panel').innerText.includes('3 of 3')")
     assert "x.grad += where(condition, g, 0)" in it.panel()
     it.context.close()

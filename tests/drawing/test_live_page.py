@@ -332,6 +332,22 @@ def test_other_graphs_are_live_too(browser, tmp_path):  # noqa: F811
         assert it.errors == [], name
 
 
+def test_graphs_whose_leaves_differ_keep_their_own(browser, tmp_path):  # noqa: F811
+    one, two = (mg.tensor(a, requires_grad=True, name="x") for a in ([1.0, 2.0], [3.0, 5.0]))
+    graphs = {"one": mg.square(one).named("y"), "two": mg.exp(two).named("y"), "also": mg.sin(one).named("y")}
+    it = Opened(browser, mg.page(graphs, tmp_path / "x.html", gradient=[1.0, 1.0]))
+    page = go(it)
+    cell(page, "x x", 0).focus()
+    page.keyboard.press("PageUp")
+    holds(page, mg.square(mg.tensor([2.0, 2.0], requires_grad=True, name="x")).named("y"), [1.0, 1.0])
+    page.click(".bar >> text=also")
+    holds(page, mg.sin(mg.tensor([2.0, 2.0], requires_grad=True, name="x")).named("y"), [1.0, 1.0])
+    page.click(".bar >> text=two")
+    holds(page, graphs["two"], [1.0, 1.0])
+    it.context.close()
+    assert it.errors == []
+
+
 @pytest.mark.skipif(not AXE, reason="MINIGRAD_AXE does not name an axe.min.js")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])

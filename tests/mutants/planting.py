@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,15 @@ class Plant:
     """One mistake: where `old` stands in `file`, `new` is put.
 
     why    what it gets wrong, in words
-    tests  that look at it; those of its room where none are named
-    equal  why no test can tell: the mistake changes no result. Such a one is planted all the same, and must survive
+    tests  that look at it, likeliest first
+    equal  why no test can tell: no result changes. Such a one is planted all the same, and must live
     """
 
     file: str
     old: str
     new: str
     why: str
-    tests: tuple[str, ...] = ()
+    tests: tuple[str, ...]
     equal: str = ""
 
     def in_text(self, text: str) -> str:
@@ -39,6 +39,11 @@ class Plant:
         if text.count(self.old) != 1:
             raise ValueError(f"{self.file} has {text.count(self.old)} times {self.old!r}, expected one: {self.why}")
         return text.replace(self.old, self.new)
+
+
+def mistakes(file: str, tests: tuple[str, ...], *rows: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Plant]:
+    """Plants of one file that the same tests look at: (old, new, why) or (old, new, why, equal)."""
+    return [Plant(file, row[0], row[1], row[2], tests, row[3] if len(row) == 4 else "") for row in rows]
 
 
 @contextmanager
@@ -54,9 +59,9 @@ def copy_of_repository() -> Iterator[Path]:
         yield root
 
 
-def run_tests(root: Path, tests: Iterable[str], kernels: str | None = None) -> tuple[bool, str]:
-    """Whether the tests pass there, and what failed first."""
-    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | ({"MINIGRAD_KERNELS": kernels} if kernels else {})
+def run_tests(root: Path, tests: Iterable[str], kernels: str, compiled: bool = False) -> tuple[bool, str]:
+    """Whether the tests pass there, and what failed first; `compiled`: bytecode is kept for the runs that follow."""
+    env = os.environ | {"MINIGRAD_KERNELS": kernels, "PYTHONDONTWRITEBYTECODE": "" if compiled else "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "-rf", *tests]
     try:
         done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -82,32 +87,31 @@ def planted(root: Path, plant: Plant) -> Iterator[None]:
 
 @dataclass
 class Outcome:
-    """What became of one mistake."""
+    """What became of one mistake: caught, alive, or outdated, where the file no longer has the text."""
 
     plant: Plant
-    caught: bool
-    by: str
-    seconds: float
+    word: str
+    by: str = ""
+    seconds: float = 0.0
 
     @property
     def fine(self) -> bool:
         """Caught where it can be, and alive where no test can tell."""
-        return self.caught != bool(self.plant.equal)
+        return self.word == ("alive" if self.plant.equal else "caught")
 
 
-def outcomes(plants: Iterable[Plant], tests: tuple[str, ...], kernels: str | None = None) -> Iterator[Outcome]:
+def outcomes(plants: Sequence[Plant], kernels: str) -> Iterator[Outcome]:
     """Each mistake against the tests that look at it; RuntimeError where these fail without one."""
-    plants = list(plants)
     with copy_of_repository() as root:
-        for plant in plants:  # all of them first: an outdated one is no reason to wait for an hour
-            plant.in_text((root / plant.file).read_text(encoding="utf-8"))
-        passed, failed = run_tests(
-            root, dict.fromkeys((*tests, *(t for plant in plants for t in plant.tests))), kernels
-        )
+        passed, failed = run_tests(root, dict.fromkeys(test for plant in plants for test in plant.tests), kernels, True)
         if not passed:
             raise RuntimeError(f"without any mistake planted: {failed}")
         for plant in plants:
             begin = time.monotonic()
-            with planted(root, plant):
-                passed, by = run_tests(root, plant.tests or tests, kernels)
-            yield Outcome(plant, not passed, "" if passed else by, time.monotonic() - begin)
+            try:
+                with planted(root, plant):
+                    passed, by = run_tests(root, plant.tests, kernels)
+            except ValueError as error:
+                yield Outcome(plant, "outdated", str(error))
+            else:
+                yield Outcome(plant, "alive" if passed else "caught", "" if passed else by, time.monotonic() - begin)

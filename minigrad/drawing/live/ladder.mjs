@@ -96,7 +96,6 @@ export function liveLadder(data, home, panel, changed) {
     who.className = "who";
     const word = isLeaf(row) ? row.kind : row.root ? "output" : "",
       el = element("div", "nm", who, element("small", "", ` ${word}`));
-    made.textContent = row.expr ? (row.kind === "kept" ? row.expr : `= ${row.expr}`) : "";
     if (row.expr && row.expr !== row.name) el.append(made);
     if (row.where) el.append(element("small", "where", row.where));
     return el;
@@ -154,7 +153,7 @@ export function liveLadder(data, home, panel, changed) {
       const peak = peakOf(figures.map(f => held[f.k]));
       value.show(array, peakOf([array]));
       for (const f of figures) f.heat.show(held[f.k], peak);
-      if (row.eps) made.textContent = `= ${row.expr.replace(/[\d.e-]+$/, plainly(set.eps))}`;
+      made.textContent = row.kind === "op" ? `= ${withEps(row.expr)}` : (row.expr ?? "");
     }
     controls.show(v);
     more();
@@ -181,7 +180,19 @@ export function liveLadder(data, home, panel, changed) {
     why.textContent = at.why;
     why.hidden = !at.why;
   }
-  const more = () => tellMore(panel, model, shown, held, at.pointed, at.picked);
+  /* An expression with the eps that is set in place of the one that was recorded. */
+  function withEps(text) {
+    const {epsBefore} = model,
+      same = x => Math.abs(x - epsBefore) <= 0.01 * epsBefore;
+    if (epsBefore === null || set.eps === epsBefore) return text;
+    return text.replace(/(eps=|\+ )([\d.]+(?:e-?\d+)?)(?![\w.*])/g, (all, before, x) =>
+      same(+x) ? before + plainly(set.eps) : all,
+    );
+  }
+  function more() {
+    const reached = row => row.b > 0 && at.t - shown.F >= row.b;
+    tellMore(panel, model, shown, held, at.pointed, at.picked, withEps, reached);
+  }
 
   /* ---- steps: what is there by now ---- */
   function step() {
@@ -214,7 +225,7 @@ export function liveLadder(data, home, panel, changed) {
       return at.t
         ? "All steps are shown. Left arrow: one step back."
         : "Start: leaves are given. Right arrow: next step.";
-    if (!b) return `forward ${f}/${v.F}  ${active.name} = ${active.expr}`;
+    if (!b) return `forward ${f}/${v.F}  ${active.name} = ${withEps(active.expr)}`;
     return `backward ${b}/${v.B}  ${active.op}: ${sentBy(v, active)
       .map(({row, rule}) => `${row.name}.grad += ${rule}`)
       .join("  ;  ")}`;

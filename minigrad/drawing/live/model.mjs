@@ -32,27 +32,30 @@ export function modelOf(data) {
   for (const v of all) if (v.steps.length) epsBefore ??= v.steps[0][0].inputs[v.steps[0][1]];
   set.eps = epsBefore;
 
+  /* The key of a leaf: that of an earlier graph's where it has the same numbers (or left them out), else one of its own. */
+  function shared(key, label, numbers) {
+    const own = numbers && read(numbers.map(word));
+    for (const name of [key, `${key} of ${label}`]) {
+      const known = before.get(name) ?? [];
+      if (!own || own.every((x, i) => i >= known.length || Object.is(x, known[i]))) {
+        if (own && own.length > known.length) before.set(name, own);
+        return name;
+      }
+    }
+    return key;
+  }
   function prepared(plain, label, mode) {
     const program = readProgram(plain.program),
-      rows = plain.rows ?? data.of[label].train.rows,
-      keys = new Map(); /* number of a value: key of its leaf */
-    for (const row of rows)
-      if (row.v !== undefined && program.values[row.v].kind === "input") {
-        const key = rows.some(
-          other =>
-            other !== row &&
-            other.name === row.name &&
-            other.v !== undefined &&
-            program.values[other.v].kind === "input",
-        )
-          ? `${row.name} ${row.id}`
-          : row.name;
-        keys.set(row.v, `x ${key}`);
-      }
-    for (const [k, key] of Object.entries(plain.starts)) keys.set(+k, `g ${key}`);
-    for (const [k, key] of keys)
-      if (!before.has(key) || before.get(key).length < sizeOf(program.values[k].shape))
-        before.set(key, read(program.values[k].data.map(word)));
+      rows = plain.rows ?? data.of[label].train.rows;
+    const keys = new Map(); /* number of a value: key of its leaf */
+    const leafRows = rows.filter(row => program.values[row.v]?.kind === "input"),
+      names = leafRows.map(row => row.name);
+    for (const row of leafRows) {
+      const alone = names.filter(name => name === row.name).length === 1;
+      keys.set(row.v, shared(`x ${row.name}${alone ? "" : ` ${row.id}`}`, label, program.values[row.v].data));
+    }
+    for (const [k, key] of Object.entries(plain.starts))
+      keys.set(+k, shared(`g ${key}`, label, program.values[k].data));
     const byId = new Map(rows.map(row => [row.id, row]));
     return {
       ...plain,

@@ -14,10 +14,16 @@ export function sentBy(v, row) {
   return v.rows.flatMap(to);
 }
 
-/** Tell of the number [key, i] that is pointed at, and of the row that was picked: what goes into the panel. */
-export function tellMore(panel, model, v, held, pointed, picked) {
+/**
+ * Tell of the number [key, i] that is pointed at, and of the row that was picked. said(text): an expression as it is now;
+ * reached(row): has its backward run?
+ */
+export function tellMore(panel, model, v, held, pointed, picked, said, reached) {
   const row = v.byId.get(picked),
-    parts = [...(pointed ? jacobian(model, v, ...pointed) : []), ...(row ? about(v, held, row) : [])];
+    parts = [
+      ...(pointed ? jacobian(model, v, ...pointed) : []),
+      ...(row ? about(v, held, row, said, reached(row)) : []),
+    ];
   panel.classList.toggle("told", parts.length > 0);
   panel.replaceChildren(
     ...(parts.length ? parts : [element("h2", "", "Change a number"), ...HELP.map(text => element("p", "", text))]),
@@ -47,12 +53,12 @@ function jacobian(model, v, key, i) {
   ];
 }
 
-function about(v, held, row) {
-  const sent = sentBy(v, row),
+function about(v, held, row, said, reached) {
+  const sent = reached ? sentBy(v, row) : [],
     found = [element("h2", "", row.name)],
     peak = peakOf(sent.map(s => held[s.k]));
-  if (row.op) found.push(element("div", "fx", `${row.name} = ${row.expr}`));
-  if (row.formula && row.formula !== row.expr) found.push(element("div", "fx", `= ${row.formula}`));
+  if (row.op) found.push(element("div", "fx", `${row.name} = ${said(row.expr)}`));
+  if (row.formula && row.formula !== row.expr) found.push(element("div", "fx", `= ${said(row.formula)}`));
   if (row.kept) found.push(element("p", "", row.kept));
   if (sent.length) found.push(element("h3", "", "Sends back"));
   for (const s of sent) {

@@ -1,0 +1,286 @@
+"""Mistakes in the NumPy kernels, the pool, the fast calls and the fast walk."""
+
+from __future__ import annotations
+
+from .planting import mistakes
+
+_FAST = ("tests/fast", "tests/recorded")
+_NORM = ("tests/fast/test_batch_norm.py", "tests/normalization", "tests/recorded")
+_OPS = (
+    "tests/fast",
+    "tests/ops/test_primitives.py",
+    "tests/ops/test_broadcasting.py",
+    "tests/core/test_safety.py",
+    "tests/core/test_engine.py",
+)
+_INTO = ("tests/replaying/test_primitives.py", "tests/replaying/test_memory.py")
+
+PLANTS = [
+    *mistakes(
+        "minigrad/fast/numpy_kernels/batch.py",
+        _NORM,
+        (
+            "totals[k], squares[k] = _about(x[rows], np.tile(pivot, side), scratch)",
+            "pass",
+            "a block far from the pivot is not read again",
+        ),
+        ("means += pivots - first", "means += pivots", "means are not less the first row"),
+        ("squares -= means * totals", "pass", "squares about the pivot are taken for those about the mean"),
+        (
+            "np.add.reduce(squares, axis=0) / n + weights @ means",
+            "np.add.reduce(squares, axis=0) / n",
+            "Chan's formula without the distances",
+        ),
+        ("        if not exact:\n            h -= rest", "        pass", "what rounding took from the mean is lost"),
+        (
+            "exact = bool((2.0 * np.abs(lost * inv_std) <= np.finfo(x.dtype).eps).all())",
+            "exact = False",
+            "one pass the more",
+            "subtracts what rounding took also where x_hat cannot see it: for speed",
+        ),
+        ("over = _sum(g)  # (6)", "over = g.sum(0)", "column sums row by row in float32"),
+        ("share = 1.0 / len(g)", "share = 1.0 / max(len(g) - 1, 1)", "backward divided by N - 1"),
+        (
+            "scale = inv_std[0] if gamma is None else gamma * inv_std[0]  # (8)",
+            "scale = inv_std[0]",
+            "gamma is missing",
+        ),
+        (
+            "scale = inv_std if gamma is None else gamma * inv_std  # (8)",
+            "scale = inv_std",
+            "gamma is missing in large matrices",
+        ),
+        (
+            "np.multiply(gamma, inv_std[0], dtype=float)  # (8)",
+            "inv_std[0].astype(float)",
+            "gamma is missing in small matrices of float32",
+        ),
+        ("h *= scale  # (4)\n", "pass\n", "few numbers are not divided"),
+        ("np.add(h, 0.0 if beta is None else beta, y)  # (5)", "np.add(h, 0.0, y)", "few numbers: beta is missing"),
+        (
+            "np.add(scaled, repeat(beta), out)",
+            "np.add(h, repeat(beta), out)",
+            "beta is added to what gamma did not scale",
+        ),
+        ("*([(slice(whole, n), 1)] if whole < n else [])", "", "rows that fill no block are left out"),
+        (
+            "if few * side < n:\n        total +=",
+            "if few * side < n - 1:\n        total +=",
+            "the last row is not summed",
+        ),
+        (
+            "totals[1] += _sum(np.multiply(g[rows], x_hat[rows], scratch[: rows.stop - rows.start]))  # (7)",
+            "totals[1] = _sum(np.multiply(g[rows], x_hat[rows], scratch[: rows.stop - rows.start]))  # (7)",
+            "d_gamma of the last block alone",
+        ),
+        (
+            "or not (dtype.isnative and x.flags.c_contiguous):\n        return False",
+            ":\n        return False",
+            "kernels take any layout",
+        ),
+        ("a.dtype != dtype or not", "not", "kernels take gamma of another dtype"),
+        (
+            "_slope(block, h, out, out, *vectors[side])",
+            "_slope(block, h, out, out, *vectors[side][::-1])",
+            "mean and scale exchanged",
+        ),
+    ),
+    *mistakes(
+        "minigrad/fast/numpy_kernels/updates.py",
+        (*_FAST, "tests/optim", "tests/nn/test_batchnorm.py"),
+        (
+            "return lr * root / (1 - beta1**step), eps * root",
+            "return lr * root / (1 - beta1**step), eps",
+            "Adam: eps is not corrected",
+        ),
+        ("root = math.sqrt(1 - beta2**step)", "root = 1 - beta2**step", "Adam: correction without a root"),
+        (
+            "        np.square(g, work)\n        np.multiply(work, rest2, work)",
+            "        np.square(first, work)\n        np.multiply(work, rest2, work)",
+            "Adam: squares of the average",
+        ),
+        (
+            "for start in range(0, value.size, size):",
+            "for start in range(0, max(value.size - size, 1), size):",
+            "Adam: the last block stays",
+        ),
+        (
+            "[np.array([x], dtype) for x in (beta1, 1 - beta1, beta2, 1 - beta2)]",
+            "[np.array([x], dtype) for x in (beta1, 1 - beta1, beta2, 1 - beta1)]",
+            "Adam: the share of the first average in the second",
+        ),
+        (
+            "((running_mean, mean, take), (running_var, var, take * scale))",
+            "((running_mean, mean, take), (running_var, var, take))",
+            "running variance without its scale",
+        ),
+        (
+            "    if not math.isfinite(np.maximum.reduce(var)):  # no variance is negative, and NaN is the largest\n        return False",
+            "",
+            "running statistics of a batch that is not finite",
+        ),
+    ),
+    *mistakes(
+        "minigrad/fast/numpy_kernels/losses.py",
+        (*_FAST, "tests/test_losses.py"),
+        (
+            "np.maximum.reduce(labels.view(np.uintp)) >= classes",
+            "np.maximum.reduce(labels) >= classes",
+            "negative labels",
+        ),
+        ("not np.logical_and.reduce(np.isfinite(top)) or", "False or", "rows without a finite number"),
+        ("np.multiply(d_logits, g[:, None], d_logits)", "np.multiply(d_logits, g[0], d_logits)", "one g for all rows"),
+        (
+            "d_logits.reshape(-1)[_starts(*log_p.shape) + labels] -= 1.0",
+            "d_logits.reshape(-1)[labels] -= 1.0",
+            "labels of the first row",
+        ),
+        (
+            "        np.maximum(positive, e, out=part)\n        np.multiply(part, t, part)",
+            "        np.multiply(part, t, part)",
+            "the slope of one side in the place of the other's",
+        ),
+        ("np.subtract(positive, t, loss)", "np.subtract(1.0, t, loss)", "binary cross-entropy of negative scores"),
+    ),
+    *mistakes(
+        "minigrad/fast/numpy_kernels/outer.py",
+        (*_OPS, *_INTO),
+        (
+            "x.ndim != 2 or not x.shape[1] == 1 < len(x):",
+            "x.ndim != 2 or not x.shape[1] == 1:",
+            "np.dot of single numbers leaves out NaN",
+        ),
+        ("and x.dtype == y.dtype:\n", "and True:\n", "room of the first dtype for mixed ones"),
+    ),
+    *mistakes(
+        "minigrad/fast/select.py",
+        _OPS,
+        ("        and condition.shape == x.shape\n", "", "a mask that is stretched"),
+        ("        and condition.flags.c_contiguous\n", "", "a mask in another layout"),
+        ('        and str(y) == "0.0"  # and not -0.0\n', "        and y == 0.0\n", "-0.0 elsewhere"),
+        ('        and x.dtype.char in "fd"\n', '        and x.dtype.char in "fdli"\n', "masks of integers"),
+    ),
+    *mistakes(
+        "minigrad/fast/totals.py",
+        _OPS,
+        (
+            "(_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)",
+            "_add(blocks, axis=0, dtype=float).astype(x.dtype)",
+            "sums without the rows that fill no block",
+        ),
+        (
+            "if not _long(x) or axes_of(axis, x.ndim) != (0,):\n        return _add(x,",
+            "if not _long(x):\n        return _add(x,",
+            "sums over other axes go down the rows",
+        ),
+        (
+            "found / number(n, found.dtype) if n > 0",
+            "found / number(n, found.dtype) if n != 0",
+            "a mean with more ddof than numbers",
+        ),
+        ("n = count(x.shape, axis) - ddof", "n = count(x.shape, axis)", "average without ddof"),
+        (
+            "(_add(blocks, axis=0, dtype=float) + _add(rest, axis=0)).astype(x.dtype)\n\n\ndef squares",
+            "_add(blocks, axis=0, dtype=float).astype(x.dtype)\n\n\ndef squares",
+            "sums block by block without the rest",
+        ),
+    ),
+    *mistakes(
+        "minigrad/fast/reductions.py",
+        _OPS,
+        ("mean = average(x, axis, True)", "mean = average(x, None, True)", "centred about the mean of all"),
+        (
+            "_widened(g / number(count(shape, axis), g.dtype), shape, axis)",
+            "_widened(g / number(math.prod(shape), g.dtype), shape, axis)",
+            "mean over an axis divided by all",
+        ),
+        (
+            "return -g if g.shape == y.shape else -_down(g, y)",
+            "return g if g.shape == y.shape else -_down(g, y)",
+            "the sign of a subtraction",
+        ),
+        (
+            "return g / y, -_down(g * out, y) / y",
+            "return g / y, -_down(g * inputs[0], y) / y",
+            "the slope by a stretched divisor",
+        ),
+        (
+            "unwrapped(-_down(_summed(g, out, y.shape), y) / y)",
+            "unwrapped(-_down(_summed(g, out, y.shape), y))",
+            "the slope by a large stretched divisor",
+        ),
+        (
+            "return found if found.shape == y.shape else found.reshape(y.shape)",
+            "return found",
+            "sums keep the axes that were stretched",
+        ),
+    ),
+    *mistakes(
+        "minigrad/fast/pool.py",
+        _OPS,
+        ("if _holders(kept, k) == _ALONE:", "if True:", "memory is handed out while somebody looks"),
+        ("or not (d.base is None or _unshared(d))", "", "a view of what others see is handed out"),
+        (
+            "d = np.array(before[x]) if x in before else",
+            "d = before[x] if x in before else",
+            "the same tensor asked for twice gets one memory",
+        ),
+        ("if x.dtype != self.dtype or (", "if (", "room of one dtype for another"),
+    ),
+    *mistakes(
+        "minigrad/fast/walk.py",
+        _OPS,
+        ("    if x in temporaries:\n", "    if True:\n", "what a rule gave to several is added to in place"),
+        (
+            "late_inputs = latest > node.number and late(node)",
+            "late_inputs = False",
+            "values written later are not noticed",
+        ),
+        ("if known is not (op.rules or op.joint):", "if False:", "rules that were exchanged"),
+        ("if retained and node in retained:\n            retained[node] = g", "pass", "retained gradients"),
+        (
+            "x._needs and (path is None or x in path):",
+            "x._needs:",
+            "the walk leaves the path",
+            "other leaves get gradients that nobody asked for: only time is lost",
+        ),
+        ("or d.dtype is not a.dtype:", "", "gradients of another dtype"),
+    ),
+    *mistakes(
+        "minigrad/fast/into.py",
+        _INTO,
+        ('"less": np.less,\n', '"less": np.less_equal,\n', "less is less or equal"),
+        ('x.dtype.kind != "f" or not n or chosen() == "reference"', "not n", "sums of integers into floats"),
+        (
+            "np.array(count(x.shape, axis), g.dtype), out)",
+            "np.array(x.size, g.dtype), out)",
+            "mean's rule divides by all",
+        ),
+        ('return name in UFUNCS or name in ("relu", "where")', "return True", "every op may take its input's memory"),
+    ),
+    *mistakes(
+        "minigrad/fast/fused.py",
+        (*_FAST, "tests/replaying/test_primitives.py", "tests/normalization"),
+        (
+            'params["axis"] != (0,) or not fits(x, gamma, beta):',
+            "not fits(x, gamma, beta):",
+            "batch norm over another axis",
+        ),
+        (
+            "into[3][0], into[4][0] = offset, var",
+            "into[3][0], into[4][0] = var, offset",
+            "mean and variance exchanged in replay",
+        ),
+        (
+            "dt = np.negative(np.multiply(g, arrays[0], dt), dt)",
+            "dt = np.multiply(g, arrays[0], dt)",
+            "the slope of targets",
+        ),
+        (
+            "if fast is None or not _trailing(x, axis) or not fits(_rows(x, axis), gamma, beta):",
+            "if fast is None or not fits(_rows(x, axis), gamma, beta):",
+            "layer norm over leading axes",
+            "without compiled kernels there is no layer norm kernel; kind `compiled` plants it there",
+        ),
+    ),
+]
