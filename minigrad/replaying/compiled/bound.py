@@ -96,6 +96,7 @@ class Call:
 
     def __init__(self, bound: CompiledBound, function: Function) -> None:
         self.bound, self.function = bound, function
+        self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
         self._numbers = (ctypes.c_double * NUMBERS)()
         self._write()
 
@@ -116,10 +117,17 @@ class Call:
                 if all([again() for again in self.source.before]):
                     break
                 return self._again()  # parameters that count their steps differently
-        if self._code(*self._places):
-            return self._again()
-        for after in self.source.after:
-            after()
+        before = [optimizer.interrupted for optimizer in self._optimizers]
+        for optimizer in self._optimizers:  # until the counts of their steps are written, too
+            optimizer.interrupted = True
+        wrong = self._code(*self._places)
+        if not wrong:
+            for after in self.source.after:
+                after()
+        for optimizer, was in zip(self._optimizers, before, strict=True):
+            optimizer.interrupted = was
+        if wrong:
+            self._again()
 
     def _again(self) -> None:
         arrays: dict[Value, Any] = {}
