@@ -99,13 +99,15 @@ class Module(Shown):
 
     training: bool = True
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        CHANGES.number += 1
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # to type checkers it would say that any attribute may be set
 
-    def __delattr__(self, name: str) -> None:
-        CHANGES.number += 1
-        object.__delattr__(self, name)
+        def __setattr__(self, name: str, value: Any) -> None:
+            CHANGES.number += 1
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            CHANGES.number += 1
+            object.__delattr__(self, name)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes."""
