@@ -10,6 +10,7 @@ deep                 docs/pictures.md: repeated layers drawn once, with and with
 first-graph          docs/first-graph.md: one neuron, a loss, and what comes back
 batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
 batch-norm-fused     docs/batch-norm.md: the same as one op
+dx-own, -variance, -mean   docs/batch-norm.md: the three roads on which x gets its gradient
 ladder               docs/pictures.md and the README: batch norm, values down and gradients up
 blamed               docs/fused-primitives.md: a wrong rule, found and marked in its graph
 replayed-step        docs/replay.md: a training step as the program that replays it
@@ -138,6 +139,9 @@ PICTURES: dict[str, Callable[..., Any]] = {
     "first-graph": first_graph,
     "batch-norm-staged": batch_norm_staged,
     "batch-norm-fused": batch_norm_fused,
+    "dx-own": DIAGRAMS["dx-own"],
+    "dx-variance": DIAGRAMS["dx-variance"],
+    "dx-mean": DIAGRAMS["dx-mean"],
     "ladder": ladder,
     "blamed": blamed,
     "replayed-step": replayed_step,
