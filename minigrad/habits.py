@@ -85,7 +85,7 @@ ATTRIBUTES = {
 
 # what other packages have at their top
 PACKAGE = {
-    "GradientTape": "nothing: ops are recorded where a leaf has requires_grad=True; then y.backward(), or mg.grad(y, x)",
+    "GradientTape": "nothing: what depends on a leaf with requires_grad=True is recorded; then mg.grad(y, x)",
     "Parameter": "mg.tensor(values, requires_grad=True)",
     "Variable": "mg.tensor(values, requires_grad=True)",
     "array": "mg.tensor(values)",
