@@ -12,12 +12,14 @@ import numpy as np
 from ._support.arrays import in_floats, plain
 from ._support.randomness import Source, generator
 from ._support.signatures import Array, ArrayLike, Data, Value, Values, unary
+from .core.context import scope
 from .core.nodes import Node, callback, raw
 from .core.tensor import Tensor
 from .ops import add, exp, log, matmul, mul, sub
 from .ops import sum as sum_
 
 
+@scope("log_softmax")
 @unary
 @in_floats
 def log_softmax(x: Value, axis: int = -1) -> Value:
@@ -43,6 +45,7 @@ def _largest(values: Array, axis: int) -> Array:
     return top if finite.all() else np.where(finite, top, values.dtype.type(0))
 
 
+@scope("softmax")
 @unary
 @in_floats
 def softmax(x: Value, axis: int = -1) -> Value:

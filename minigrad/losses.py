@@ -66,6 +66,7 @@ def _class_numbers(who: str, labels: Array, classes: int) -> Array:
     return numbers
 
 
+@scope("nll_loss")
 @unary
 @in_floats
 def nll_loss(log_probabilities: Value, labels: Data, *, reduction: str = "mean") -> Value:
@@ -228,6 +229,7 @@ def _in_range(who: str, what: str, values: Array) -> None:
 # Distances
 
 
+@scope("mse_loss")
 @several
 @in_floats
 def mse_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Value:
@@ -239,6 +241,7 @@ def mse_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Val
     return _reduced(square(sub(*_pair("mse_loss", prediction, target))), reduction)
 
 
+@scope("l1_loss")
 @several
 @in_floats
 def l1_loss(prediction: Value, target: Data, *, reduction: str = "mean") -> Value:

@@ -61,6 +61,9 @@ def readonly(array: Any) -> np.ndarray[Any, Any]:
     return np.asarray(memoryview(array).toreadonly())
 
 
+_SINGLE, _DOUBLE = np.dtype("f"), np.dtype("d")
+
+
 def in_floats(function: F) -> F:
     """The function of floating-point numbers: integers come as float64, float16 as float32, rounded once at the end.
 
@@ -69,7 +72,10 @@ def in_floats(function: F) -> F:
 
     @functools.wraps(function)
     def run(x: Any, *more: Any, **named: Any) -> Any:
-        x = x if hasattr(x, "shape") else plain(x)
+        dtype = getattr(x, "dtype", None)
+        if dtype is _DOUBLE or dtype is _SINGLE:  # most are
+            return function(x, *more, **named)
+        x = x if dtype is not None else plain(x)
         if x.dtype.char == "e":
             return function(x.astype(np.float32), *more, **named).astype(x.dtype)
         return function(x.astype(float) if x.dtype.kind in "iub" else x, *more, **named)

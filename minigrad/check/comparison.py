@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ from .arguments import (
 from .costs import Cost, cost
 from .diagnosis import diagnose
 from .evidence import Evidence
+from .exact import formulas
 from .examining import CONSTANT
 from .gradient_check import gradcheck
 from .jacobian import of_tensors
@@ -85,6 +87,9 @@ class Comparison(Report):
     trials: str = ""  # of random cases: how many, how many failed, and which case this is
     inputs: tuple[Any, ...] = ()  # of this case, to run it again
     reasons: tuple[str, ...] = ()  # what kind of mistake the second's gradients look like, beside the first's
+    subject: tuple[Any, Any, Any] | None = field(
+        default=None, compare=False
+    )  # the two functions, and what they were given
 
     def __bool__(self) -> bool:
         return all(q.ok for q in self.quantities)
@@ -93,6 +98,11 @@ class Comparison(Report):
     def worst(self) -> Quantity:
         """The quantity that comes nearest to its bound, or is furthest beyond it."""
         return max(self.quantities, key=lambda q: (not q.ok, q.error / q.bound if q.bound else q.error))
+
+    @cached_property
+    def formula(self) -> str:
+        """What exact arithmetic says of the two as formulas; empty where it cannot be asked."""
+        return formulas(*self.subject, self.order, bool(self)) if self.subject else ""
 
     def cost_rows(self) -> list[tuple[str, str, str]]:
         """(label, first, second) for the cost table, as text."""
@@ -108,6 +118,7 @@ class Comparison(Report):
         (True, ['y', 'dx'])
         """
         about = {"labels": list(self.labels), "order": self.order, "agree": bool(self), "trials": self.trials}
+        about["formula"] = self.formula
         quantities = [q.as_data() for q in self.quantities]
         return {**about, "quantities": quantities, "costs": [cost._asdict() for cost in self.costs]}
 
@@ -119,7 +130,7 @@ class Comparison(Report):
         return f"{self.labels[0]} and {self.labels[1]} {verdict}"
 
     def _remarks(self) -> list[str]:
-        return [*([self.trials] if self.trials else []), *(f"likely: {reason}" for reason in self.reasons)]
+        return [*filter(None, (self.trials, self.formula)), *(f"likely: {reason}" for reason in self.reasons)]
 
     def _tables(self) -> list[Table]:
         header = ["quantity", "largest", "difference", "error", "bound", "agree"]
@@ -157,6 +168,9 @@ def compare(
     their eps_machine. Where moving every number that goes in to its neighbour moves the result further than that, 16
     times this movement is the bound: no implementation can be expected to agree more closely (such is a gradient
     that is truly zero, and rounding all that is left of it). `tol` replaces all of this.
+
+    `.formula`, printed too, says whether the two are one formula, exactly: their programs are evaluated in the
+    integers modulo 2**31 - 1, where nothing is rounded. Where they hold sqrt, exp and the like, only that they are.
 
     trials=100 compares on that many random cases instead: shapes from `shapes` (each a list with one shape per
     argument; without it those of `inputs`), `dtypes`, data ordinary, far from zero, partly constant or of small whole
@@ -201,7 +215,8 @@ def compare(
     overflow = next(filter(None, (overflowed(h, given) for h in (f, g))), "")
     if overflow:
         quantities[0] = replace(quantities[0], note=OVERFLOWED)
-    report = Comparison(labels, tuple(quantities), (runs[0].cost, runs[1].cost), order)
+    subject = (f, g, [None if x is None else np.array(array_of(x)) for x in given])
+    report = Comparison(labels, tuple(quantities), (runs[0].cost, runs[1].cost), order, subject=subject)
     reasons = (overflow,) if overflow else () if report else _likely(f, g, given, report)
     return replace(report, reasons=reasons)
 

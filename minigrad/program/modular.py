@@ -137,9 +137,21 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "astype": lambda f, a, dtype: a,
     "cumsum": lambda f, a, axis=None: _running(a if axis is not None else a.ravel(), axis or 0),
     "put": _put,
+    "einsum": lambda f, *xs, subscripts: np.einsum(subscripts, *[x.astype(object) for x in xs]) % P,
     "one_hot": lambda f, labels, classes, dtype: np.eye(classes, dtype=np.int64)[labels],
     "largest": lambda f, x, axis: f.apply("max", (x,), {"axis": axis, "keepdims": True}),
 }
+
+
+def functions_in(program: Program) -> set[str]:
+    """The functions in a program, backward included, that are no ratio of polynomials; empty where it is rational."""
+
+    def whole(i: Instruction) -> bool:
+        return i.name == "pow" and isinstance(i.inputs[1], (int, float)) and i.inputs[1] == int(i.inputs[1])
+
+    exact = (set(_EXACT) | _SHAPES) - {"pow", "std", "largest", "logical_or"}
+    steps = opened(program, rules=True).instructions
+    return {i.name for i in steps if i.name not in exact and not whole(i)}
 
 
 def _running(a: Array, axis: int) -> Array:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
 import minigrad as mg
@@ -122,3 +123,22 @@ def test_the_same_program_gives_the_same_bytes_whatever_the_hash_seed():
 def test_drawing_twice_gives_the_same_bytes():
     y = composed()
     assert mg.draw(y, gradient=DY).dot == mg.draw(y, gradient=DY).dot
+
+
+def test_softmax_and_losses_of_several_ops_are_framed_by_name():
+    x = mg.tensor([[1.0, 2.0], [0.5, -1.0]], requires_grad=True, name="x")
+    calls = {
+        "softmax": lambda: mg.softmax(x),
+        "log_softmax": lambda: mg.log_softmax(x),
+        "mse_loss": lambda: mg.mse_loss(x, np.ones((2, 2))),
+        "l1_loss": lambda: mg.l1_loss(x, np.ones((2, 2))),
+        "huber_loss": lambda: mg.huber_loss(x, np.ones((2, 2))),
+        "nll_loss": lambda: mg.nll_loss(x, [0, 1]),
+        "binary_cross_entropy": lambda: mg.binary_cross_entropy(mg.sigmoid(x), np.ones((2, 2))),
+        "cross_entropy_composed": lambda: mg.losses.cross_entropy_composed(x, [0, 1]),
+    }
+    for name, call in calls.items():
+        graph = mg.graph(call())
+        assert graph.scopes[0].name == name
+        assert all(node.scope is not None for node in graph if node.op and node.op != "sigmoid")
+        assert [n.op for n in mg.draw(call(), depth=0).graph if n.op and n.op != "sigmoid"] == [name]

@@ -37,6 +37,11 @@ def test_float32_far_from_zero(rows):
     assert error(mg.batch_norm, x) <= 4 * np.finfo(np.float32).eps
 
 
+def test_float32_in_wide_rows_far_from_zero():
+    x = (1e4 + 1e-2 * np.random.default_rng(0).normal(size=(8192, 128))).astype(np.float32)
+    assert error(mg.batch_norm, x) <= 4 * np.finfo(np.float32).eps
+
+
 @pytest.mark.parametrize("rows", [3, 1000])
 def test_ordinary_data(rows):
     x = np.random.default_rng(0).normal(size=(rows, 4))
