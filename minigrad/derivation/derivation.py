@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,16 @@ from .search import Search, Step
 from .terms import Term
 from .text import Writer, identifiers
 
+SHORT = {  # of what has no name: what it is called where its argument has no short name either
+    "exp": "e",
+    "log": "ln",
+    "max": "top",
+    "mean": "mu",
+    "sqrt": "root",
+    "tanh": "th",
+    "sigmoid": "sig",
+    "softplus": "sp",
+}
 RESERVED = ("g", "out", "saved", "mg", "np", "n", "N", "axis", "save", "rule", "fused")
 
 
@@ -35,12 +47,18 @@ class Derivation:
         self.labels = [f"d_{t.name}" for t in self.wanted]
         self.keep_digits, self.refused = search.keep_digits, search.refused
         self.assumed: dict[str, str] = {}
+        self.axis = _axis_of(f, inputs)
         self.name = identifiers([getattr(f, "__name__", "f")])[0]
 
-    def on_arrays(self, *arrays: Any) -> Any:
-        """The function of its arrays alone; what else it was given stays."""
+    def on_arrays(self, *arrays: Any, axis: Any = None) -> Any:
+        """The function of its arrays alone; what else it was given stays, but for another axis if that is given."""
         rest = iter(arrays)
-        return self.f(*[next(rest) if is_array(x) else x for x in self.inputs])
+        inputs = [next(rest) if is_array(x) else x for x in self.inputs]
+        if axis is None:
+            return self.f(*inputs)
+        bound = inspect.signature(self.f).bind(*inputs)
+        bound.arguments["axis"] = axis
+        return self.f(*bound.args, **bound.kwargs)
 
     @property
     def roots(self) -> tuple[Term, ...]:
@@ -128,7 +146,7 @@ def derive(
     >>> import numpy as np, minigrad as mg
     >>> d = derive(lambda x: x / mg.sqrt(mg.sum(x * x, axis=1, keepdims=True)), [np.arange(6.0).reshape(3, 2) + 1])
     >>> d.formulas
-    {'d_x': 'inv_v3*(g - sum(g*y)*y)'}
+    {'d_x': 'inv_norm*(g - sum(g*y)*y)'}
     """
     if not isinstance(inputs, (list, tuple)):
         raise TypeError(f"derive: inputs must be a list of arrays, got {type(inputs).__name__}")
@@ -143,6 +161,18 @@ def derive(
     return d
 
 
+def _axis_of(f: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """What the function is given as its parameter `axis`, an integer or several; None where it has none."""
+    try:
+        bound = inspect.signature(f).bind(*inputs)
+    except (TypeError, ValueError):  # such as a function in C, which has no signature
+        return None
+    bound.apply_defaults()
+    axis = bound.arguments.get("axis")
+    parts = axis if isinstance(axis, tuple) else (axis,)
+    return axis if all(isinstance(k, int) and not isinstance(k, bool) for k in parts) else None
+
+
 def _give_names(reader: Reader) -> None:
     """Names that are identifiers: the user's where they are, else what the value is, or v1, v2, ..."""
     forward = reader.forward
@@ -153,7 +183,27 @@ def _give_names(reader: Reader) -> None:
     for k, t in enumerate(forward.values):
         d = t.definition
         if not t.name and d is not None:
-            short = d.op in ("log", "max", "exp", "sqrt") and d.args[0].name and len(d.args[0].name) < 6
-            wanted = f"{d.op}_{d.args[0].name}" if short and not d.args[0].name.startswith("v") else f"v{k + 1}"
-            t.name = identifiers([wanted], {*RESERVED, *taken})[0]
+            t.name = identifiers([_wanted(d) or f"v{k + 1}"], {*RESERVED, *taken})[0]
             taken.add(t.name)
+
+
+def _wanted(d: Term) -> str:
+    """What a value with this definition is called where the user gave it no name; empty where nothing is known."""
+    a, b = (*d.args, None, None)[:2]
+    inner, other = (x.definition if x is not None else None for x in (a, b))
+    if d.op == "sub" and other is not None and other.args[0] is a and other.op in ("mean", "max"):
+        return "centred" if other.op == "mean" else "shifted"
+    if d.op == "sub" and a is not None and _is_logsumexp(a, other):
+        return "log_p"
+    if d.op == "sqrt" and inner is not None and inner.op == "sum":
+        return "norm"
+    if d.op in SHORT and a is not None and a.op == "name":
+        return f"{d.op}_{a.name}" if len(a.name) < 6 and not re.fullmatch(r"v\d+", a.name) else SHORT[d.op]
+    return ""
+
+
+def _is_logsumexp(a: Term, d: Term | None) -> bool:
+    """Whether d is log(sum(exp(a)))."""
+    total = d.args[0].definition if d is not None and d.op == "log" else None
+    e = total.args[0].definition if total is not None and total.op == "sum" else None
+    return e is not None and e.op == "exp" and e.args[0] is a

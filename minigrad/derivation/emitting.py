@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._support.shapes import axes_of
 from ..check import compare
 from .axes import NotDerivable
 from .cost import Plan
-from .terms import REDUCTIONS, ZERO, Axes, Term, split
+from .terms import REDUCTIONS, ZERO, Axes, Term, count, split
 from .text import identifiers
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ WIDTH = 110
 class _Module:
     """One derivation being written."""
 
-    def __init__(self, d: Derivation, name: str) -> None:
-        self.d, self.name, self.forward = d, name, d.forward
+    def __init__(self, d: Derivation, name: str, axis: Any = None) -> None:
+        self.d, self.name, self.forward, self.axis = d, name, d.forward, axis
         self.rank = len(d.forward.lengths)
         self.inputs = d.forward.inputs
         saved = sorted(Plan(d.roots).saved(), key=lambda t: t.order)
         self.saved = [] if saved == [d.forward.result] else saved  # the rule has that as `out`
         self.counts: dict[str, str] = {}
+        self.reduced: dict[str, tuple[int, ...]] = {}  # expressions that end with a reduction: over which axes
         self.numpy = False
 
     # shapes -------------------------------------------------------------------------------------------------
@@ -47,6 +49,8 @@ class _Module:
         """How long an axis is, as the shape of an input says."""
         for t in sorted(self.inputs, key=lambda t: -len(t.axes)):
             if k in self.forward.layout[t]:
+                if self.axis is not None and (k,) == axes_of(self.axis, self.rank):
+                    return f"{t.name}.shape[axis]"
                 return f"{t.name}.shape[{self.forward.layout[t].index(k)}]"
         raise NotDerivable(f"no input has the axis {k}")
 
@@ -68,7 +72,15 @@ class _Module:
     def fitted(self, text: str, axes: Axes, rank: int, layout: Sequence[int | None]) -> str:
         """A result, as it broadcasts, in the shape that is wanted."""
         have = [k if k in axes else None for k in range(self.rank)][self.rank - rank :]
-        return text if tuple(have) == tuple(layout) else f"mg.reshape({text}, {self._shape(layout)})"
+        if tuple(have) == tuple(layout):
+            return text
+        return self._without_kept_axes(text, rank, layout) or f"mg.reshape({text}, {self._shape(layout)})"
+
+    def _without_kept_axes(self, text: str, rank: int, layout: Sequence[int | None]) -> str:
+        """A reduction without keepdims=True, where that has the shape that is wanted; else an empty text."""
+        gone = self.reduced.get(text)
+        left = [k for k in range(self.rank - rank, self.rank) if gone is not None and k not in gone]
+        return "".join(text.rsplit(", keepdims=True", 1)) if gone is not None and left == list(layout) else ""
 
     # expressions --------------------------------------------------------------------------------------------
 
@@ -90,8 +102,9 @@ class _Module:
         for (op, args, par), (label, _) in plan.steps.items():
             parts = [say(a[0]) for a in args]
             text, rank = self._expression(op, parts, args, par)
-            if uses.count(label) > 1 or len(text[0]) > WIDTH:
-                name = names.get(label) or identifiers(["t"], taken)[0]
+            if uses.count(label) > 1 or len(text[0]) > WIDTH or op == "one_hot":
+                free = [x for x in "huvqrst" if x not in taken]
+                name = names.get(label) or identifiers([*free[:1], "part"], taken)[0]
                 taken.add(name)
                 lines.append(f"    {name} = {text[0]}")
                 text = name, ATOM
@@ -119,20 +132,35 @@ class _Module:
             )
             return (f"{left} {sign} {right}", binds), rank
         if op == "neg":
-            return (f"-{texts[0][0] if texts[0][1] > 2 else f'({texts[0][0]})'}", 2), rank
+            text = f"-{texts[0][0] if texts[0][1] > 1 else f'({texts[0][0]})'}"
+            if texts[0][0] in self.reduced:
+                self.reduced[text] = self.reduced[texts[0][0]]
+            return (text, 2), rank
         inner = ", ".join(t[0] for t in texts)
         if op in REDUCTIONS:
-            if not set(par) <= args[0][1]:
-                raise NotDerivable(f"{op} over an axis on which its argument does not depend")
+            if gone := set(par) - args[0][1]:
+                return self._over_nothing(op, parts, args, par, gone)
             axes = [k if rank == self.rank else k - self.rank for k in par]
             axis = str(axes[0]) if len(axes) == 1 else str(tuple(axes))
-            return (f"mg.{op}({inner}, axis={axis}, keepdims=True)", ATOM), rank
+            if self.axis is not None and par == axes_of(self.axis, self.rank):
+                axis = "axis"
+            text = f"mg.{op}({inner}, axis={axis}, keepdims=True)"
+            self.reduced[text] = par
+            return (text, ATOM), rank
         if op == "one_hot":
             self.numpy = True
             places = self._shape([k if k == par else None for k in range(self.rank)])
             return (f"mg.equal({inner}, np.arange({self.length(par)}).reshape{places})", ATOM), self.rank
         told = "".join(f", {k}={v!r}" for k, v in par or ())
         return (f"mg.{op}({inner}{told})", ATOM), rank
+
+    def _over_nothing(self, op: str, parts: Any, args: Any, par: Any, gone: set[int]) -> tuple[Text, int]:
+        """A reduction over axes on which its argument does not depend, `gone`: N equal terms, or one of them."""
+        if op not in ("sum", "mean", "max", "min"):
+            raise NotDerivable(f"{op} over an axis on which its argument does not depend")
+        rest = tuple([k for k in par if k not in gone])
+        inner = self._expression(op, parts, args, rest) if rest else parts[0]
+        return self._expression("mul", [self._leaf(count(gone), {}), inner], args, None) if op == "sum" else inner
 
     def _lengths(self, lines: list[str], out: Any) -> Any:
         """Lines before the others that say what n is; n alone where there is one."""
@@ -162,16 +190,18 @@ class _Module:
     def text(self, checked: bool = False) -> str:
         d, forward = self.d, self.forward
         names = ", ".join(t.name for t in self.inputs)
+        axis = "" if self.axis is None else f", axis={self.axis!r}"
         given = {t: t.name for t in self.inputs}
         kept = {t: t.name for t in self.saved}
+        also = ", *" * bool(axis and not kept) + axis
         unpack = [f"    {_tuple(kept.values())} = saved"] if kept else []
 
         save, results = self._body(self.saved, given, list(kept.values()))
         function, ((y, rank),) = self._body([forward.result], {**given, **kept}, ["y"])
         y_text = self.fitted(y[0], forward.result.axes, rank, forward.layout[forward.result])
 
-        roots = [r for r in d.roots if r is not ZERO]
-        labels = [label for label, r in zip(d.labels, d.roots, strict=True) if r is not ZERO]
+        roots = [r for r in d.roots if not _is_zero(r)]
+        labels = [label for label, r in zip(d.labels, d.roots, strict=True) if not _is_zero(r)]
         ends = {forward.gradient: "g", forward.result: "out"}
         rule, slopes = self._body(roots, {**given, **ends, **kept}, labels)
         found = dict(zip(labels, zip(slopes, roots, strict=True), strict=True))
@@ -183,27 +213,35 @@ class _Module:
         function = [*(unpack if self._uses(kept, function, y_text) else []), *function]
         parts = ["import numpy as np", ""] * self.numpy + ["import minigrad as mg", "", ""]
         if kept:
-            parts += [f"def save({names}):", *save, *_returned([text for (text, _), _ in results]), "", ""]
+            parts += [f"def save({names}{axis}):", *save, *_returned([text for (text, _), _ in results]), "", ""]
         parts += [f"@mg.primitive({', '.join(options)})" if options else "@mg.primitive"]
-        parts += [f"def {self.name}({names}, /{', *, saved' * bool(kept)}):"]
+        parts += [f"def {self.name}({names}, /{', *, saved' * bool(kept)}{also}):"]
         parts += [f'    """Derived from its composed graph.{about}"""', *function, f"    return {y_text}", "", ""]
-        parts += [f"def rule(g, out, saved, {names}):", *unpack, *rule, *_returned(back), "", ""]
+        parts += [f"def rule(g, out, saved, {names}{axis}):", *unpack, *rule, *_returned(back), "", ""]
         return "\n".join([*parts, f"{self.name}.defvjp_joint(rule)", ""])
 
     def _slope(self, t: Term, entry: Any) -> str:
         """The gradient of an input, in the shape of the input."""
         if entry is None:
             return "None"
+        text: str
         ((text, _), rank), root = entry
         layout, axes = self.forward.layout[t], root.axes
         if not t.axes <= axes:
             parts = ["1" if k not in t.axes else self.length(k) for k in range(self.rank)]
             text, rank, axes = f"mg.broadcast_to({text}, ({', '.join(parts)},))", self.rank, t.axes
-        return text if self.fitted("", axes, rank, layout) == "" else f"mg.reshape({text}, {t.name}.shape)"
+        if self.fitted("", axes, rank, layout) == "":
+            return text
+        return self._without_kept_axes(text, rank, layout) or f"mg.reshape({text}, {t.name}.shape)"
 
     def _uses(self, kept: dict[Term, str], lines: list[str], result: str) -> bool:
         body = " ".join([*lines, result])
         return any(re.search(rf"\b{name}\b", body) for name in kept.values())
+
+
+def _is_zero(t: Term) -> bool:
+    """Whether a gradient is 0, or a sum of zeros."""
+    return t is ZERO or (t.op in ("sum", "mean") and _is_zero(t.args[0]))
 
 
 def _tuple(parts: Iterable[str]) -> str:
@@ -225,7 +263,35 @@ def source_of(d: Derivation, name: str = "fused", checked: bool = False) -> str:
     """A module that defines the primitive `name`. NotDerivable where the formula cannot be written."""
     if not name.isidentifier() or keyword.iskeyword(name) or name in ("save", "rule", "mg", "np"):
         raise ValueError(f"name={name!r} is no name that can be given to the primitive")
-    return _Module(d, name).text(checked)
+    return _with_axis(d, name, checked) or _Module(d, name).text(checked)
+
+
+def _with_axis(d: Derivation, name: str, checked: bool) -> str:
+    """The module with `axis` as a parameter, where the function has one and the primitive is the function for others.
+
+    Empty where it is not: shapes were written out, or another axis is meant, too.
+    """
+    rank = len(d.forward.lengths)
+    if d.axis is None or rank < 2 or any(None in d.forward.layout[t] for t in d.forward.inputs):
+        return ""
+    text = _Module(d, name, d.axis).text(checked)
+    if not re.search(r"axis=axis|shape\[axis\]", text) or re.search(
+        r"reshape|broadcast_to|shape\[-?\d|axis=[-(\d]+, keep", text
+    ):
+        return ""
+    space: dict[str, Any] = {"__name__": "derived"}
+    exec(_Module(d, name, d.axis).text(), space)
+    arrays = [d.forward.given[t] for t in d.forward.inputs]
+    for other in sorted({*range(rank)} - set(axes_of(d.axis, rank))):
+        try:
+            same = compare(
+                lambda *xs, k=other: d.on_arrays(*xs, axis=k), lambda *xs, k=other: space[name](*xs, axis=k), arrays
+            )
+        except Exception:  # the user's function raises what it likes for an axis that it was not written for
+            return ""
+        if not same:
+            return ""
+    return text
 
 
 def defined(d: Derivation, name: str = "fused") -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from tests.derivation.functions import FUNCTIONS
 FILE = Path(__file__).with_name("golden.txt")
 PAGE = Path(__file__).parents[2] / "docs" / "derivation.md"
 BLOCK = re.compile(r"(?<=<!-- derived -->\n\n```text\n).*?(?=```\n)", re.DOTALL)
+SOURCE = re.compile(r"(?<=<!-- source -->\n\n```python\n).*?(?=```\n)", re.DOTALL)
 
 
 def told(d):
@@ -36,6 +37,13 @@ def block():
     return re.sub(r"(, difference [\de.-]+)?; float32 [^]]*", "", str(derive(f, inputs))) + "\n"
 
 
+def source():
+    """The primitive that it makes."""
+    f, inputs, _ = FUNCTIONS["batch_norm"]
+    return derive(f, inputs).source()
+
+
 if __name__ == "__main__":
     FILE.write_text("\n".join(text(name) for name in FUNCTIONS), encoding="utf-8")
-    PAGE.write_text(BLOCK.sub(lambda _: block(), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    page = BLOCK.sub(lambda _: block(), PAGE.read_text(encoding="utf-8"))
+    PAGE.write_text(SOURCE.sub(lambda _: source(), page, count=1), encoding="utf-8")
