@@ -227,7 +227,23 @@ def _across(e: Evidence) -> str | None:
             return f"{way} is {m} times too small: a mean stands where a sum belongs"
     if abs(t - 1) > CLOSE:
         return f"{way} is off by a factor {t:.6g}"
-    return "the direct term is wrong; what goes from one place to another is right"
+    gone = _direct_gone(e)
+    return f"the direct term is {'left out' if gone else 'wrong'}; what goes from one place to another is right"
+
+
+def _direct_gone(e: Evidence) -> bool:
+    """Whether a Jacobian is a product a_i b_j along the one axis it reaches across, on the diagonal as well.
+
+    Softmax's is out_i (delta_ij - out_j): without delta the diagonal is made as the rest is.
+    """
+    if len(e.across) != 1 or e.x.shape[e.across[0][0]] < 3:
+        return False
+    axes = e.across[0][0], e.x.ndim + e.across[0][1]
+    a = np.moveaxis(e.analytic, axes, (-2, -1))
+    n = np.arange(a.shape[-1])
+    i, j, k = n, np.roll(n, -1), np.roll(n, -2)
+    made, of = a[..., i, i] * a[..., j, k], a[..., j, i] * a[..., i, k]
+    return bool(np.max(np.abs(made - of)) <= CLOSE * np.max(np.abs(of)))
 
 
 def _replaced(e: Evidence) -> str | None:

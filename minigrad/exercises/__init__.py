@@ -4,6 +4,7 @@
     judge(exercise, functions)  held against the solution and the located checker, with hints
     beside(exercise, functions) yours and the solution's backward pass, drawn
     start, read, functions_of   the learner's file
+    load, verify                a teacher's file with exercises of its own
 
 The command line is minigrad/cli/exercise.py.
 """
@@ -12,12 +13,17 @@ from __future__ import annotations
 
 from .fused import BATCH_NORM, LAYER_NORM
 from .judging import Judgement, beside, judge, listed
-from .kinds import Case, Exercise, Unfit
+from .kinds import Case, Exercise, Unfit, case
 from .learner import Failed, defined_at, failure, functions_of, read, start
+from .linear import BROADCASTING, MATMUL, MEAN
+from .losses import CROSS_ENTROPY
+from .rms import RMS_NORM
 from .simple import SOFTMAX, SQRT, VAR
 from .staged import BATCH_NORM_STAGED
+from .teaching import Verified, load, verify
 
-EXERCISES = {e.name: e for e in (SQRT, VAR, SOFTMAX, BATCH_NORM_STAGED, BATCH_NORM, LAYER_NORM)}
+EASY_TO_HARD = (SQRT, MEAN, BROADCASTING, VAR, MATMUL, SOFTMAX, CROSS_ENTROPY)
+EXERCISES = {e.name: e for e in (*EASY_TO_HARD, BATCH_NORM_STAGED, BATCH_NORM, LAYER_NORM, RMS_NORM)}
 
 __all__ = [
     "EXERCISES",
@@ -26,12 +32,16 @@ __all__ = [
     "Failed",
     "Judgement",
     "Unfit",
+    "Verified",
     "beside",
+    "case",
     "defined_at",
     "failure",
     "functions_of",
     "judge",
     "listed",
+    "load",
     "read",
     "start",
+    "verify",
 ]

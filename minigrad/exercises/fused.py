@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import ops
 from .kinds import Answers, Array, Case, Exercise, case
+from .ladders import LADDERS
 
 TEXT = """Forward, x of shape (N, D), gamma and beta of shape (D,), mean and variance {over}:
 
@@ -61,6 +62,9 @@ def _variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Arra
     factor = 1.0 if "x_hat" in wrong else x_hat
     by_var = 0.0 if "var path" in wrong else factor * part(h * x_hat, axis=means, keepdims=True)
     dx = h + by_mean + by_var if "sign" in wrong else h - by_mean - by_var
+    if "nine prime" in wrong:  # with N the count of layer norm's means
+        sums = g.sum(axis=0) + x_hat * (g * x_hat).sum(axis=0)
+        dx = gamma * (g - sums / x.shape[axis])
     dx = dx if "inv_std" in wrong else inv_std * dx
     along = x if "x for x_hat" in wrong else centred if "centred for x_hat" in wrong else x_hat
     d_gamma = g * along * (gamma if "gamma in d_gamma" in wrong else 1.0)
@@ -74,15 +78,13 @@ def _variant(wrong: frozenset[str], g: Array, x: Array, gamma: Array, beta: Arra
 
 def _cases(axis: int) -> tuple[Case, ...]:
     shapes = [(6, 4), (4,), (4,)], [(4, 3), (3,), (3,)]
-    return tuple(
-        case(20 + k, s, s[0], s[0][axis], eps=eps) for k, (s, eps) in enumerate(zip(shapes, (0.1, 0.05), strict=True))
-    )
+    return tuple(case(20 + k, s, s[0], eps=eps) for k, (s, eps) in enumerate(zip(shapes, (0.1, 0.05), strict=True)))
 
 
 def _zero_gamma(axis: int) -> Case:
     made = _cases(axis)[0]
     x, gamma, beta = made.inputs
-    return Case((x, gamma * (np.arange(4) != 1), beta), made.params, made.count, made.cotangent)
+    return Case((x, gamma * (np.arange(4) != 1), beta), made.params, made.cotangent)
 
 
 _exercise = partial(
@@ -131,6 +133,7 @@ BATCH_NORM = _exercise(
         "axis": "wrong axis: mean and variance are taken over the rows (axis 0); over the features it is layer norm",
         "axis of the means": "wrong axis: the two means of the formula run over the rows (axis 0)",
     },
+    ladder=LADDERS["batch_norm"],
     cases=_cases(0),
     edges=((ZERO_GAMMA, _zero_gamma(0)),),
 )
@@ -172,8 +175,12 @@ LAYER_NORM = _exercise(
         "gamma late": "gamma was multiplied after the means: it differs along the features, so it belongs into h = "
         "gamma * g before they are taken (batch norm may pull it out, layer norm may not)",
         "axis": "wrong axis: mean and variance are taken over the features of each row; over the rows it is batch norm",
-        "axis of the means": "wrong axis: the two means of the formula run over the features of each row (axis 1)",
+        "axis of the means": "wrong axis: the two means of the formula run over the features of each row (axis 1); "
+        "d_beta and d_gamma are sums over the rows, so batch norm's formula (9') is not layer norm's",
+        "nine prime": "this is batch norm's formula (9'), with d_beta and d_gamma in it: these are sums over the rows, "
+        "and layer norm's means run over the features of each row, with gamma inside",
     },
+    ladder=LADDERS["layer_norm"],
     cases=_cases(1),
     edges=((ZERO_GAMMA, _zero_gamma(1)),),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .kinds import Answers, Case, Exercise
+from .kinds import Answers, Case, Exercise, Functions
 
 UNKNOWN = "no mistake that is known here gives these numbers; see where they differ below"
 CLOSE = 1e-8  # of the largest element: both sides are float64, and the formulas are short
@@ -26,8 +26,21 @@ def same(a: Any, b: Any) -> bool:
 
 def expected(exercise: Exercise, case: Case, wrong: frozenset[str] = frozenset()) -> Answers:
     """What the solution gives, or the solution with some mistakes made."""
+    if exercise.variant is None:
+        return answered(exercise, exercise.solution, case)
     with np.errstate(all="ignore"):
         return exercise.variant(wrong, case.cotangent, *case.inputs, **case.params)
+
+
+def answered(exercise: Exercise, functions: Functions, case: Case) -> Answers:
+    """What functions give at a case; they get arrays of their own, which cannot be written."""
+    arrays = [x.copy() for x in case.inputs]
+    g, out = np.array(case.cotangent), np.array(exercise.kernel(*case.inputs, **case.params))
+    for a in (*arrays, g, out):
+        a.flags.writeable = False
+    with np.errstate(all="ignore"):
+        answers = exercise.answers(functions, g, out, arrays, **case.params)
+    return {step: np.asarray(d, dtype=float) for step, d in answers.items()}
 
 
 def wrong_steps(exercise: Exercise, given: Sequence[Answers], cases: Sequence[Case]) -> list[str]:
@@ -37,59 +50,50 @@ def wrong_steps(exercise: Exercise, given: Sequence[Answers], cases: Sequence[Ca
 
 
 def hints(
-    exercise: Exercise, given: Sequence[Answers], double: Answers, diagnosed: Callable[[str], str | None]
+    exercise: Exercise, given: Sequence[Answers], diagnosed: Callable[[str, Case], str | None]
 ) -> list[tuple[str, str]]:
-    """(step, what is wrong with it) for each wrong step. `double` is the first case again, with twice the cotangent.
+    """(step, what is wrong with it) for each wrong step; where it is right for some cases only, it says so.
 
-    `diagnosed`: the checker's diagnosis of a step, asked for where its numbers are those of no known mistake.
+    `diagnosed`: the checker's diagnosis of a step at a case, where its numbers are those of no known mistake.
     """
     wrong = wrong_steps(exercise, given, exercise.cases)
     told = wrong[:1] if exercise.in_order else wrong
-    flags = _explanations(exercise, given, wrong, told)
+    known = _explanations(exercise, given, wrong, told)
     found = []
     for step in told:
-        if step in flags:
-            text = "; and ".join(exercise.mistakes[flag] for flag in flags[step])
-        else:
-            text = _by_shape(exercise, given, double, step) or diagnosed(step) or UNKNOWN
+        at = [c for c, a in zip(exercise.cases, given, strict=True) if step in wrong_steps(exercise, [a], [c])]
+        text = known.get(step) or diagnosed(step, at[0]) or UNKNOWN
+        if step not in known and len(at) < len(exercise.cases):
+            text = f"right for some sizes and wrong for others (is a size written as a number?): {text}"
         found.append((step, text))
     return found
 
 
 def _explanations(
     exercise: Exercise, given: Sequence[Answers], wrong: Sequence[str], told: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
-    """For each step the known mistakes, one or two of them together, that give exactly its numbers.
+) -> dict[str, str]:
+    """For each step what is said of the known mistakes, one or two of them together, that give exactly its numbers.
 
     Of several the one that explains most of the wrong steps: a wrong eps shows in more than one.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, str] = {}
     for together in (1, 2):
-        fits: dict[tuple[str, ...], set[str]] = {}
+        if all(step in found for step in told):
+            break
+        fits: dict[str, set[str]] = {}
         for flags in itertools.combinations(exercise.mistakes, together):
+            words = "; and ".join(exercise.mistakes[flag] for flag in flags)
             made = [expected(exercise, case, frozenset(flags)) for case in exercise.cases]
-            fits[flags] = {s for s in wrong if all(same(a[s], b[s]) for a, b in zip(given, made, strict=True))}
+            fits.setdefault(words, set()).update(_explained(given, made, wrong))
+        for words, functions in exercise.wrong.items() if together == 1 else ():
+            made = [answered(exercise, {**exercise.solution, **functions}, case) for case in exercise.cases]
+            fits[words] = _explained(given, made, wrong)
         for step in told:
-            ranked = sorted((f for f in fits if step in fits[f]), key=lambda f: -len(fits[f]))  # stable: as listed
-            if ranked and step not in found:
+            ranked = sorted((words for words in fits if step in fits[words]), key=lambda words: -len(fits[words]))
+            if ranked and step not in found:  # sorted keeps the order of equals: as listed
                 found[step] = ranked[0]
     return found
 
 
-def _by_shape(exercise: Exercise, given: Sequence[Answers], double: Answers, step: str) -> str | None:
-    """No known mistake: what can be said of the numbers alone."""
-    right = [expected(exercise, case)[step] for case in exercise.cases]
-    theirs = [np.asarray(a[step]) for a in given]
-    if not all(np.isfinite(a).all() for a in theirs):
-        return "NaN or infinity comes out where the true gradient is finite"
-    if not any(np.any(a) for a in theirs):
-        return "it is zero everywhere"
-    if same(double[step], theirs[0]):
-        return "it does not depend on g: every path ends in the gradient that arrives, so g is a factor of all of it"
-    if not same(double[step], 2.0 * theirs[0]):
-        return "it is not linear in g: twice the gradient that arrives must give twice the result"
-    factors = [float(np.sum(a * b) / np.sum(b * b)) for a, b in zip(theirs, right, strict=True)]
-    explained = all(same(a, f * b) for a, f, b in zip(theirs, factors, right, strict=True))
-    if explained and not np.allclose(factors, factors[0]):
-        return "off by a factor that depends on the size of the data: " + ", ".join(f"{f:.6g}" for f in factors)
-    return None
+def _explained(given: Sequence[Answers], made: Sequence[Answers], steps: Sequence[str]) -> set[str]:
+    return {s for s in steps if all(same(a[s], b[s]) for a, b in zip(given, made, strict=True))}

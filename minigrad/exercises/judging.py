@@ -17,8 +17,9 @@ from ..check.table import Report
 from ..core.tensor import Tensor
 from ..drawing import Pair, draw_pair
 from ..extend import primitive
-from .hints import expected, hints, wrong_steps
+from .hints import answered, hints, same, wrong_steps
 from .kinds import Answers, Array, Case, Exercise, Functions, Unfit
+from .learner import local_names
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,9 +71,8 @@ def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgem
     Unfit where what they return cannot be judged; what they raise is raised.
     """
     with np.errstate(all="ignore"):
-        given = [_run(exercise, functions, case) for case in exercise.cases]
-        double = _run(exercise, functions, exercise.cases[0], 2.0)
-        found = hints(exercise, given, double, lambda step: _diagnosed(exercise, functions, step))
+        given = [answered(exercise, functions, case) for case in exercise.cases]
+        found = hints(exercise, given, lambda step, case: _diagnosed(exercise, functions, step, case))
         wrong_at = [c for c, a in zip(exercise.cases, given, strict=True) if wrong_steps(exercise, [a], [c])]
         if not found:
             found, wrong_at = _at_edges(exercise, functions)
@@ -98,14 +98,15 @@ def judge(exercise: Exercise, functions: Functions, *, order: int = 2) -> Judgem
 
 
 def beside(exercise: Exercise, functions: Functions) -> Pair:
-    """The learner's backward pass and the solution's as two graphs side by side."""
+    """The learner's backward pass and the solution's as two graphs side by side, with the names that each code uses."""
     graphs = []
     for each in (functions, exercise.solution):
         case = exercise.cases[0]
         leaves = [Tensor(x, requires_grad=True, name=n) for x, n in zip(case.inputs, exercise.inputs, strict=True)]
         g = Tensor(case.cotangent, requires_grad=True, name="g")
         out = Tensor(exercise.kernel(*case.inputs, **case.params), requires_grad=True, name="out")
-        answers = exercise.answers(each, g, out, leaves, **case.params)
+        with local_names(each):
+            answers = exercise.answers(each, g, out, leaves, **case.params)
         for step, d in answers.items():
             if not isinstance(d, Tensor) or d.op is None:
                 raise Unfit(f"{step} was not computed with minigrad's functions, so there is no graph of it to draw")
@@ -117,38 +118,38 @@ def beside(exercise: Exercise, functions: Functions) -> Pair:
     )
 
 
-def _run(exercise: Exercise, functions: Functions, case: Case, times: float = 1.0) -> Answers:
-    """Their answers at one point; the arrays that they are given cannot be written."""
-    arrays = [x.copy() for x in case.inputs]
-    g, out = times * case.cotangent, np.array(exercise.kernel(*case.inputs, **case.params))
-    for a in (*arrays, g, out):
-        a.flags.writeable = False
-    answers = exercise.answers(functions, g, out, arrays, **case.params)
-    return {step: np.asarray(d, dtype=float) for step, d in answers.items()}
-
-
-def _diagnosed(exercise: Exercise, functions: Functions, step: str) -> str | None:
+def _diagnosed(exercise: Exercise, functions: Functions, step: str, case: Case) -> str | None:
     """The checker's diagnosis of one step, as a linear map of g: theirs beside the solution's."""
-    case = exercise.cases[0]
-    units = np.eye(case.cotangent.size).reshape(-1, *case.cotangent.shape)
-    theirs, right = [], []
-    for unit in units:
-        at = replace(case, cotangent=unit)
-        theirs.append(_run(exercise, functions, at)[step])
-        right.append(expected(exercise, at)[step])
-    like = exercise.shape_of.get(step) or exercise.inputs[exercise.gradients.index(step)]
+    theirs, right = (_jacobians(exercise, each, case) for each in (functions, exercise.solution))
     values = dict(zip(exercise.inputs, case.inputs, strict=True))
-    shape = values[like].shape + case.cotangent.shape
-    analytic, numeric = (np.stack(side, axis=-1).reshape(shape) for side in (theirs, right))
+    like = _like(exercise, step)
+    others = {name: right[d] for name, d in zip(exercise.inputs, exercise.gradients, strict=True) if d != step}
     y = np.asarray(exercise.kernel(*case.inputs, **case.params))
-    return diagnose(Evidence(like, analytic, numeric, values[like], y, values))
+    once, twice = (answered(exercise, functions, replace(case, cotangent=k * case.cotangent)) for k in (1.0, 2.0))
+    linear = same(twice[step], 2.0 * once[step])
+    return diagnose(Evidence(like, theirs[step], right[step], values[like], y, values, others, linear=linear))
+
+
+def _like(exercise: Exercise, step: str) -> str:
+    """The input that has the shape of a step."""
+    return exercise.shape_of.get(step) or exercise.inputs[exercise.gradients.index(step)]
+
+
+def _jacobians(exercise: Exercise, functions: Functions, case: Case) -> Answers:
+    """Of every step, of shape (*its shape, *the shape of g): what comes of each element of g alone."""
+    units = np.eye(case.cotangent.size).reshape(-1, *case.cotangent.shape)
+    rows = [answered(exercise, functions, replace(case, cotangent=unit)) for unit in units]
+    return {
+        step: np.stack([row[step] for row in rows], axis=-1).reshape(rows[0][step].shape + case.cotangent.shape)
+        for step in exercise.steps
+    }
 
 
 def _at_edges(exercise: Exercise, functions: Functions) -> tuple[list[tuple[str, str]], list[Case]]:
     """What is wrong at the special points only, and at which."""
     found, at = [], []
     for words, case in exercise.edges:
-        given = _run(exercise, functions, case)
+        given = answered(exercise, functions, case)
         wrong = wrong_steps(exercise, [given], [case])
         found += [(step, f"right elsewhere, but wrong {words}") for step in wrong]
         at += [case] if wrong else []

@@ -1,8 +1,9 @@
 """What an exercise is: a forward pass that is given, rules to write, and the mistakes that are known.
 
 A learner's functions and the solution's are called in the same way, on arrays or on Tensors, and give a dict of named
-gradients. A known mistake is a formula too: `variant` computes what it would give, so a hint is found by comparing
-numbers, never by reading the learner's text.
+gradients. A known mistake is a formula too, one of `wrong` or a flag of `variant`: what it would give is computed, so
+a mistake is found by comparing numbers, never by reading the learner's text. What none of them gives is for the
+checker's diagnosis, so an exercise without any known mistakes is complete.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """A point to check at: inputs, parameters, and N, how many values a mean is taken over."""
+    """A point to check at: inputs, parameters, and the gradient that arrives."""
 
     inputs: tuple[np.ndarray[Any, Any], ...]
     params: dict[str, Any]
-    count: int
     cotangent: np.ndarray[Any, Any]
 
 
@@ -41,14 +41,19 @@ class Exercise:
 
     text        what `start` writes, without its first and last lines
     kernel      the forward pass, in NumPy: `(*inputs, /, **params)`
+    solution    the functions to write, by name, as a learner would write them
+    cases       the points to check at, of two sizes: `case` makes one
+    wrong       wrong answers, each by what to say of it: functions as in `solution`, those that are right left out
     variant     `(wrong, g, *inputs, **params) -> answers` with the mistakes in `wrong` made; none of them: the solution
-    mistakes    each known mistake and what to say of it
+    mistakes    the mistakes that `variant` makes, alone and in pairs, and what to say of each
+    ladder      for each step three hints: a question, the idea, the line
     edges       special points, in words, where a solution must hold as well
     asks        the functions to write, each with the names of its parameters
     steps       the gradients asked for, in the order in which they are worked out
     gradients   which of them belongs to each input
     in_order    whether later steps follow from earlier ones, so that only the first wrong one is told
     shape_of    for a step that is no gradient of an input: the input that has its shape
+    sums        whether a gradient that is too large is summed down to its input, as the engine does for every rule
     """
 
     name: str
@@ -56,9 +61,11 @@ class Exercise:
     text: str
     kernel: Callable[..., Any]
     solution: Functions
-    variant: Callable[..., Answers]
-    mistakes: Mapping[str, str]
     cases: tuple[Case, ...]
+    wrong: Mapping[str, Functions] = field(default_factory=dict)
+    variant: Callable[..., Answers] | None = None
+    mistakes: Mapping[str, str] = field(default_factory=dict)
+    ladder: Mapping[str, Sequence[str]] = field(default_factory=dict)
     edges: tuple[tuple[str, Case], ...] = ()
     inputs: tuple[str, ...] = ("x",)
     asks: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"rule": ("g", "out", "x")})
@@ -66,6 +73,7 @@ class Exercise:
     gradients: tuple[str, ...] = ("dx",)
     in_order: bool = False
     shape_of: Mapping[str, str] = field(default_factory=dict)
+    sums: bool = True
 
     def answers(self, functions: Functions, g: Array, out: Array, inputs: Sequence[Array], **params: Any) -> Answers:
         """What the functions give for one cotangent, by the names of the steps; Unfit where that is not so."""
@@ -94,13 +102,24 @@ class Exercise:
         if d.dtype.kind not in "fiub":
             raise Unfit(f"{step} must hold real numbers; it holds {d.dtype}")
         axes = stretched(d.shape, shape)
-        if axes is None:
-            raise Unfit(f"{step} has shape {d.shape}, but {like} has shape {shape}")
+        if axes is None or (axes and not self.sums):
+            raise Unfit(f"{step} has shape {d.shape}, but {like} has shape {shape}{_mended(d.shape, shape)}")
         return d.sum(axis=axes).reshape(shape) if axes else d
 
 
-def case(seed: int, shapes: Sequence[tuple[int, ...]], out: tuple[int, ...], count: int, **params: Any) -> Case:
+def _mended(theirs: tuple[int, ...], right: tuple[int, ...]) -> str:
+    """What would make one shape of the other: what was broadcast is summed, what was summed is broadcast."""
+    axes = stretched(theirs, right)
+    if axes:
+        over = axes[0] if len(axes) == 1 else tuple(axes)
+        return f": what was broadcast is summed, here over axis {over}"
+    if stretched(right, theirs):
+        return ": what was summed is broadcast, so that each element of the sum receives its part"
+    return ""
+
+
+def case(seed: int, shapes: Sequence[tuple[int, ...]], out: tuple[int, ...], **params: Any) -> Case:
     """Random inputs of these shapes, the first with a mean that is not zero, and a cotangent of shape `out`."""
     rng = np.random.default_rng(seed)
     first, *others = (rng.normal(size=shape) for shape in shapes)
-    return Case((2.0 * first + 0.5, *(a + 0.25 for a in others)), params, count, rng.normal(size=out))
+    return Case((2.0 * first + 0.5, *(a + 0.25 for a in others)), params, np.array(rng.normal(size=out)))

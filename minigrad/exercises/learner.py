@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from ..core.tensor import Tensor
 from .kinds import Exercise, Functions
 
 FILE = '''"""Exercise {name}: {title}.
 
 {text}
 
-Check it as often as you like:  minigrad exercise check {file}
+Check it as often as you like:  minigrad exercise check {file}{more}
 """
+
+import numpy as np
 
 import minigrad as mg
 
@@ -32,9 +38,9 @@ class Failed(Exception):
         super().__init__(" ".join(f"{where}: {message}".split()))
 
 
-def template(exercise: Exercise, file: str) -> str:
+def template(exercise: Exercise, file: str, more: str = "") -> str:
     """The text of a new file: the task, and the functions to write."""
-    head = FILE.format(name=exercise.name, title=exercise.title, text=exercise.text, file=file)
+    head = FILE.format(name=exercise.name, title=exercise.title, text=exercise.text, file=file, more=more)
     returns = ", ".join(exercise.gradients)
     docs = {
         "rule": f"Return {returns}.",
@@ -51,9 +57,12 @@ def template(exercise: Exercise, file: str) -> str:
     return head + "".join(parts)
 
 
-def start(exercise: Exercise, path: Path) -> None:
-    """Write a new file for the exercise; FileExistsError where there is one, which is left alone."""
-    text = template(exercise, path.name).encode()
+def start(exercise: Exercise, path: Path, more: str = "") -> None:
+    """Write a new file for the exercise; FileExistsError where there is one, which is left alone.
+
+    more: what follows the file's name on the command line that checks it.
+    """
+    text = template(exercise, path.name, more).encode()
     with open(path, "xb") as file:
         try:
             file.write(text)
@@ -118,3 +127,25 @@ def failure(error: BaseException, path: Path) -> Failed:
     if isinstance(error, ValueError) and "broadcast" in text:
         text += " (a wrong axis, or keepdims=True left out?)"
     return Failed(path, line, f"{type(error).__name__}: {text}")
+
+
+@contextmanager
+def local_names(functions: Functions) -> Iterator[None]:
+    """In here, a Tensor without a name takes the name of the variable that one of the functions kept it in.
+
+    Seen as each returns: what a variable held before it was assigned again stays without a name.
+    """
+    codes = {getattr(function, "__code__", None) for function in functions.values()}
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code in codes:
+            for name, x in frame.f_locals.items():
+                if isinstance(x, Tensor) and x.name is None:
+                    x.named(name)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import functional, ops
 from .kinds import Answers, Array, Case, Exercise, case
+from .ladders import LADDERS
 
 
 def _sqrt(x: Array, /) -> Array:
@@ -24,12 +25,14 @@ def _sqrt_variant(wrong: frozenset[str], g: Array, x: Array) -> Answers:
     factor = 1.0 if "half" in wrong else 2.0
     if "square" in wrong:
         return {"dx": g * factor * x}
+    if "power" in wrong:
+        return {"dx": g * 0.5 * np.sqrt(x)}
     return {"dx": g * (factor * below if "upside down" in wrong else 1.0 / (factor * below))}
 
 
 def _positive(seed: int, shape: tuple[int, ...]) -> Case:
-    made = case(seed, [shape], shape, 1)
-    return Case((np.abs(made.inputs[0]) + 0.3,), {}, int(np.prod(shape)), made.cotangent)
+    made = case(seed, [shape], shape)
+    return Case((np.abs(made.inputs[0]) + 0.3,), {}, made.cotangent)
 
 
 SQRT = Exercise(
@@ -46,7 +49,9 @@ Given g = dL/dout, return dL/dx. You may use x, and out, which is there already.
         "root": "x stands where its root belongs: the slope is 1 / (2 out), and out is sqrt(x)",
         "upside down": "upside down: this is dx/dout; the slope of out by x is one over it",
         "square": "this is the rule of x**2, not of its inverse",
+        "power": "the power is wrong: the slope of x**0.5 is 0.5 * x**-0.5, one power less",
     },
+    ladder=LADDERS["sqrt"],
     cases=(_positive(1, (4,)), _positive(2, (2, 3))),
 )
 
@@ -87,7 +92,8 @@ path?""",
         "count": "wrong axis: divided by the number of columns instead of the number of rows",
         "unbiased": "divided by N - 1: this variance is the biased one, a plain mean over N",
     },
-    cases=(case(3, [(5, 3)], (3,), 5), case(4, [(4, 2)], (2,), 4)),
+    ladder=LADDERS["var"],
+    cases=(case(3, [(5, 3)], (3,)), case(4, [(4, 2)], (2,))),
 )
 
 
@@ -137,5 +143,6 @@ already, and will not need x.""",
         "log": "this is the rule of log_softmax",
         "x for out": "x stands where out belongs: the slope of softmax is written with its result",
     },
-    cases=(case(5, [(2, 4)], (2, 4), 4), case(6, [(3, 5)], (3, 5), 5)),
+    ladder=LADDERS["softmax"],
+    cases=(case(5, [(2, 4)], (2, 4)), case(6, [(3, 5)], (3, 5))),
 )

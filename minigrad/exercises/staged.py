@@ -7,6 +7,7 @@ import numpy as np
 from .. import ops
 from .fused import EPS_MISTAKES, statistics
 from .kinds import Answers, Array, Exercise, case
+from .ladders import LADDERS
 
 STEPS = ("dq", "d_beta", "d_gamma", "dz_hat", "d_var", "d_mu", "dz")
 
@@ -58,7 +59,11 @@ def _variant(wrong: frozenset[str], g: Array, z: Array, gamma: Array, beta: Arra
     d_mu = dz_hat.sum(axis=0) * (1.0 if "sign of d_mu" in wrong else -1.0)
     d_mu = d_mu if "inv_std in d_mu" in wrong else d_mu * inv_std
     direct = dz_hat if "inv_std in dz" in wrong else dz_hat * inv_std
-    by_var = d_var * (2.0 if "2/N" in wrong else 1.0 / n if "two" in wrong else 2.0 / n) * centred
+    by_var = (
+        d_var
+        * (1.0 if "2 and 1/N" in wrong else 2.0 if "2/N" in wrong else 1.0 / n if "two" in wrong else 2.0 / n)
+        * centred
+    )
     by_mu = d_mu if "1/N" in wrong else d_mu / n
     dz = direct + (0.0 if "var path" in wrong else by_var) + (0.0 if "mean path" in wrong else by_mu)
     d_beta = dq.mean(axis=0) if "mean for sum" in wrong else dq.sum(axis=0)
@@ -107,11 +112,13 @@ what you need of the forward pass again. d_mu is what arrives at mu from z_hat (
         "var path": "the path through the variance is dropped: + d_var * 2/N * (z - mu)",
         "1/N": "1/N is missing in the path through the mean: mu = sum(z) / N",
         "2/N": "1/N is missing in the path through the variance: var is a mean over N rows",
+        "2 and 1/N": "2/N is missing in the path through the variance: the slope of var is 2/N * (z - mu)",
         "two": "the 2 is missing in the path through the variance: the slope of (z - mu)**2",
     },
+    ladder=LADDERS["batch_norm_staged"],
     cases=(
-        case(11, [(5, 3), (3,), (3,)], (5, 3), 5, eps=0.1),
-        case(12, [(4, 2), (2,), (2,)], (4, 2), 4, eps=0.05),
+        case(11, [(5, 3), (3,), (3,)], (5, 3), eps=0.1),
+        case(12, [(4, 2), (2,), (2,)], (4, 2), eps=0.05),
     ),
     in_order=True,
     shape_of={"dq": "z", "dz_hat": "z", "d_var": "gamma", "d_mu": "gamma"},

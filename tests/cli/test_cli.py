@@ -260,7 +260,7 @@ def test_compare_misused(argv, text, capsys):
 COMMANDS = ["", "batchnorm", "draw", "compare", "check", "derive", "source", "train", "predict", "exercise"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "exercise list", "exercise start", "exercise check"])
+@pytest.mark.parametrize("command", [*COMMANDS, "exercise list", "exercise start", "exercise hint", "exercise check"])
 def test_help_fits_a_terminal_and_its_example_is_taken(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stop:

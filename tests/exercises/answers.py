@@ -45,6 +45,27 @@ def norm(axis, dx, *, inv_std="1 / mg.sqrt(mg.var(x, axis=axis, keepdims=True) +
     )
 
 
+def pair(dx, dw):
+    """Of two inputs, x and w."""
+    return f"def rule(g, out, x, w):\n    return {dx}, {dw}\n"
+
+
+def loss(formula):
+    """Cross-entropy's rule."""
+    lines = "    p, y = mg.softmax(x, axis=1), np.eye(x.shape[1])[labels]\n"
+    return f"import numpy as np\n\n\ndef rule(g, out, x, labels):\n{lines}    return {formula}\n"
+
+
+def rms(dx, *, inv_rms="1 / mg.sqrt(mg.mean(x ** 2, axis=1, keepdims=True) + eps)", d_gamma="g * x_hat"):
+    return (
+        "def mean(a):\n    return mg.mean(a, axis=1, keepdims=True)\n\n\n"
+        f"def save(x, gamma, eps):\n    inv_rms = {inv_rms}\n    return x * inv_rms, inv_rms\n\n\n"
+        "def rule(g, out, saved, x, gamma, eps):\n    x_hat, inv_rms = saved\n    h = gamma * g\n"
+        f"    return {dx}, {d_gamma}\n"
+    )
+
+
+RMS = "inv_rms * (h - x_hat * mean(h * x_hat))"
 NINE = "inv_std * (h - mean(h) - x_hat * mean(h * x_hat))"
 
 RIGHT = {
@@ -56,6 +77,11 @@ RIGHT = {
     "batch_norm_staged": [steps(), steps(d_mu="-dz_hat.sum(axis=0) * inv_std + -2 / n * d_var * (z - mu).sum(axis=0)")],
     "batch_norm": [norm(0, NINE), norm(0, "gamma * inv_std * (g - mean(g) - x_hat * mean(g * x_hat))")],
     "layer_norm": [norm(1, NINE)],
+    "mean": [rule("mg.broadcast_to(g, x.shape) / len(x)"), rule("g * mg.exp(0 * x) / len(x)")],
+    "broadcasting": [pair("g * w", "(g * x).sum(axis=0)"), pair("w * g", "mg.einsum('nd,nd->d', g, x)")],
+    "matmul": [pair("g @ w.T", "x.T @ g"), pair("mg.einsum('nm,km->nk', g, w)", "(g.T @ x).T")],
+    "cross_entropy": [loss("g * (p - y) / len(x)"), loss("(p * g - y * g) * (1 / p.shape[0])")],
+    "rms_norm": [rms(RMS)],
 }  # fmt: skip
 
 WRONG = {
@@ -64,10 +90,10 @@ WRONG = {
         (rule("g / (2 * x)"), "x stands where its root belongs"),
         (rule("g * 2 * out"), "upside down"),
         (rule("g * 2 * x"), "rule of x**2"),
-        (rule("1 / (2 * out)"), "does not depend on g"),
+        (rule("1 / (2 * out)"), "does not multiply by g"),
         (rule("-g / (2 * out)"), "sign is wrong"),
         (rule("g * 0.3 / out"), "constant factor 0.6"),
-        (rule("g * 0"), "zero everywhere"),
+        (rule("g * 0"), "the rule gives zero"),
         (rule("g * g / (2 * out)"), "not linear in g"),
         (rule("g + out"), "not linear in g"),
         (rule("g * mg.sin(x)"), "no mistake that is known"),
@@ -125,5 +151,43 @@ WRONG = {
         (norm(1, "inv_std * (h - h.mean(axis=0) - x_hat * (h * x_hat).mean(axis=0))"), "the two means of the formula"),
         (norm(1, NINE, inv_std="1 / mg.sqrt(mg.var(x, axis=1, keepdims=True))"), "eps is missing"),
         (norm(1, "h - mean(h) - x_hat * mean(h * x_hat)"), "inv_std in front is missing"),
+    ],
+    "mean": [
+        (rule("mg.broadcast_to(g, x.shape)"), "1/N is missing, N = 5"),
+        (rule("mg.broadcast_to(g / x.shape[1], x.shape)"), "number of columns"),
+        (rule("mg.broadcast_to(g / x.size, x.shape)"), "number of all elements"),
+        (rule("mg.broadcast_to(g / (len(x) - 1), x.shape)"), "N - 1 stands where N belongs"),
+        (rule("g * x / len(x)"), "x is there once too often"),
+        (rule("mg.broadcast_to(g / 5, x.shape)"), "is a size written as a number?"),
+    ],
+    "broadcasting": [
+        (pair("g", "(g * x).sum(axis=0)"), "w is missing"),
+        (pair("g * w", "g.sum(axis=0)"), "x is missing"),
+        (pair("g * w", "(g * x).mean(axis=0)"), "a mean stands where a sum belongs"),
+        (pair("g * w", "(g * x)[0]"), "a broadcast is not summed"),
+        (pair("g * w", "g.sum(axis=0) * x.sum(axis=0)"), "not the product of the sums"),
+    ],
+    "matmul": [
+        (pair("g @ w", "x.T @ g"), "w stands where its transpose belongs"),
+        (pair("g @ w.T", "g.T @ x"), "this is the transpose"),
+        (pair("g @ w.T", "x.T @ g / len(x)"), "a mean stands where a sum belongs"),
+        (pair("g @ w.T", "out.T @ g"), "out stands where x belongs"),
+    ],
+    "cross_entropy": [
+        (loss("g * (p - y)"), "1/N is missing, N = 5"),
+        (loss("g * (y - p) / len(x)"), "the sign is wrong"),
+        (loss("g * p / len(x)"), "one-hot labels are missing"),
+        (loss("-g * y / len(x)"), "softmax is missing"),
+        (loss("-g * y / p / len(x)"), "slope by p"),
+        (loss("g * (p - y) / p.shape[1]"), "number of classes"),
+        (loss("(p - y) / len(x)"), "a term of it lacks g"),
+    ],
+    "rms_norm": [
+        (rms("inv_rms * (h - mean(h) - x_hat * mean(h * x_hat))"), "as in layer norm"),
+        (rms("inv_rms * h"), "path through the mean of squares is dropped"),
+        (rms("inv_rms * (g - x_hat * mean(g * x_hat))"), "gamma is missing"),
+        (rms("gamma * inv_rms * (g - x_hat * mean(g * x_hat))"), "gamma was multiplied after the mean"),
+        (rms(RMS, d_gamma="g * x"), "x stands where x_hat"),
+        (rms(RMS, inv_rms="1 / mg.sqrt(mg.var(x, axis=1, keepdims=True) + eps)"), "variance stands"),
     ],
 }
