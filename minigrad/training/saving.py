@@ -21,6 +21,10 @@ class Plot:
     def __init__(self, figure: Any) -> None:
         self.figure = figure
 
+    def __repr__(self) -> str:
+        axes = [f"{a.get_ylabel()} by {a.get_xlabel()}" for a in self.figure.axes]
+        return f"a plot of {', '.join(axes)}; a notebook shows it, .figure is matplotlib's"
+
     def _repr_png_(self) -> bytes:
         """As PNG, with nothing of the machine in it."""
         file = io.BytesIO()

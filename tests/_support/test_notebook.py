@@ -11,6 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad._support.notebook import ROWS, WRONG, Shown, block, curves, escaped, table
+from minigrad._support.source_lines import source_line
 from minigrad.check import blame, compare, explain_zeros, gradcheck
 from minigrad.training import History
 
@@ -197,3 +198,9 @@ def test_curves_of_one_point_and_of_a_constant():
 def test_a_shared_weight_is_counted_once():
     layer = nn.Linear(3, 4, rng=0)
     assert "16 numbers to train" in nn.Sequential(layer, layer)._repr_html_()
+
+
+def test_a_line_of_a_cell_has_nothing_of_the_kernel_in_it():
+    names: dict[str, object] = {"source_line": source_line}
+    exec(compile("\nfound = source_line()", "/tmp/ipykernel_4711/2420830385.py", "exec"), names)
+    assert names["found"] == ("notebook cell", 2)
