@@ -10,6 +10,7 @@ deep                 docs/pictures.md: repeated layers drawn once, with and with
 first-graph          docs/first-graph.md: one neuron, a loss, and what comes back
 batch-norm-staged    docs/batch-norm.md: every step of the derivation as a node
 batch-norm-fused     docs/batch-norm.md: the same as one op
+dx-own, -variance, -mean   docs/batch-norm.md: the three roads on which x gets its gradient
 ladder               docs/pictures.md and the README: batch norm, values down and gradients up
 blamed               docs/fused-primitives.md: a wrong rule, found and marked in its graph
 replayed-step        docs/replay.md: a training step as the program that replays it
@@ -86,6 +87,24 @@ def blamed(**options: Any) -> Any:
     return mg.draw(loss, marks=mg.check.blame(loss), **options)
 
 
+def two_variances(x: Any) -> tuple[Any, Any]:
+    """The variance of the columns of x in two passes over x, and as E[x^2] - E[x]^2 in one."""
+    mu = mg.mean(x, axis=0).named("mu")
+    with mg.scope("two passes"):
+        centred = (x - mu).named("x - mu")
+        variance = mg.mean(mg.square(centred).named("squares"), axis=0).named("var")
+    with mg.scope("one pass"):
+        mean_of_squares = mg.mean(mg.square(x).named("x^2"), axis=0).named("E[x^2]")
+        return variance, (mean_of_squares - mg.square(mu).named("mu^2")).named("var in one pass")
+
+
+def precision(**options: Any) -> Any:
+    """What is left of seven digits where the mean is 12 and the deviation 0.01."""
+    x = 12.0 + 0.01 * np.random.default_rng(0).normal(size=(50, 3))
+    report = mg.check.precision(two_variances, x, ["float32"])
+    return mg.draw(report.result, color=report, backward=False, **options)
+
+
 def replayed_step(**options: Any) -> Any:
     """One layer, its loss, its gradient and its update, in the order in which they run."""
     w = mg.tensor([[1.0, -0.5], [0.2, 0.8]], requires_grad=True, name="w")
@@ -120,9 +139,13 @@ PICTURES: dict[str, Callable[..., Any]] = {
     "first-graph": first_graph,
     "batch-norm-staged": batch_norm_staged,
     "batch-norm-fused": batch_norm_fused,
+    "dx-own": DIAGRAMS["dx-own"],
+    "dx-variance": DIAGRAMS["dx-variance"],
+    "dx-mean": DIAGRAMS["dx-mean"],
     "ladder": ladder,
     "blamed": blamed,
     "replayed-step": replayed_step,
+    "precision": precision,
 }
 THEMES = {"light": "", "dark": "-dark"}
 

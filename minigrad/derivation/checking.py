@@ -13,7 +13,7 @@ from .rules import is_bit, positive
 from .terms import ONE, Term, make, total
 from .values import Array, Exact, Floats, Point, relative
 
-CLOSE = 1e-11  # the largest difference in float64, of the largest number around, where a step is right
+CLOSE = 1e-12  # the largest difference in float64, of the largest number around, where a step is right
 
 
 class Checker:

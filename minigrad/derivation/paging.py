@@ -64,7 +64,7 @@ def _data(d: Derivation) -> dict[str, Any]:
 
 def is_constant(t: Term) -> bool:
     """Whether a term is a number or a length: written where it is used, and no box of its own."""
-    return t.op in ("N", "number") or (t.op == "product" and all(is_constant(a) for a in t.args))
+    return t.op in ("N", "number") or (t.op in ("product", "lin") and all(map(is_constant, t.args)))
 
 
 class _Graph:

@@ -18,7 +18,7 @@ import numpy as np
 from .._support.shapes import axes_of
 from ..program import Instruction, Program, Value
 from .axes import SAME, TURNS, Array, NotDerivable, arguments_of, followed, picked
-from .terms import ONE, REDUCTIONS, ZERO, Term, make, name, number, prod, rebuilt, total, written_number
+from .terms import ONE, REDUCTIONS, ZERO, Term, count, less, make, name, number, prod, rebuilt, total, written_number
 
 _owners = itertools.count()
 
@@ -98,6 +98,9 @@ class Reader:
         self.twins = twins
         places = [(v, k) for v in arguments_of(first) for k, n in enumerate(v.shape) if n != 1]
         self.sizes = [{keys[axes.find((v, k))]: twin[v].shape[k] for v, k in places} for twin in twins]
+        spread = [i for i in first.instructions if i.params.get("ddof")]
+        self._degrees = dict.fromkeys((self._over(i.inputs[0], i.params["axis"]), i.params["ddof"]) for i in spread)
+        self._degrees |= dict.fromkeys(((k,), 1) for k in range(self.known))
         self.forward = forward = Forward()
         self.terms: dict[Value, Term] = {}
         for v in arguments_of(first):
@@ -119,6 +122,10 @@ class Reader:
     def axis_of(self, v: Value, k: int) -> int:
         """The number of an axis."""
         return self._keys.setdefault(self._sets.find((v, k)), len(self._keys))
+
+    def _over(self, x: Value, axis: Any) -> tuple[int, ...]:
+        """The axes over which x is reduced."""
+        return tuple(sorted(self.axis_of(x, k) for k in axes_of(axis, len(x.shape)) if x.shape[k] != 1))
 
     def _layout(self, v: Value) -> tuple[int | None, ...]:
         return tuple([None if n == 1 else self.axis_of(v, k) for k, n in enumerate(v.shape)])
@@ -151,13 +158,20 @@ class Reader:
         for powers in sorted(choices, key=lambda e: sum(map(abs, e))):
             factor = [math.prod([size[k] ** e for k, e in enumerate(powers)]) for size in self.sizes]
             rest = [v / n for v, n in zip(c, factor, strict=True)]
-            if max(rest) - min(rest) <= 1e-13 * max(map(abs, rest)):
-                near = Fraction(rest[0]).limit_denominator(64)
-                whole = number(near) if abs(float(near) - rest[0]) <= 1e-14 * abs(rest[0]) else written_number(rest[0])
-                return prod(1, [(whole, 1), *[(make("N", (), k), e) for k, e in enumerate(powers) if e]])
-        raise NotDerivable(
-            f"the numbers {c} depend on lengths, but not as a product of their powers (ddof is not known)"
-        )
+            if _same(rest):
+                return prod(1, [(_whole(rest[0]), 1), *[(make("N", (), k), e) for k, e in enumerate(powers) if e]])
+        for over, ddof in self._degrees:  # times or divided by N - 1, as unbiased variances are
+            sizes = [math.prod([size[k] for k in over]) - ddof for size in self.sizes]
+            for e in (-1, 1):
+                if 0 not in sizes and _same(rest := [v / n**e for v, n in zip(c, sizes, strict=True)]):
+                    return prod(1, [(_whole(rest[0]), 1), (less(over, ddof), e)])
+        raise NotDerivable(f"the numbers {c} depend on lengths, but not as powers of N, or as 1/(N - 1)")
+
+    def _spread(self, i: Instruction, x: Term, over: Sequence[int], ddof: float) -> Term:
+        """A variance or its root with ddof: the biased variance times N/(N - ddof)."""
+        biased = self._value(i, make("var", (x,), tuple(over)), inner=True)
+        wider = make("mul", (biased, prod(1, [(count(over), 1), (less(over, ddof), -1)])))
+        return self._value(i, wider if i.name == "var" else make("sqrt", (self._value(i, wider, inner=True),)))
 
     def _read(self, i: Instruction) -> Term:
         out, known = i.outputs[0], self.forward
@@ -169,11 +183,11 @@ class Reader:
         if i.name in REDUCTIONS or i.name == "largest":
             x: Value = i.inputs[0]
             axis = i.params["axis"] if i.kind == "op" else i.inputs[1]
-            over = sorted(self.axis_of(x, k) for k in axes_of(axis, len(x.shape)) if x.shape[k] != 1)
-            if i.params.get("ddof"):
-                raise NotDerivable(f"{i.name} with ddof={i.params['ddof']} has no terms: derive the biased one")
+            over = self._over(x, axis)
+            if over and i.params.get("ddof"):
+                return self._spread(i, args[0], over, i.params["ddof"])
             op = "max" if i.name == "largest" else i.name
-            return self._value(i, make(op, (args[0],), tuple(over))) if over else args[0]
+            return self._value(i, make(op, (args[0],), over)) if over else args[0]
         if i.name == "matmul":
             product_ = self._value(i, make("mul", tuple(args)), inner=True)
             return self._value(i, total(product_, [self.axis_of(i.inputs[0], 1)]))
@@ -200,6 +214,16 @@ class Reader:
             return known or raw
         text = "" if inner else (i.outputs[0].name or "")
         return self.forward.new(text, raw.axes, raw)
+
+
+def _same(numbers: Sequence[float]) -> bool:
+    return max(numbers) - min(numbers) <= 1e-13 * max(map(abs, numbers))
+
+
+def _whole(c: float) -> Term:
+    """A number of which round-off may have taken the last digit."""
+    near = Fraction(c).limit_denominator(64)
+    return number(near) if abs(float(near) - c) <= 1e-14 * abs(c) else written_number(c)
 
 
 def normal(t: Term, forward: Forward, memo: dict[Term, Term]) -> Term:

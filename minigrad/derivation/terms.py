@@ -162,6 +162,11 @@ def count(axes: Iterable[int]) -> Term:
     return prod(1, [(make("N", (), k), 1) for k in axes])
 
 
+def less(axes: Iterable[int], ddof: float) -> Term:
+    """count(axes) - ddof: the degrees of freedom that are left."""
+    return lin([(1, count(axes)), (-Fraction(ddof), ONE)])
+
+
 def rebuilt(t: Term, args: Iterable[Term]) -> Term:
     """The term with other arguments."""
     if t.op == "product":

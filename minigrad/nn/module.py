@@ -72,6 +72,15 @@ def _items(name: str, value: Any, inside: tuple[Any, ...]) -> Iterator[tuple[str
             yield from _items(f"{name}.{key}", item, (*inside, value))
 
 
+class Changes:
+    """How often an attribute of any module was set or deleted: who keeps what modules hold looks at this first."""
+
+    number = 0
+
+
+CHANGES = Changes()
+
+
 class Module(Shown):
     """Base of all layers and networks: write `forward`, call the module.
 
@@ -89,6 +98,16 @@ class Module(Shown):
     """
 
     training: bool = True
+
+    if not TYPE_CHECKING:  # to type checkers it would say that any attribute may be set
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            CHANGES.number += 1
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            CHANGES.number += 1
+            object.__delattr__(self, name)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes."""

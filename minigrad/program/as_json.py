@@ -14,8 +14,9 @@ import numpy as np
 
 from ..core.nodes import Node, registry
 from .calls import CALLS
-from .program import Instruction, Program, Value
+from .program import Instruction, Program, Value, substitute, values_in
 from .recording import Pull
+from .running import compute
 
 FORMAT = "minigrad program 1"
 DTYPES = (
@@ -149,7 +150,23 @@ def from_json(text: str) -> Program:
     program = Program(steps, inputs, template, gradients, tuple(cotangents))
     for v in program.wanted():
         _need(v in known, "returns", f"value {v.number} is never made")
+    _compute_once(program)
     return program.numbered()
+
+
+@np.errstate(all="ignore")
+def _compute_once(program: Program) -> None:
+    """Each instruction on arrays as they are declared: what a program says of its values is then true."""
+    for k, i in enumerate(program.instructions):
+        if any(v.kind == "made" and v.dtype == bool for v in values_in(i.params)):
+            continue  # how many elements a mask picks depends on the numbers
+        try:
+            found = compute(i, *(substitute(x, lambda v: v.array) for x in (i.inputs, i.params)))
+            told = [(x.shape, x.dtype.name) for x in map(np.asarray, found)]
+        except Exception as error:  # whatever NumPy and Python say of it
+            _refuse(f"instructions[{k}]", f"{i.name} cannot be computed from what it is given: {error}")
+        declared = [(v.shape, v.dtype.name) for v in i.outputs]
+        _need(told == declared, f"instructions[{k}].outputs", f"{i.name} gives {told}, not {declared}")
 
 
 def _need(right: Any, place: str, what: str) -> None:

@@ -22,6 +22,8 @@ from .program import Instruction, Program, Value
 LIBRARIES = ("numpy", "torch", "jax")
 LONGEST = 64  # elements up to which a constant is written out; larger ones become arguments
 SHORT = 40  # letters of an expression of two values that may stand inside another
+TAKEN = {"np", "math", "torch", "jax", "jnp", "backward", "cache"}  # what the module says itself
+CONSTANT = re.compile(r"[cC]\d+|_.*")  # names of constants and of helpers
 WIDTH = 100  # characters of a line into which expressions are drawn together
 
 
@@ -43,8 +45,8 @@ def source_of(program: Program, library: str = "numpy", name: str = "forward") -
 
 
 def _identifier(name: str, what: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise ValueError(f"{what}={name!r} is no name that Python knows how to define")
+    if not name.isidentifier() or keyword.iskeyword(name) or name in TAKEN or CONSTANT.fullmatch(name):
+        raise ValueError(f"{what}={name!r} is no name that the module can give its function")
 
 
 class _Module:
@@ -63,8 +65,7 @@ class _Module:
     # names --------------------------------------------------------------------------------------------------
 
     def _names(self) -> dict[Value, str]:
-        taken = {"np", "math", "torch", "jax", "jnp", "forward", "backward", "cache", *keyword.kwlist}
-        taken |= set(dir(builtins))
+        taken = {"forward", *TAKEN, *keyword.kwlist, *dir(builtins)}
         names: dict[Value, str] = {}
         self.given: dict[Value, str] = {}  # names that had to be changed, for comments
         count = 0
@@ -78,7 +79,7 @@ class _Module:
             if not wanted:
                 continue
             name, k = wanted, 2
-            while name in taken:
+            while name in taken or CONSTANT.fullmatch(name):
                 name, k = f"{wanted}_{k}", k + 1
             taken.add(name)
             names[value] = name
@@ -133,13 +134,13 @@ class _Module:
         array = value.array
         if array.ndim == 0 and array.dtype in (np.dtype(float), np.dtype(int), np.dtype(bool)):
             return self._text(array.item())
-        if array.size > LONGEST:
-            if value not in self.constants:
-                self.constants[value] = f"c{len(self.constants) + 1}"
-                self.arguments.append(value)
-            return Expression(self.constants[value])
+        like = (array.shape, array.dtype, array.tobytes())
+        known = (v for v in self.constants if (v.shape, v.dtype, v.array.tobytes()) == like)
+        value = next(known, value)
         if value not in self.constants:
-            self.constants[value] = f"C{len(self.constants) + 1}"
+            long = array.size > LONGEST
+            self.constants[value] = f"{'c' if long else 'C'}{len(self.constants) + 1}"
+            self.arguments += [value] if long else []
         return Expression(self.constants[value])
 
     def _array(self, array: np.ndarray[Any, Any]) -> str:

@@ -198,13 +198,16 @@ class Entry:
             for leaf in bound.program.gradients:
                 leaf.source._grad = None
             raise
-        for leaf, value in bound.program.gradients.items():  # looked at, it becomes a Tensor of its own
-            leaf.source._grad = bound.array_of(value)
+        for leaf, gradient in bound.left:  # looked at, it becomes a Tensor of its own
+            leaf._grad = gradient
         return results(bound.program.template, bound.array_of, copy)
 
 
 def results(template: Any, array_of: Callable[[Value], Array], copy: bool) -> Any:
     """What a step returns: Tensors without a graph."""
+    if isinstance(template, Value):  # nearly always
+        array = array_of(template)
+        return Tensor._leaf(array.copy() if copy else array)
     return substitute(template, lambda v: Tensor._leaf(array_of(v).copy() if copy else array_of(v)))
 
 

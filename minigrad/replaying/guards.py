@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..core.nodes import Node, describe
+from ..nn.module import CHANGES, Module
 from ..optim.optimizers import Optimizer, Update
 from ..optim.schedules import Schedule
 from ..program import Program
@@ -121,37 +122,53 @@ class Guards:
         optimizers = [vars(i.function) for i in program.instructions if i.kind == "update"]  # each update reads its own
         watched = [holder for holder in self.around.holders if not holder.inner]
         holders = [holder for holder in watched if not any(holder.space is own for own in optimizers)]
-        self._spaces = [holder.space for holder in holders if holder.space is not None]
-        self._others = [holder.now for holder in holders if holder.space is None]
-        self._things = self._now()
-        arrays = {id(x): x for x in self._things if x.__class__ is np.ndarray and x.nbytes <= SMALL}
+        told = [vars(module) for module in modules if _tells(module)]
+        of_modules = [holder for holder in holders if any(holder.space is space for space in told)]
+        self._parts = [of_modules, [holder for holder in holders if holder not in of_modules]]
+        self._things = [_things(part) for part in self._parts]
+        self._seen = CHANGES.number  # what modules hold was as it is when so much had been set
+        arrays = {id(x): x for x in chain(*self._things) if x.__class__ is np.ndarray and x.nbytes <= SMALL}
         self._arrays = [(a, a.tobytes()) for a in arrays.values()]
-
-    def _now(self) -> list[Any]:
-        things: list[Any] = []
-        for space in self._spaces:
-            things += space
-            things += space.values()
-        for now in self._others:
-            things += now()
-        return things
 
     def broken(self) -> str:
         """What is not as it was when the step was recorded, in words; empty if nothing is."""
         for tensor, array, needs in self._tensors:
             if tensor._array is not array or tensor._needs is not needs:
                 return f"a tensor that it uses, {describe(tensor)},"
-        try:
-            now = self._now()
-        except RuntimeError:  # a dict that grows meanwhile
-            now = []
-        if len(now) != len(self._things) or not all(map(is_, now, self._things)):
-            what = self.around.changed()
-            if what:
-                return what
-            self._things = now  # other objects of the same value
+        seen = CHANGES.number
+        for k in (0, 1) if seen != self._seen else (1,):
+            try:
+                now = _things(self._parts[k])
+            except RuntimeError:  # a dict that grows meanwhile
+                now = []
+            if len(now) != len(self._things[k]) or not all(map(is_, now, self._things[k])):
+                what = self.around.changed()
+                if what:
+                    return what
+                self._things[k] = now  # other objects of the same value
+        self._seen = seen
+        if not self._arrays:
+            return ""
         changed = (a for a, before in self._arrays if a.tobytes() != before)
         return next((f"an array of shape {a.shape} that it uses" for a in changed), "")
+
+
+def _tells(module: Any) -> bool:
+    """Whether whoever sets an attribute of a module is counted."""
+    return isinstance(module, Module) and type(module).__setattr__ is Module.__setattr__
+
+
+def _things(holders: list[Holder]) -> list[Any]:
+    """All that they hold."""
+    things: list[Any] = []
+    for holder in holders:
+        space = holder.space
+        if space is None:
+            things += holder.now()
+        else:
+            things += space
+            things += space.values()
+    return things
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -34,6 +34,7 @@ class Bound:
     in_place   instruction: the value whose memory its result takes over
     allocates  instructions that make new arrays, which are copied where they belong
     nbytes     of all buffers, without inputs and what is from outside
+    left       (leaf, its gradient) of every leaf that has one at the end
     """
 
     def __init__(self, program: Program) -> None:
@@ -54,6 +55,7 @@ class Bound:
         lowered = [(i, self._lowered(k, i)) for k, i in enumerate(program.instructions)]
         self.nbytes = sum(buffer.nbytes for buffer in self._buffers)
         self.calls = [(i, run) for i, run in lowered if run is not None]
+        self.left = [(leaf.source, self.array_of(value)) for leaf, value in program.gradients.items()]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
         parts = groupby(self.calls, lambda call: call[0].backward)
         self._parts = [(_QUIET if backward else {}, [run for _, run in part]) for backward, part in parts]

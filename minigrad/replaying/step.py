@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.context import current
 from ..core.nodes import raw
+from ..nn.module import CHANGES
 from .compiled.machine import refuse_without_compiler
 from .entry import Entry
 from .fusion import chosen
@@ -95,6 +96,7 @@ class Replayed(Generic[R]):
         self._entries: dict[Any, list[Entry]] = {}  # by arguments and modes: one for each state of the surroundings
         self._used: dict[Entry, Any] = {}  # all of them with their keys, the one used last at the end
         self._modules: dict[Any, None] = {}
+        self._modes_at, self._modes_then = (-1, 0), ()
         self._refusal: str | None = None
         self._seen: set[Any] = set()  # what was ever recorded, and how often that was recorded anew
         self._again, self._warned = 0, False
@@ -199,7 +201,11 @@ class Replayed(Generic[R]):
 
     def _modes(self) -> tuple[bool, ...]:
         """Training or not, of every module that ran: a program for each."""
-        return tuple([module.training for module in self._modules])
+        number, count = CHANGES.number, len(self._modules)
+        if self._modes_at != (number, count):
+            self._modes_then = tuple([module.training for module in self._modules])
+            self._modes_at = number, count
+        return self._modes_then
 
     @property
     def stages(self) -> dict[str, StepProgram]:

@@ -109,6 +109,14 @@ def variance(x):
     return mg.mean(mg.square(centred), axis=0)
 
 
+def variance_unbiased(x):
+    return mg.var(x, axis=0, ddof=1)
+
+
+def standardized_unbiased(x):
+    return (x - mg.mean(x, axis=0)) / (mg.std(x, axis=0, ddof=1) + 1e-5)
+
+
 def logsumexp(x):
     top = mg.max(x, axis=1, keepdims=True)
     e = mg.exp(x - top).named("e")
@@ -168,6 +176,8 @@ FUNCTIONS: dict[str, Any] = {
         (tanh, [normal(6)], {}),
         (silu, [normal(6)], {}),
         (variance, [normal(7, 3)], {}),
+        (variance_unbiased, [normal(7, 3)], {}),
+        (standardized_unbiased, [normal(7, 3)], {}),
         (logsumexp, [normal(5, 4)], {}),
         (relu, [normal(5, 4)], {}),
         (leaky_relu, [normal(5, 4)], {}),

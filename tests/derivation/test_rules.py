@@ -115,7 +115,7 @@ def exp_log(t, forward):
 
 
 TINY = Fraction(1) + Fraction(1, 10**14)  # float64 does not see it
-SEEN = Fraction(1) + Fraction(1, 10**9)
+SEEN = Fraction(1) + Fraction(1, 10**11)
 NEVER_ON_NUMBERS = {"nothing passes a choice of zeros"}  # 0 times anything
 PLANTED = [
     *[scaled(r, TINY) for r in RULES if r.exact and r.name not in NEVER_ON_NUMBERS],

@@ -68,6 +68,8 @@ def test_each_is_shown_in_both_themes_and_named_with_its_command(name):
 def test_each_is_small_and_up_to_date(name, theme):
     if name == "replayed-step" and chosen() == "reference":
         pytest.skip("drawn of a program with kernels; without them rules are seen op by op")
+    if name == "precision" and chosen() == "reference":
+        pytest.skip("drawn with kernels, whose sums of float32 round otherwise in the last digit")
     path = FOLDER / f"{name}{THEMES[theme]}.svg"
     svg = path.read_text(encoding="utf-8")
     assert len(svg) < LARGEST

@@ -25,26 +25,31 @@ def adam(
     m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba 2015.
     """
     dtype = value.dtype
-    rate, eps = folded(lr, betas, eps, step)
-    keep1, rest1, keep2, rest2 = _numbers(*betas, dtype)
-    rate, eps = dtype.type(rate), dtype.type(eps)
+    numbers = _numbers(*betas, dtype), np.array(folded(lr, betas, eps, step), dtype)
     size = BLOCK // dtype.itemsize
-    scratch = pool.empty((min(size, value.size),), dtype)
+    if value.size <= size:
+        _block(value, slope, m, v, np.empty(value.size, dtype), *numbers)
+        return
+    scratch = pool.empty((size,), dtype)
     for start in range(0, value.size, size):
         w, g, first, second = (vector[start : start + size] for vector in (value, slope, m, v))
-        work = scratch[: w.size]
-        np.multiply(g, rest1, work)
-        np.multiply(first, keep1, first)
-        np.add(first, work, first)
-        np.square(g, work)
-        np.multiply(work, rest2, work)
-        np.multiply(second, keep2, second)
-        np.add(second, work, second)
-        np.sqrt(second, work)
-        np.add(work, eps, work)
-        np.divide(first, work, work)
-        np.multiply(work, rate, work)
-        np.subtract(w, work, w)
+        _block(w, g, first, second, scratch[: w.size], *numbers)
+
+
+def _block(w: Array, g: Array, m: Array, v: Array, work: Array, shares: tuple[Array, ...], rate_and_eps: Array) -> None:
+    keep1, rest1, keep2, rest2 = shares
+    np.multiply(g, rest1, work)
+    np.multiply(m, keep1, m)
+    np.add(m, work, m)
+    np.square(g, work)
+    np.multiply(work, rest2, work)
+    np.multiply(v, keep2, v)
+    np.add(v, work, v)
+    np.sqrt(v, work)
+    np.add(work, rate_and_eps[1:], work)
+    np.divide(m, work, work)
+    np.multiply(work, rate_and_eps[:1], work)
+    np.subtract(w, work, w)
 
 
 def folded(lr: float, betas: tuple[float, float], eps: float, step: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from ...program.passes import opened, without_dead_code, without_repeats
 from ...program.program import Array, substitute
 from ..lowering import Bound, Run
 from ..recorder import StepRecorder
-from . import machine, updates
+from . import machine
 from .grouping import Function, Grouping
 from .writing import Source
 
@@ -96,8 +96,8 @@ class Call:
 
     def __init__(self, bound: CompiledBound, function: Function) -> None:
         self.bound, self.function = bound, function
-        self._numbers = (ctypes.c_double * NUMBERS)()
         self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
+        self._numbers = (ctypes.c_double * NUMBERS)()
         self._write()
 
     def _write(self) -> None:
@@ -105,23 +105,29 @@ class Call:
         self.source = bound.sources[self.function] = Source(
             self.function, bound.groups, bound.array_of, bound._gradients, self._numbers
         )
-        self._shapes = [updates.shape(optimizer) for optimizer in self._optimizers]
         self._code = machine.function(self.source.text)
         places = ctypes.addressof(self.source.addresses), ctypes.addressof(self._numbers)
         self._places = [ctypes.c_void_p(place) for place in places]
 
     def run(self) -> None:
         """One call; where a check finds something wrong, everything again in Python, which says what."""
-        if self._optimizers and [updates.shape(optimizer) for optimizer in self._optimizers] != self._shapes:
-            self._write()  # an option came or went, and with it lines
-        source = self.source
-        for before in source.before:
-            before()
-        if self._code(*self._places):
+        for fits in self.source.before:
+            if not fits():  # an option came or went, and with it lines
+                self._write()
+                if all([again() for again in self.source.before]):
+                    break
+                return self._again()  # parameters that count their steps differently
+        before = [optimizer.interrupted for optimizer in self._optimizers]
+        for optimizer in self._optimizers:  # until the counts of their steps are written, too
+            optimizer.interrupted = True
+        wrong = self._code(*self._places)
+        if not wrong:
+            for after in self.source.after:
+                after()
+        for optimizer, was in zip(self._optimizers, before, strict=True):
+            optimizer.interrupted = was
+        if wrong:
             self._again()
-            return
-        for after in source.after:
-            after()
 
     def _again(self) -> None:
         arrays: dict[Value, Any] = {}

@@ -17,7 +17,7 @@ from ...program.passes import layout_of
 from ...program.program import Array
 from . import elements, updates
 
-CHEAP = 8  # what is computed again may cost so many sums an element,
+CHEAP = 4  # what is computed again may cost so many sums an element,
 READ = 2  # and read so many arrays of its size
 SUMS = ("sum", "mean")
 

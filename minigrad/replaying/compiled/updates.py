@@ -21,6 +21,7 @@ from . import elements, products
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LOOKS: set[Any] = set()
+SWITCHES = ("weight_decay", "momentum", "nesterov")  # options that decide which lines a step has
 
 
 def looks_for_nonfinite(callback: F) -> F:
@@ -182,29 +183,21 @@ def updates(i: Instruction) -> bool:
     optimizer: Optimizer = i.function
     if type(optimizer) not in _RULES or len(i.writes) < sum(len(flat.params) for _, flat in optimizer._flat):
         return False
+    if any(flat.steps.count(flat.steps[0]) != len(flat.steps) for _, flat in optimizer._flat):
+        return False
     homes = all(flat._at_home(k) for _, flat in optimizer._flat for k in range(len(flat.params)))
     return homes and all(flat.value.dtype.char in "fd" and flat.value.size for _, flat in optimizer._flat)
 
 
-def shape(optimizer: Optimizer) -> list[Any]:
-    """What the code of a step depends on: written anew where it is another."""
-    found: list[Any] = []
-    for k, flat in optimizer._flat:
-        group = optimizer.groups[k]
-        found.append([bool(group.get(name)) for name in ("weight_decay", "momentum", "nesterov")])
-        found.append(flat.steps.count(flat.steps[0]) == len(flat.steps))
-    return found
-
-
 def step_of(
     optimizer: Optimizer, vectors: list[Array], name: Callable[[Any], str], room: Callable[[int], int], numbers: Any
-) -> tuple[list[str], Callable[[], None], Callable[[], None]]:
+) -> tuple[list[str], list[Callable[[], bool]], Callable[[], None]]:
     """Lines of a step; what fills in the numbers of this call before it; what is to be done after it.
 
-    room(n) gives the place of n numbers in `numbers`.
+    room(n) gives the place of n numbers in `numbers`. What fills in is False where the lines would be others by now.
     """
     lines: list[str] = []
-    fills: list[Callable[[], None]] = []
+    fills: list[Callable[[], bool]] = []
     for (k, flat), vector in zip(optimizer._flat, vectors, strict=True):
         group, t = optimizer.groups[k], elements.of(flat.value.dtype)
         names, body = _RULES[type(optimizer)](group, t)
@@ -215,35 +208,35 @@ def step_of(
         lines += [f"    {line}".format(w=w, g=g, t=t, **state) for line in body]
         fills.append(_filling(type(optimizer).__name__, group, flat, at, names, numbers))
 
-    def before() -> None:
-        for fill in fills:
-            fill()
-
     def after() -> None:
         for _, flat in optimizer._flat:
             flat.steps[:] = [flat.steps[0] + 1] * len(flat.steps)
             written(*flat.params)
 
-    return lines, before, after
+    return lines, fills, after
 
 
 def _filling(who: str, group: dict[str, Any], flat: Any, at: int, names: tuple[str, ...], numbers: Any) -> Any:
     """Puts the options of a group, as they are now, where the code reads them."""
+    lines_for = [bool(group.get(name)) for name in SWITCHES]
+    plain = [(k, name) for k, name in enumerate(names, at) if name in group]
+    has_betas = "betas" in group
 
-    def fill() -> None:
-        lr = group["lr"]
+    def fill() -> bool:
+        lr, steps = group["lr"], flat.steps
         if type(lr) is not float or not 0 <= lr < math.inf:
             _check_option(who, "lr", lr)
-        found = dict(group)
-        if "betas" in group:
-            beta1, beta2 = group["betas"]
-            step = flat.steps[0] + 1
+        if [bool(group.get(name)) for name in SWITCHES] != lines_for or steps.count(steps[0]) != len(steps):
+            return False
+        for k, name in plain:
+            numbers[k] = group[name]
+        if has_betas:
+            (beta1, beta2), step = group["betas"], steps[0] + 1
             root = math.sqrt(1 - beta2**step)
-            found |= {"rate": lr * root / (1 - beta1**step), "tiny": group["eps"] * root}
-            found |= {"keep1": beta1, "rest1": 1 - beta1, "keep2": beta2, "rest2": 1 - beta2}
-            found["shrink"] = 1 - lr * group["weight_decay"]
-        for k, name in enumerate(names, at):
-            numbers[k] = found[name]
+            rate = lr * root / (1 - beta1**step)
+            given = (rate, group["eps"] * root, beta1, 1 - beta1, beta2, 1 - beta2, 1 - lr * group["weight_decay"])
+            numbers[at : at + 7] = given
+        return True
 
     return fill
 
@@ -269,7 +262,7 @@ def _rmsprop(group: dict[str, Any], t: str) -> tuple[tuple[str, ...], list[str]]
 
 
 def _adam(group: dict[str, Any], t: str, decoupled: bool = False) -> tuple[tuple[str, ...], list[str]]:
-    names = ("rate", "tiny", "keep1", "rest1", "keep2", "rest2", "weight_decay", "shrink")
+    names = ("rate", "tiny", "keep1", "rest1", "keep2", "rest2", "shrink", "weight_decay")
     lines = ["d = {g}[k]" if decoupled else _slope(group), "a = keep1 * {m}[k] + rest1 * d", "{m}[k] = a"]
     lines += ["b = keep2 * {v}[k] + rest2 * (d * d)", "{v}[k] = b"]
     value = "{w}[k] * shrink" if decoupled and group["weight_decay"] else "{w}[k]"

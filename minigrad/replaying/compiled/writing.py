@@ -42,7 +42,7 @@ class Source:
         self.arrays: list[Any] = []
         self.names: dict[Any, str] = {}
         self.values: dict[Value, int] = {}  # their places in the table
-        self.before: list[Callable[[], None]] = []
+        self.before: list[Callable[[], bool]] = []
         self.after: list[Callable[[], None]] = []
         self._numbers = self._fresh = 0
         body: list[str] = []
@@ -109,7 +109,7 @@ class Source:
             for place, value in copies:
                 about += self._copied(place, value)
             lines, before, after = updates.step_of(i.function, vectors, self.name, self.room, self.numbers)
-            self.before.append(before)
+            self.before += before
             self.after.append(after)
             return [*about, *lines]
         if i.kind == "move":
