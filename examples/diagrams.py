@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import chapter, nn
 from minigrad.drawing import RendererNotFound
 
 EPS = 1e-5
@@ -211,26 +211,26 @@ def backward(**options: Any) -> Any:
     return mg.draw_pair(("automatic", sides[0]), ("analytic", sides[1]), **options)
 
 
-def dx_through(name: str, what: str, **options: Any) -> Any:
-    """One of the three terms of dx: what the op called `name` sends to x, and the ops that it came through."""
-    x = mg.tensor(rng().normal(1, 2, (4, 3)).round(2), requires_grad=True, name="x")
-    gamma = mg.tensor([1.5, 0.5, 1.0], requires_grad=True, name="gamma")
-    beta = mg.tensor([0.0, 0.1, -0.2], requires_grad=True, name="beta")
-    y = mg.batch_norm_composed(x, gamma, beta).named("y")
-    g = mg.graph(y, gradient=arriving(y))
-    term = next(part.numbers for part in g["x"].contributions if g[part.consumer].name == name)
+def dx_through(name: str, at: str, what: str, **options: Any) -> Any:
+    """One of the three terms of dx: what `name` sends to `at`, and the ops that it came through."""
+    x = mg.tensor(chapter.z(), requires_grad=True, name="x")
+    gamma = mg.tensor([2.0, -0.5, 1.5], requires_grad=True, name="gamma")
+    beta = mg.tensor([0.1, 0.2, -0.3], requires_grad=True, name="beta")
+    y = mg.batch_norm_composed(x, gamma, beta, variance="staged").named("y")
+    g = mg.graph(y, gradient=chapter.dq())
+    term = next(part.numbers for part in g[at].contributions if g[part.consumer].name == name)
     through: dict[Any, Any] = {}
 
     def reaches(tensor: Any) -> bool:
         """Whether the op called `name` is on the way to this tensor; then it is on the path."""
         found = tensor.name == name or any([reaches(t) for t in tensor.inputs if t is not None])
         if found:
-            through[tensor] = (1.0, f"sends x {term.brief}") if tensor.name == name else (0.5, "on the way")
+            through[tensor] = (1.0, f"sends {at} {term.brief}") if tensor.name == name else (0.5, "on the way")
         return found
 
     reaches(y)
     title = f"dx of batch norm, {what}"
-    return mg.draw(y, gradient=arriving(y), **{"color": Through(through), "title": title, **options})
+    return mg.draw(y, gradient=chapter.dq(), **{"color": Through(through), "title": title, **options})
 
 
 class Through:
@@ -253,9 +253,9 @@ DIAGRAMS: dict[str, Callable[..., Any]] = {
     "eleven": eleven,
     "deep": deep,
     "backward": backward,
-    "dx-own": functools.partial(dx_through, "centred", "its own share"),
-    "dx-mean": functools.partial(dx_through, "mu", "through the mean"),
-    "dx-variance": functools.partial(dx_through, "var", "through the variance"),
+    "dx-own": functools.partial(dx_through, "x_hat", "centred", "its own share"),
+    "dx-mean": functools.partial(dx_through, "mu", "x", "through the mean"),
+    "dx-variance": functools.partial(dx_through, "squared", "centred", "through the variance"),
 }
 
 

@@ -67,7 +67,8 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for one o
 
     def __getattr__(name: str) -> Any:
         if name not in _LATER:
-            raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+            say = f"; write {habits.PACKAGE[name]}" if name in habits.PACKAGE else ""
+            raise AttributeError(f"module 'minigrad' has no attribute {name!r}{say}")
         module = importlib.import_module(f"{__name__}.{_LATER[name] or name}")
         globals()[name] = found = getattr(module, name) if _LATER[name] else module
         return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from . import ops
+
 # what is not an attribute of a Tensor x: what to write. Expressions, so that a test can run them.
 ATTRIBUTES = {
     # NumPy
@@ -47,10 +49,12 @@ ATTRIBUTES = {
     "float": "x.astype(np.float32)",
     "gather": "x[np.arange(len(x)), [0, 1]]",
     "ge": "x >= y",
+    "grad_fn": "x.op",
     "gt": "x > y",
     "half": "x.astype(np.float16)",
     "index_select": "x[[0, 1]]",
     "int": "x.astype(np.int32)",
+    "is_leaf": "x.op is None",
     "le": "x <= y",
     "long": "x.astype(int)",
     "lt": "x < y",
@@ -76,7 +80,20 @@ ATTRIBUTES = {
     "view": "x.reshape(-1)",
     "view_as": "x.reshape(y.shape)",
     # of either, written in place; a leaf is written as a whole
-    **dict.fromkeys(("add_", "copy_", "div_", "fill_", "mul_", "sub_", "zero_"), "x.data = x.numpy() + 1.0"),
+    **dict.fromkeys(("add_", "assign", "copy_", "div_", "fill_", "mul_", "sub_", "zero_"), "x.data = x.numpy() + 1.0"),
+}
+
+# what other packages have at their top
+PACKAGE = {
+    "GradientTape": "nothing: what depends on a leaf with requires_grad=True is recorded; then mg.grad(y, x)",
+    "Parameter": "mg.tensor(values, requires_grad=True)",
+    "Variable": "mg.tensor(values, requires_grad=True)",
+    "array": "mg.tensor(values)",
+    "cat": "mg.concatenate([x, y], axis=0)",
+    "from_numpy": "mg.tensor(array)",
+    "manual_seed": "rng = np.random.default_rng(0), and pass rng=rng where numbers are drawn",
+    "rand": "mg.tensor(rng.random(shape)) with rng = np.random.default_rng(0)",
+    "randn": "mg.tensor(rng.normal(size=shape)) with rng = np.random.default_rng(0)",
 }
 
 # operators that Python looks up on the class
@@ -139,9 +156,11 @@ def _refusal(written: str, instead: str) -> Any:
 
 def install(tensor: Any) -> None:
     """Put the words on the class of tensors; `dir` does not list them."""
-    for name, instead in ATTRIBUTES.items():
+    functions = {name: f"mg.{name}(x, ...)" for name in ops.__all__ if not hasattr(tensor, name)}
+    attributes = {**functions, **ATTRIBUTES}
+    for name, instead in attributes.items():
         setattr(tensor, name, _Missing(name, instead))
     for name, (written, instead) in OPERATORS.items():
         for method in (f"__{name}__", f"__r{name}__") if "y" in written else (f"__{name}__",):
             setattr(tensor, method, _refusal(written, instead))
-    tensor.__dir__ = lambda self: sorted(set(object.__dir__(self)) - ATTRIBUTES.keys())
+    tensor.__dir__ = lambda self: sorted(set(object.__dir__(self)) - attributes.keys())

@@ -63,10 +63,11 @@ def test_without_a_renderer_it_says_how_to_get_one(monkeypatch, capsys, tmp_path
 def test_the_three_terms_of_dx_add_up_and_have_paths_of_their_own():
     drawn = {name: diagrams.DIAGRAMS[name]().graph for name in ("dx-own", "dx-mean", "dx-variance")}
     on = {name: {n.name for n in g if n.shade} for name, g in drawn.items()}
-    assert on["dx-own"] == {"centred", "x_hat", "scaled", "y"}
-    assert on["dx-mean"] == {"mu", *on["dx-own"]}
-    assert on["dx-variance"] == {"var", "var_eps", "std", "x_hat", "scaled", "y"}
-    x = drawn["dx-own"]["x"]
-    total = sum(part.numbers.array for part in x.contributions)
-    np.testing.assert_allclose(total, x.gradient.array, atol=1e-15)
+    assert on["dx-own"] == {"x_hat", "scaled", "y"}
+    assert on["dx-mean"] == {"mu", "centred", "squared", "var", "var_eps", "std", *on["dx-own"]}
+    assert on["dx-variance"] == {"squared", "var", "var_eps", "std", *on["dx-own"]}
+    graph = drawn["dx-own"]
+    for name in ("x", "centred"):
+        total = sum(part.numbers.array for part in graph[name].contributions)
+        np.testing.assert_allclose(total, graph[name].gradient.array, atol=1e-15)
     assert len({n.shade[1] for g in drawn.values() for n in g if n.shade and n.shade[0] == 1}) == 3
