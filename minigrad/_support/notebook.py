@@ -6,6 +6,7 @@ what is wrong is said in words, bold, with a bar beside it. All styles are inlin
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 ROWS = 40  # of a table; the middle of a longer one is left out
 POINTS = 300  # of a curve
 WRONG = "#D9480F"  # 4.2 : 1 on white and 4.4 : 1 on #111, enough for a bar
+GREY = "#7A7A7A"  # of what has a colour of its own: 4.3 : 1 on white and 4.4 : 1 on #111
 _LINE = "1px solid color-mix(in srgb, currentColor 25%, transparent)"
 _CELL = f"padding:2px 10px 2px 6px;border:0;border-bottom:{_LINE};background:transparent;color:inherit;"
 _MONO = "font-family:ui-monospace,Menlo,DejaVu Sans Mono,Consolas,monospace;font-variant-numeric:tabular-nums;"
@@ -88,7 +90,7 @@ def _row(cells: Sequence[str], text: Sequence[int], kind: str, style: str, first
 
 
 def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, what: str) -> str:
-    """Lines over a common axis as a small SVG: the first thin, the second thick, others dashed. (label, x, y) each."""
+    """Lines over a common axis, as an image: the first thin, the second thick, others dashed. (label, x, y) each."""
     points = [
         (label, [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)][:: max(1, len(ys) // POINTS)])
         for label, xs, ys in series
@@ -108,7 +110,7 @@ def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, wh
 
     looks = ['stroke-width="0.8" opacity="0.55"', 'stroke-width="2"', 'stroke-width="2" stroke-dasharray="6 4"']
     drawn = "".join(
-        f'<polyline fill="none" stroke="currentColor" {looks[min(k, 2)]} points="{" ".join(place(*p) for p in each)}"/>'
+        f'<polyline fill="none" stroke="{GREY}" {looks[min(k, 2)]} points="{" ".join(place(*p) for p in each)}"/>'
         for k, (_, each) in enumerate(points)
     )
     words = [
@@ -120,8 +122,19 @@ def curves(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, wh
     said = "".join(f'<text x="{x}" y="{y}" text-anchor="{side}">{escaped(t)}</text>' for x, y, side, t in words)
     names = ("thin", "thick", "dashed")
     legend = ", ".join(f"{label} ({names[min(k, 2)]})" for k, (label, _) in enumerate(points))
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;height:auto" role="img" '
-        f'aria-label="{escaped(legend)}"><g fill="currentColor" font-size="11" font-family="sans-serif">{said}</g>'
-        f"{drawn}</svg>{lines([legend])}"
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'<g fill="{GREY}" font-size="11" font-family="sans-serif">{said}</g>{drawn}</svg>'
     )
+    return image(svg, legend, width) + lines([legend])
+
+
+def image(svg: str, words: str, width: int) -> str:
+    """An SVG as an image of a page, `words` where it cannot be seen.
+
+    In a data URI: a notebook that is not trusted keeps images and drops SVG elements, whose words would be left over.
+    The page's colour does not reach into an image, so it takes colours that read on both.
+    """
+    data = base64.b64encode(svg.encode()).decode()
+    source = f'src="data:image/svg+xml;base64,{data}"'
+    return f'<img {source} alt="{escaped(words)}" width="{width}" style="max-width:100%"/>'

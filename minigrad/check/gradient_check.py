@@ -13,7 +13,7 @@ from .arguments import Function, array_of, as_sequence, leaves_of, name_of, name
 from .examining import Examination, Found, gradients_with_graph
 from .jacobian import Element, of_tensors
 from .numerical import FloatArray
-from .picture import svg, text
+from .picture import squares, text
 from .table import Report, Table, digits, short
 
 SHOWN = 5  # elements in a report, unless more are wrong
@@ -88,7 +88,7 @@ class Gradcheck(Report):
         return "\n".join([super().__str__(), *(f"\n{text(*each)}" for each in self.off)])
 
     def _html(self) -> str:
-        return super()._html() + "".join(svg(*each) for each in self.off)
+        return super()._html() + "".join(squares(*each) for each in self.off)
 
 
 def _place(index: tuple[int, ...] | None) -> str:

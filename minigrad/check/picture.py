@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._support.notebook import WRONG, escaped
+from .._support.notebook import GREY, WRONG, escaped, image
 from .numerical import FloatArray
 
 SHADES = " .:*#"
@@ -32,14 +32,15 @@ def text(title: str, off: FloatArray) -> str:
     return "\n".join([title, *("|" + "".join(SHADES[k] for k in row) + "|" for row in shade)])
 
 
-def svg(title: str, off: FloatArray) -> str:
-    """The picture as SVG: the stronger the colour, the further off."""
+def squares(title: str, off: FloatArray) -> str:
+    """The picture for a notebook: the stronger the colour, the further off."""
     shade = blocks(off)
-    squares = "".join(
+    drawn = "".join(
         f'<rect x="{10 * j}" y="{10 * i}" width="10" height="10" fill="{WRONG}" fill-opacity="{shade[i, j]:.2f}"/>'
         for i, j in np.argwhere(shade > 0)
     )
     high, wide = (10 * n for n in shade.shape)
-    frame = f'<rect width="{wide}" height="{high}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>'
+    frame = f'<rect width="{wide}" height="{high}" fill="none" stroke="{GREY}"/>'
     size = f'width="{wide}" height="{high}" viewBox="0 0 {wide} {high}"'
-    return f'<div>{escaped(title)}</div><svg xmlns="http://www.w3.org/2000/svg" {size}>{squares}{frame}</svg>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{drawn}{frame}</svg>'
+    return f"<div>{escaped(title)}</div>{image(svg, title, wide)}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "png", "dot", "pdf")
 PAGE = "batchnorm.html"
+PLACES = ("readme", "notebook", "slide", "column")
 STATISTICS: dict[str, Any] = {"running_mean": np.mean, "running_var": np.var}  # of the page in eval mode: the batch's
 
 
@@ -44,6 +45,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--gamma", metavar="G", help="scale: one number, or one per column with commas (random)")
     parser.add_argument("--beta", metavar="B", help="shift: likewise (random)")
     parser.add_argument("--format", choices=FORMATS, help="of the pictures (svg; dot where no renderer is found)")
+    width = "px that the pictures are shown in, or readme, notebook, slide, column: letters are 11 px or more there"
+    parser.add_argument("--width", metavar="W", type=_width, help=width)
     add_shared(parser, *TABLE, "--order", "--dtype", "--seed", "--json")
 
 
@@ -90,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         ]
         forms = {"composed": batch_norm_inference_composed, "fused": batch_norm_inference}
         evaluated = {name: f(*inputs, *given, eps=eps).named("y") for name, f in forms.items()}
-        files = _draw(ys, spelled_out, evaluated, report, out, "dot" if reason else args.format or "svg", rng)
+        kind = "dot" if reason else args.format or "svg"
+        files = _draw(ys, spelled_out, evaluated, report, out, kind, args.width, rng)
     said += [f"wrote {path}" for path in files]
     if out / PAGE in files:
         said.append(
@@ -115,6 +119,15 @@ def _per_column(option: str, text: str | None, columns: int, rng: np.random.Gene
     return np.broadcast_to(values, columns).copy()
 
 
+def _width(text: str) -> int | str:
+    """--width as `mg.draw` takes it; argparse tells what is wrong."""
+    if text in PLACES:
+        return text
+    if text.isdecimal() and int(text) >= 100:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number of px, at least 100, or {', '.join(PLACES)}")
+
+
 def _folder(name: str) -> Path:
     if not name:
         raise Problem("--out '': name a folder")
@@ -134,6 +147,7 @@ def _draw(
     report: Comparison,
     out: Path,
     kind: str,
+    width: int | str | None,
     rng: np.random.Generator,
 ) -> list[Path]:
     """Write the pictures, a ladder and, where there is a renderer, the page to step through; the files."""
@@ -142,10 +156,15 @@ def _draw(
     y = ys["composed"]
     gradient = rng.normal(size=y.shape).astype(y.dtype)
     title = "Batch norm, composed and fused"
-    pictures: dict[str, Any] = {name: draw(y, gradient=gradient, title=f"Batch norm, {name}") for name, y in ys.items()}
-    pictures["side-by-side"] = draw_pair(*ys.items(), gradient=gradient, report=report.cost_rows(), title=title)
+    pictures: dict[str, Any] = {
+        name: draw(y, gradient=gradient, title=f"Batch norm, {name}", width=width) for name, y in ys.items()
+    }
+    pictures["side-by-side"] = draw_pair(
+        *ys.items(), gradient=gradient, report=report.cost_rows(), title=title, width=width
+    )
     files = [out / f"{name}.{kind}" for name in pictures] + [out / "ladder.svg"]
-    pictures["ladder"] = ladder(staged, gradient=gradient, title="Batch norm, down and back up")
+    room = min(860, max(300, width)) if isinstance(width, int) else width or 830
+    pictures["ladder"] = ladder(staged, gradient=gradient, title="Batch norm, down and back up", width=room)
     for path, picture in zip(files, pictures.values(), strict=True):
         save(picture, path)
     if kind != "dot":

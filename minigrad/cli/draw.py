@@ -141,7 +141,7 @@ def _module(args: argparse.Namespace, factory: Callable[..., Any], rng: np.rando
     if not arrays:
         raise Problem(f"{args.function}: give --shape N,M for each input of the module, or --data FILE for the first")
     try:
-        module = factory()
+        module = factory if hasattr(factory, "state_dict") and not isinstance(factory, type) else factory()
         held = [p for p in getattr(module, "parameters", tuple)() if p.is_floating_point()]
         dtype = str(held[0].dtype).rpartition(".")[2] if held else "float64"
         return from_torch(module, *(a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays))

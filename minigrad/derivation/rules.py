@@ -188,11 +188,15 @@ def naming(value: Term) -> Rewrite | None:
             return None
         parts, first = dict(zip(t.args, t.par, strict=True)), s.args[0]
         for a, c in parts.items():  # the cofactor that makes the first term of the definition this one
-            cofactor, need = prod(1, [(a, 1), (first, -1)]), dict[Term, Fraction]()
-            for q, b in zip(s.par, s.args, strict=True):
-                k, items = split(prod(q * c / s.par[0], [(cofactor, 1), (b, 1)]))
-                need[prod(1, items.items())] = k
-            if len(need) == len(s.args) and all(parts.get(b) == k for b, k in need.items()):
+            cofactor, need = prod(1, [(a, 1), (first, -1)]), {a: c}
+            for q, b in zip(s.par[1:], s.args[1:], strict=True):
+                whole = prod(q * c / s.par[0], [(cofactor, 1), (b, 1)])
+                k, items = split(whole)
+                other = whole if k == 1 else prod(1, items.items())
+                if parts.get(other) != k:
+                    break
+                need[other] = k
+            if len(need) == len(s.args):
                 rest = [(k, b) for b, k in parts.items() if b not in need]
                 return lin([*rest, (c / s.par[0], prod(1, [(cofactor, 1), (value, 1)]))])
         return None

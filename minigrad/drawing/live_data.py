@@ -119,6 +119,8 @@ def variant(y: Drawable, graph: Graph, gradient: Values, *, first: bool = False)
         "eps": [[k, at] for k, at, _ in epsilons(found.program)],
         "python": [] if first else told.recorded(),
         "notes": [clean(note) for note in graph.notes],
+        # comparisons and what Python computed have no graph: they stay, whatever their inputs are changed to
+        "fixed": [clean(n.name) for n in graph if n.kind == "data" and (n.dtype == "bool" or not n.named)],
     }
 
 

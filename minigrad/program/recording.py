@@ -373,8 +373,15 @@ def backward_of(recorder: Recorder, ends: Sequence[Any], gradient: Any) -> tuple
 
 
 def _joined(ends: Sequence[Any], starts: Sequence[Any]) -> tuple[Any, Any]:
-    """sum of gradient * result over several results, and 1: one end to walk back from."""
-    total: Any = sum(
-        [(y * start).sum() for y, start in zip(ends, starts, strict=True)][1:], (ends[0] * starts[0]).sum()
-    )
-    return total, Tensor._leaf(np.ones((), total.dtype))
+    """One end to walk back from, whose rule sends each of several results its gradient; and what to start it with.
+
+    Nobody is told of it, and what its rule sends is known already: no instruction comes of it.
+    """
+
+    def results(*ys: Any) -> Any:
+        return np.zeros(())
+
+    op = Primitive(results)
+    op.defvjp_joint(lambda g, out, saved, *ys: tuple(starts))
+    with using(observers=()):
+        return Primitive.recorder(op)(*ends), Tensor._leaf(np.ones(()))

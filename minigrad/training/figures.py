@@ -18,21 +18,25 @@ from ..nn import Dropout, Module, Sequential, Sigmoid, frozen_statistics
 from ..nn.module import in_mode
 from .callbacks import Run
 from .given import outputs_of
-from .saving import new_figure, save_figure
+from .saving import Plot, new_figure, save_figure
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PANELS = 6  # of layers in one figure
 
 
-def plot_boundary(model: Module, x: Data, y: Data, path: PathLike, *, title: str | None = None) -> None:
+def plot_boundary(
+    model: Module, x: Data, y: Data, path: PathLike | None = None, *, title: str | None = None
+) -> Plot | None:
     """Draw what a model says about the plane, and the points x (N, 2) with their classes y, to a PNG, SVG or PDF file.
+
+    Without a path the notebook shows it.
 
     One output: the probability as colour (a Sigmoid at the end is seen; else it is a logit), and where it is one half.
     Several: the class with the largest, paler where its probability is small.
     """
     figure = new_figure((5, 4.4))
     draw_boundary(figure.subplots(), model, plain(x), plain(y))
-    save_figure(figure, path, title)
+    return save_figure(figure, path, title)
 
 
 def draw_boundary(axes: Any, model: Module, x: Array, y: Array, *, steps: int = 120) -> None:
@@ -91,8 +95,13 @@ class LayerStatistics:
         for name, output in _outputs(run.model, self.x).items():
             self.outputs.setdefault(name, []).append(np.quantile(output, QUANTILES))
 
-    def plot(self, path: PathLike, *, layers: list[str] | None = None, title: str | None = None) -> None:
-        """Draw the quantiles of up to six layers (or of `layers`) over the steps, and the sizes of all gradients."""
+    def plot(
+        self, path: PathLike | None = None, *, layers: list[str] | None = None, title: str | None = None
+    ) -> Plot | None:
+        """Draw the quantiles of up to six layers (or of `layers`) over the steps, and the sizes of all gradients.
+
+        To a file, or without a path in the notebook.
+        """
         names = list(self.outputs) if layers is None else layers
         if not self.steps:
             raise ValueError("LayerStatistics: nothing was seen; pass it to fit as one of callbacks=")
@@ -112,7 +121,7 @@ class LayerStatistics:
         last.legend(frameon=False, fontsize="x-small")
         for axes in panels[len(chosen) + 1 :]:
             axes.remove()
-        save_figure(figure, path, title)
+        return save_figure(figure, path, title)
 
 
 def draw_quantiles(axes: Any, steps: Any, quantiles: Array) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from .._support.files import PathLike, written_aside
 from .._support.notebook import Shown, block, curves, lines, table
 from .._support.signatures import Array
-from .saving import new_figure, save_figure
+from .saving import Plot, new_figure, save_figure
 
 
 @dataclass(repr=False)
@@ -65,8 +65,8 @@ class History(Shown):
         with written_aside(path) as file:
             file.write(text.getvalue().encode())
 
-    def plot(self, path: PathLike, *, title: str | None = None) -> None:
-        """Draw the losses, and the metrics if there are any, to a PNG, SVG or PDF file."""
+    def plot(self, path: PathLike | None = None, *, title: str | None = None) -> Plot | None:
+        """Draw the losses, and metrics if there are any, to a PNG, SVG or PDF file; in a notebook without a path."""
         fixed = ("epoch", "step", "loss")
         metrics = [name for name in self._columns() if name not in fixed and not name.startswith("val_")]
         figure = new_figure((10, 4) if metrics else (5.5, 4))
@@ -85,7 +85,7 @@ class History(Shown):
                     axes.plot(self["epoch"], self[val], "--", color=line.get_color(), label=f"{name}, validation")
             axes.set(xlabel="epoch", ylabel=" and ".join(metrics))
             axes.legend(frameon=False)
-        save_figure(figure, path, title)
+        return save_figure(figure, path, title)
 
     def _columns(self) -> list[str]:
         return list(self.epochs[0]) if self.epochs else []

@@ -167,7 +167,7 @@ def test_reports_open_with_verdict_and_place_and_fit_a_terminal():
     assert "no simple pattern" in str(odd)
     assert "|analytic - numeric| for x" in str(odd)
     assert str(odd).count("WRONG  ") + str(odd).count("WRONG\n") == 3 + 0 * len(odd.worst)
-    assert "<svg" in odd._repr_html_()
+    assert '<img src="data:image/svg+xml' in odd._repr_html_()
     for report in (wrong, right, odd):
         assert max(map(len, str(report).splitlines())) <= 80, report
 

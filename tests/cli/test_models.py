@@ -54,6 +54,8 @@ def test_a_module_is_drawn_with_its_parameters_and_modules(factory, tmp_path, ca
     for name in ("0.weight", "1.bias", "3.weight", "float32", "statistics"):
         assert name in dot
     assert run("--torch", f"{factory}:net", "--shape", "4,8", "--depth", "1", "--out", "net.dot") == 0
+    factory.write_text(FACTORY + "\nmodel = net()\n", encoding="utf-8")
+    assert run("--torch", f"{factory}:model", "--shape", "4,8", "--out", "net.dot") == 0  # a module, not what makes one
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def shapes(book):
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_a_fresh_kernel_gives_the_kinds_of_output_that_are_kept(path):
+    if path.stem == "from_torch":
+        pytest.importorskip("torch", reason="this notebook is on a model from PyTorch")
     kept = nbformat.read(path, as_version=4)
     nbformat.validate(kept)
     assert shapes(executed(path)) == shapes(kept)
@@ -40,4 +42,7 @@ def test_a_fresh_kernel_gives_the_kinds_of_output_that_are_kept(path):
 def test_an_unknown_name_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["nothing"])
-    assert "there is no notebook 'nothing'; there are batch_norm, graphs, training" in capsys.readouterr().err
+    assert (
+        "there is no notebook 'nothing'; there are batch_norm, from_torch, graphs, precision, training"
+        in capsys.readouterr().err
+    )

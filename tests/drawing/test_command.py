@@ -10,6 +10,7 @@ import pytest
 from minigrad.cli import draw
 from minigrad.cli.problems import Problem
 from minigrad.drawing import renderer
+from minigrad.drawing.svg import smallest_text
 
 
 def run(*argv):
@@ -129,3 +130,25 @@ def test_without_a_renderer_it_writes_dot_text(file, tmp_path, monkeypatch, caps
     assert (tmp_path / "both.dot").read_text().startswith("digraph")
     with pytest.raises(Problem, match="pip install"):
         run(f"{file}:both", "--out", tmp_path / "x.svg")
+
+
+@pytest.mark.skipif(renderer._pure() is None and shutil.which("dot") is None, reason="no renderer here")
+def test_batchnorm_draws_for_a_width_and_writes_the_page_that_computes(tmp_path, capsys):
+    from minigrad.cli import main
+
+    assert main(["batchnorm", "--out", str(tmp_path / "o"), "--width", "readme", "--order", "1"]) == 0
+    wide = (tmp_path / "o" / "side-by-side.svg").read_text("utf-8")
+    assert smallest_text(wide, (830, None)) >= 11
+    assert 'width="830"' in (tmp_path / "o" / "ladder.svg").read_text("utf-8")
+    page = (tmp_path / "o" / "batchnorm.html").read_text("utf-8")
+    assert len(page.encode()) < 200_000
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert {label: sorted(modes) for label, modes in data["live"]["of"].items()} == {
+        "composed": ["eval", "one", "train"],
+        "fused": ["eval", "one", "train"],
+    }
+    assert "change a number" in capsys.readouterr().out
+    for wrong in ("50", "slides", "-1"):
+        with pytest.raises(SystemExit):
+            main(["batchnorm", f"--width={wrong}"])
+        assert "a whole number of px, at least 100, or readme" in capsys.readouterr().err

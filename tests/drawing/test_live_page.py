@@ -332,6 +332,22 @@ def test_other_graphs_are_live_too(browser, tmp_path):  # noqa: F811
         assert it.errors == [], name
 
 
+def test_what_has_no_graph_is_said_to_stay(browser, tmp_path):  # noqa: F811
+    x = mg.tensor([1.0, -1.0], requires_grad=True, name="x")
+    y = mg.where((x > 0.0).named("chosen"), x, 0.1 * x).named("y")
+    it = Opened(browser, mg.page(y, tmp_path / "x.html", gradient=[1.0, 1.0]))
+    page = go(it)
+    assert "Not computed again" not in page.inner_text(".off")
+    cell(page, "x x", 1).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    assert "Not computed again, for it has no graph: chosen." in page.inner_text(".off")
+    assert page.evaluate(READ)["y"] == [1, 0.2]  # as the branch that was recorded has it
+    it.context.close()
+    assert it.errors == []
+
+
 def test_graphs_whose_leaves_differ_keep_their_own(browser, tmp_path):  # noqa: F811
     one, two = (mg.tensor(a, requires_grad=True, name="x") for a in ([1.0, 2.0], [3.0, 5.0]))
     graphs = {"one": mg.square(one).named("y"), "two": mg.exp(two).named("y"), "also": mg.sin(one).named("y")}

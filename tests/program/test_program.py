@@ -138,6 +138,16 @@ def test_wrong_inputs_are_named():
         program.run(np.ones(3), np.ones(3), gradient=(np.ones(3), np.ones(3)))
 
 
+def test_several_results_are_walked_back_from_without_an_op_more():
+    program = mg.record(lambda x: (mg.exp(x), mg.sin(x), x, {"again": x}), np.ones(3))
+    assert [i.name for i in program.forward().instructions] == ["exp", "sin"]
+    assert sorted(i.name for i in program.instructions if i.backward) == ["add", "add", "add", "cos", "mul", "mul"]
+    slopes = [np.array([k, 1.0, -k]) for k in (2.0, 3.0, 5.0, 7.0)]
+    found = program.run(np.array([0.1, 0.2, 0.3]), gradient=slopes).gradients["x"]
+    x = np.array([0.1, 0.2, 0.3])
+    np.testing.assert_allclose(found, np.exp(x) * slopes[0] + np.cos(x) * slopes[1] + slopes[2] + slopes[3], rtol=1e-15)
+
+
 def test_without_a_gradient_the_forward_alone_is_run():
     run = mg.record(lambda x, y: x * y, np.ones(3), np.ones(3)).run(np.full(3, 2.0), np.full(3, 4.0))
     assert run.value.tolist() == [8.0] * 3

@@ -22,6 +22,9 @@ def test_a_boundary_is_drawn_for_one_output_and_for_several(outputs: int, tmp_pa
     net = nn.MLP((2, 8, outputs), norm="batch", dropout=0.1, rng=0)
     before = net.state_dict()
     training.plot_boundary(net, x, np.minimum(y, max(outputs - 1, 1)), tmp_path / "b.png", title="a title")
+    shown = training.plot_boundary(net, x, np.minimum(y, max(outputs - 1, 1)))
+    assert shown is not None
+    assert shown._repr_png_().startswith(b"\x89PNG")
     assert (tmp_path / "b.png").stat().st_size > 5000
     for name, array in net.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
@@ -53,6 +56,9 @@ def test_layer_statistics_look_on_and_change_nothing(replay: bool, tmp_path: Pat
     stats.plot(tmp_path / "layers.svg", title="what they give")
     stats.plot(tmp_path / "two.png", layers=["layers.0", "layers.4"])
     assert (tmp_path / "two.png").stat().st_size > 5000
+    shown = stats.plot()
+    assert shown is not None
+    assert len(shown._repr_png_()) > 5000
     with pytest.raises(ValueError, match="nothing was seen"):
         training.LayerStatistics(X).plot(tmp_path / "none.png")
 

@@ -75,6 +75,21 @@ def test_history_is_drawn_to_files(tmp_path: Path):
     assert not (tmp_path / "h.txt").exists()
 
 
+def test_history_is_shown_without_a_path(tmp_path: Path, monkeypatch: Any):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    net, loss, optimizer = parts()
+    history = fit(net, loss, optimizer, val=VAL, metrics=[training.accuracy])
+    shown = history.plot(title="a title")
+    assert shown is not None
+    first = shown._repr_png_()
+    assert first.startswith(b"\x89PNG")
+    assert first == shown._repr_png_()
+    assert b"atplotlib" not in first, "no version of what drew it"
+    assert history.plot(tmp_path / "h.png") is None
+    assert [p.name for p in tmp_path.iterdir()] == ["h.png"]
+
+
 def test_progress_falls_back_to_plain_lines(capsys: Any):
     net, loss, optimizer = parts()
     fit(net, loss, optimizer, progress=True, val=VAL)

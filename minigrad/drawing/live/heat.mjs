@@ -102,11 +102,12 @@ export function heatOf(shape, name, edit = "") {
     }
     el.append(grid);
   }
+  const first = canvas && edit ? `, the first ${Math.min(rows, ROWS)} x ${Math.min(columns, COLUMNS)}:` : "";
   function show(array, peak) {
     const base = canvas ? 0 : commonOf(array.data);
     const scale = base ? Math.max(...array.data.map(v => Math.abs(v - base))) : peak;
     if (canvas) thumbnail(canvas, array, rows, columns, peak);
-    if (sizeOf(shape)) common.textContent = canvas ? rangeOf(array.data) : base ? `${base} +` : "";
+    if (sizeOf(shape)) common.textContent = canvas ? rangeOf(array.data) + first : base ? `${base} +` : "";
     if (canvas) canvas.setAttribute("aria-label", `${name}: ${common.textContent}`);
     for (const [cell, i] of cells) {
       const v = array.data[i],

@@ -167,6 +167,8 @@ export function liveLadder(data, home, panel, changed) {
     if (far === 0) words.push("Every number is Python's, to the last bit.");
     else if (far !== null) words.push(`Largest difference from Python's numbers: ${few(far)} of an array's maximum.`);
     else words.push(v.mode === "one" ? "The first row alone." : "Changed: these are no longer Python's numbers.");
+    if (v.fixed.length && !model.asRecorded())
+      words.push(`Not computed again, for it has no graph: ${v.fixed.join(", ")}.`);
     for (const [label, apart] of model.others(held))
       words.push(`${label} gives the same ${apart ? `to ${few(apart)}` : "exactly"}.`);
     if (set.dtype !== "float64") {
