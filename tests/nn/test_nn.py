@@ -146,6 +146,8 @@ def test_initialisers_have_the_variance_that_they_promise():
         (nn.init.kaiming_normal, 2 / 400),
         (nn.init.kaiming_uniform, 2 / 400),
         (partial(nn.init.kaiming_uniform, slope=1.0), 1 / 400),
+        (partial(nn.init.kaiming_uniform, slope=0.5), 1.6 / 400),
+        (partial(nn.init.kaiming_normal, slope=0.5), 1.6 / 400),
         (nn.init.glorot_normal, 2 / 700),
         (nn.init.glorot_uniform, 2 / 700),
     ):
