@@ -9,10 +9,11 @@ import sys
 import pytest
 
 import minigrad as mg
-from benchmarks import passes, products
+from benchmarks import growth, passes, products
 from benchmarks.peers import by_hand, ours
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.cases import NETS, Case, bound, error, reference
+from benchmarks.peers.worker import build
 
 SMALL = [Case(kind, dtype, (7, 3)) for kind in ("chain", "fused", "composed") for dtype in ("float64", "float32")]
 
@@ -33,6 +34,39 @@ def test_the_first_losses_of_a_network_agree(net):
     assert step is not None
     for one, two in zip(by_hand.losses(by_hand.build(case)), by_hand.losses(step), strict=True):
         assert abs(one - two) <= 1e-9 * abs(one)
+
+
+@pytest.mark.parametrize("how", ["replay", "compiled"])
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_replayed_cases_agree_with_the_reference(case, how):
+    if how == "compiled":
+        pytest.importorskip("llvmlite", reason="compiled steps need llvmlite, which numba brings")
+    run = ours.build(case, how)
+    assert run is not None
+    for _ in range(4):
+        found = run()
+    assert error(found, reference(case)) <= bound(case)
+
+
+@pytest.mark.parametrize("library", ["autograd", "mygrad"])
+@pytest.mark.parametrize("net", sorted(set(NETS) - {"3072-100x5-10"}))
+def test_the_small_libraries_train_the_networks_with_adam_by_hand(library, net):
+    pytest.importorskip(library)
+    case = Case("mlp", "float64", net=net)
+    step = build(library, case)
+    assert step is not None
+    for one, two in zip(by_hand.losses(by_hand.build(case)), by_hand.losses(step), strict=True):
+        assert abs(one - two) <= 1e-9 * abs(one)
+
+
+def test_growth_is_measured_point_by_point(capsys):
+    assert growth.main(["--point", "ops", "10", "minigrad replay"]) == 0
+    us, mb = json.loads(capsys.readouterr().out)
+    assert us > 0
+    assert mb >= 0
+    with pytest.raises(SystemExit):
+        growth.main(["height"])
+    assert "'height' is no series" in capsys.readouterr().err
 
 
 def test_passes_are_timed_and_wrong_sizes_refused(capsys):
@@ -73,7 +107,7 @@ def test_the_command_prints_a_table_and_writes_json(capfd, tmp_path):
     assert "unset in the workers" in printed
     figures = json.loads(file.read_text())["cases"]["chain 4 float32"]
     assert set(figures) == {"numpy by hand", "minigrad"}
-    assert set(figures["minigrad"]) == {"error", "seconds", "peak"}
+    assert set(figures["minigrad"]) == {"error", "seconds", "peak", "faults"}
 
 
 def test_unknown_names_are_refused(capsys):

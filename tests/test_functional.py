@@ -98,3 +98,11 @@ def test_generators_of_other_kinds_are_told_apart():
         restore(legacy, state_of(modern))
     with pytest.raises(ValueError, match=">= 0"):
         generator(-1, "test")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -2])
+def test_softmax_sums_to_one_along_its_axis(axis: int):
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)) * 5
+    expected = np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+    np.testing.assert_allclose(mg.softmax(x, axis), expected, rtol=1e-12)
+    np.testing.assert_allclose(mg.log_softmax(x, axis), np.log(expected), rtol=1e-12, atol=1e-13)

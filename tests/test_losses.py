@@ -165,3 +165,33 @@ def test_binary_cross_entropy_limits_probabilities_to_eps(eps: float):
     limited = np.clip(p, eps, 1 - eps)
     expected = -t * np.log(limited) - (1 - t) * np.log(1 - limited)
     np.testing.assert_allclose(mg.binary_cross_entropy(p, t, eps=eps, reduction="none"), expected, rtol=1e-13)
+
+
+def spread(x: mg.Tensor) -> mg.Tensor:
+    """The same numbers at every second place of an array: a layout that no kernel takes."""
+    wide = mg.stack([x, x * 0.0 + 7.0], axis=-1)
+    return mg.reshape(wide, (*x.shape[:-1], 2 * x.shape[-1]))[..., ::2]
+
+
+def test_the_readable_losses_keep_their_digits_where_no_kernel_fits():
+    z, t = mg.tensor([0.0, 800.0, -800.0, 40.0], requires_grad=True), np.array([1.0, 0.0, 1.0, 1.0])
+    assert not spread(z)._array.flags.c_contiguous
+    loss = mg.binary_cross_entropy_with_logits(spread(z), t, reduction="none")
+    np.testing.assert_allclose(loss.data, [np.log(2), 800.0, 800.0, np.exp(-40.0)], rtol=1e-13)
+    for create_graph in (False, True):
+        slope = mg.grad(loss.sum(), z, create_graph=create_graph).data
+        np.testing.assert_allclose(slope, [-0.5, 1.0, -1.0, -np.exp(-40.0)], rtol=1e-12)
+    x, labels = mg.tensor(RNG.normal(size=(5, 4)), requires_grad=True), np.array([0, 3, 1, 2, 3])
+    loss = mg.cross_entropy(spread(x), labels, reduction="none")
+    p = np.exp(x.data) / np.exp(x.data).sum(1, keepdims=True)
+    np.testing.assert_allclose(loss.data, -np.log(p[np.arange(5), labels]), rtol=1e-12)
+    np.testing.assert_allclose(mg.grad(loss.sum(), x).data, p - np.eye(4)[labels], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss", [mg.cross_entropy, mg.cross_entropy_composed, mg.nll_loss])
+def test_losses_of_rows_have_the_shape_of_the_labels_and_stand_beside_them(loss: Any):
+    x, labels = RNG.normal(size=(2, 3, 5)), RNG.integers(0, 5, (2, 3))
+    found = loss(x, labels, reduction="none")
+    assert found.shape == (2, 3)
+    for k in np.ndindex(2, 3):
+        np.testing.assert_allclose(found[k], loss(x[k][None], labels[k][None]), rtol=1e-12)

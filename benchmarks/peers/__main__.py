@@ -5,8 +5,9 @@
 
 A worker process per peer, so that nobody's memory or threads disturb another; slices taken in turn, so that a slow
 spell of the machine hits all alike; medians; ratios to PyTorch eager (smaller is faster). Every result is compared
-with float64 before its time is printed. OPENBLAS_CORETYPE is unset in the workers unless --coretype sets it: it
-chooses the kernels of NumPy's matrix product, and users do not have it.
+with float64 before its time is printed. Each peer is called until its memory is where it will stay, and what it returns
+becomes arrays outside of the clock. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which choose the kernels of NumPy's matrix
+product and which users do not have, are unset in the workers unless --coretype sets the first.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ from .cases import Case, all_cases, bound, error, reference
 from .worker import PEERS
 
 BASE = "torch"
-MODULES = {"numpy by hand": "numpy", "minigrad fast": "numba", "minigrad fast replay": "numba"}
+MODULES = {
+    "numpy by hand": "numpy",
+    "minigrad compiled": "llvmlite",
+    "minigrad fast": "numba",
+    "minigrad fast replay": "numba",
+}
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 SLICE = 0.03  # seconds that one slice of one peer is meant to take
 
 
@@ -39,7 +46,7 @@ class Peer:
 
     def __init__(self, name: str, threads: int, coretype: str | None) -> None:
         self.name = name
-        environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+        environment = {key: value for key, value in os.environ.items() if key not in UNSET}
         for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[key] = str(threads)
         environment["XLA_FLAGS"] = "" if threads > 1 else "--xla_cpu_multi_thread_eigen=false"
@@ -101,7 +108,10 @@ def measure(case: Case, peers: list[Peer], slices: int, slice_seconds: float = S
     for peer in peers:
         if peer.name in found:
             found[peer.name]["seconds"] = statistics.median(times[peer.name])
-            found[peer.name]["peak"] = peer.ask(do="memory")["peak"]
+            found[peer.name] |= peer.ask(do="memory")
+            if BASE in found:  # how far the ratio of one slice to the next of the base strays: half of them lie within
+                ratios = sorted(a / b for a, b in zip(times[peer.name], times[BASE], strict=True))
+                found[peer.name]["spread"] = ratios[3 * len(ratios) // 4] - ratios[len(ratios) // 4]
     return found
 
 
@@ -125,7 +135,7 @@ def machine() -> dict[str, str]:
 
 def blas(coretype: str | None) -> str:
     """NumPy's BLAS and the kernels that it chooses, asked in a process with the workers' environment."""
-    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+    environment = {key: value for key, value in os.environ.items() if key not in UNSET}
     if coretype:
         environment["OPENBLAS_CORETYPE"] = coretype
     environment["OPENBLAS_VERBOSE"] = "2"
@@ -192,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     for peer in peers:
         versions.update(peer.ask(do="about"))
     header = {**machine(), "blas": blas(args.coretype), "threads": str(args.threads), **versions}
-    header["coretype"] = args.coretype or "unset in the workers"
+    header["coretype"] = args.coretype or "unset in the workers, as is OPENBLAS_L2_SIZE"
     for key, value in header.items():
         print(f"{key}: {value}")
     print(f"\nratios of medians to {BASE} (smaller is faster); {args.slices} interleaved slices\n")
@@ -213,9 +223,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print_details(cases: dict[str, dict[str, dict[str, float]]], names: list[str]) -> None:
-    print("\nlargest error against float64 (of each array's maximum), and peak memory in MB")
+    print("\nlargest error against float64 (of each array's maximum), peak memory in MB, page faults of one call,")
+    print("and in how wide a range the middle half of the slices' ratios lies")
     for case, found in cases.items():
-        parts = [f"{name} {found[name]['error']:.1e} {found[name]['peak']:.0f}MB" for name in names if name in found]
+        parts = []
+        for name in names:
+            if name in found:
+                about = found[name]
+                text = f"{name} {about['error']:.1e} {about['peak']:.0f}MB {about['faults']:.0f}pf"
+                parts.append(f"{text} +-{about['spread'] / 2:.2f}" if "spread" in about else text)
         print(f"{case:32}{', '.join(parts)}")
 
 

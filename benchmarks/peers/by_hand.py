@@ -17,6 +17,7 @@ from .cases import (
     Array,
     Case,
     Results,
+    as_array,
     chain_inputs,
     net_inputs,
     norm_inputs,
@@ -72,22 +73,32 @@ def _net(case: Case, given: Case) -> Callable[[], Results]:
     params, x, targets = net_inputs(given)
     params = [p.astype(case.dtype) for p in params]
     x = x.astype(case.dtype)
-    m, v = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
+    adam = Adam(params)
     statistics = [(np.zeros_like(p), np.ones_like(p)) for p in params if p.ndim == 1]
-    taken = 0
 
     def step() -> Results:
-        nonlocal taken
         loss, slopes = _slopes(params, x, targets, norm, statistics)
-        taken += 1
-        for k, d in enumerate(slopes):
-            m[k] += (1 - BETAS[0]) * (d - m[k])
-            v[k] += (1 - BETAS[1]) * (d * d - v[k])
-            root = np.sqrt(v[k]) * (1 / np.sqrt(1 - BETAS[1] ** taken)) + ADAM_EPS
-            params[k] -= LR / (1 - BETAS[0] ** taken) * m[k] / root
+        adam.step(slopes)
         return {"loss": np.asarray(loss)}
 
     return step
+
+
+class Adam:
+    """Adam over a list of arrays, in place: for those who have none."""
+
+    def __init__(self, params: list[Array]) -> None:
+        self.params, self.taken = params, 0
+        self.m, self.v = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
+
+    def step(self, slopes: list[Array]) -> None:
+        """One step along a gradient for each array."""
+        self.taken += 1
+        for p, m, v, d in zip(self.params, self.m, self.v, slopes, strict=True):
+            m += (1 - BETAS[0]) * (d - m)
+            v += (1 - BETAS[1]) * (d * d - v)
+            root = np.sqrt(v) * (1 / np.sqrt(1 - BETAS[1] ** self.taken)) + ADAM_EPS
+            p -= LR / (1 - BETAS[0] ** self.taken) * m / root
 
 
 def _slopes(
@@ -138,4 +149,4 @@ def _slopes(
 def losses(step: Callable[[], Results]) -> Iterator[Array]:
     """The first losses of a network's step: what its results are compared by."""
     for _ in range(STEPS):
-        yield step()["loss"]
+        yield as_array(step()["loss"])

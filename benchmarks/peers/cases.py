@@ -92,12 +92,18 @@ def reference(case: Case) -> Results:
     return by_hand.build(wide, rounded_to=case.dtype)()
 
 
+def as_array(x: Any) -> Array:
+    """What a library returned, as an array."""
+    x = x.detach() if hasattr(x, "detach") else x
+    return np.asarray(x.numpy() if hasattr(x, "numpy") else x)
+
+
 def error(found: Results, exact: Results) -> float:
     """Largest difference over all results, each relative to the largest element of its array."""
     worst = 0.0
     for name, right in exact.items():
         scale = float(np.abs(right).max())
-        worst = max(worst, float(np.abs(found[name].astype(float) - right).max()) / (scale or 1.0))
+        worst = max(worst, float(np.abs(as_array(found[name]).astype(float) - right).max()) / (scale or 1.0))
     return worst
 
 

@@ -10,48 +10,53 @@ import minigrad as mg
 from .cases import ADAM_EPS, BETAS, EPS, LR, NETS, OPS, Case, Results, chain_inputs, net_inputs, norm_inputs
 
 
-def build(case: Case, replayed: bool = False) -> Callable[[], Results] | None:
-    """A function that does the case once; None where there is nothing to replay: a step is what is replayed."""
-    if replayed:
-        return _net(case, replayed) if case.kind == "mlp" else None
-    return _net(case) if case.kind == "mlp" else {"chain": _chain, "fused": _norm, "composed": _norm}[case.kind](case)
-
-
-def _chain(case: Case) -> Callable[[], Results]:
-    *inputs, g = chain_inputs(case)
-    x, a, b = leaves = [mg.tensor(array, requires_grad=True) for array in inputs]
-    cotangent = mg.tensor(g)
-
-    def run() -> Results:
-        y = x
-        for k in range(OPS):
-            y = y + b if k % 2 else y * a
-        for leaf in leaves:
-            leaf.grad = None
-        y.backward(cotangent)
-        return {"y": y.data, **{name: leaf.grad.data for name, leaf in zip(("dx", "da", "db"), leaves, strict=True)}}  # type: ignore[union-attr]
-
+def build(case: Case, how: str = "") -> Callable[[], Results] | None:
+    """A function that does the case once; how: "replay", "compiled" (replayed as machine code), or as it stands."""
+    make: Any = {"chain": _chain, "fused": _norm, "composed": _norm, "mlp": _net}[case.kind]
+    run: Callable[[], Results] = make(case, how)
     return run
 
 
-def _norm(case: Case) -> Callable[[], Results]:
+def _replayed(step: Any, how: str) -> Any:
+    return step if not how else mg.replay(step, compile=how == "compiled")
+
+
+def _chain(case: Case, how: str) -> Callable[[], Results]:
+    *inputs, g = chain_inputs(case)
+    leaves = [mg.tensor(array, requires_grad=True) for array in inputs]
+    cotangent = mg.tensor(g)
+
+    def chain() -> mg.Tensor:
+        x, a, b = leaves
+        for k in range(OPS):
+            x = x + b if k % 2 else x * a
+        for leaf in leaves:
+            leaf.grad = None
+        x.backward(cotangent)
+        return x
+
+    step = _replayed(chain, how)
+    return lambda: {"y": step(), **dict(zip(("dx", "da", "db"), [leaf.grad for leaf in leaves], strict=True))}
+
+
+def _norm(case: Case, how: str) -> Callable[[], Results]:
     *inputs, g = norm_inputs(case)
     leaves = [mg.tensor(array, requires_grad=True) for array in inputs]
     cotangent = mg.tensor(g)
     normalize = mg.batch_norm if case.kind == "fused" else mg.batch_norm_composed
 
-    def run() -> Results:
+    def both() -> mg.Tensor:
         for leaf in leaves:
             leaf.grad = None
         y = normalize(*leaves, eps=EPS)
         y.backward(cotangent)
-        names = ("dx", "d_gamma", "d_beta")
-        return {"y": y.data, **{name: leaf.grad.data for name, leaf in zip(names, leaves, strict=True)}}  # type: ignore[union-attr]
+        return y
 
-    return run
+    step = _replayed(both, how)
+    return lambda: {"y": step(), **dict(zip(("dx", "d_gamma", "d_beta"), [leaf.grad for leaf in leaves], strict=True))}
 
 
-def _net(case: Case, replayed: bool = False) -> Callable[[], Results]:
+def _net(case: Case, how: str) -> Callable[[], Results]:
     sizes, _, norm = NETS[case.net]
     params, batch, targets = net_inputs(case)
     net = mg.nn.MLP(sizes, norm="batch" if norm else "none", rng=0, dtype=case.dtype)
@@ -67,8 +72,6 @@ def _net(case: Case, replayed: bool = False) -> Callable[[], Results]:
         adam.step()
         return value
 
-    if replayed:
-        again = mg.replay(step)
-        return lambda: {"loss": again(batch, targets).data}
-    x = mg.tensor(batch)
-    return lambda: {"loss": step(x, targets).data}
+    take = _replayed(step, how)
+    x = batch if how else mg.tensor(batch)
+    return lambda: {"loss": take(x, targets)}

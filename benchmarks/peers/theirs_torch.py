@@ -43,8 +43,7 @@ def _chain(case: Case, variant: str) -> Callable[[], Results]:
             leaf.grad = None
         y = forward(*leaves)
         y.backward(cotangent)
-        slopes = {name: leaf.grad.numpy() for name, leaf in zip(("dx", "da", "db"), leaves, strict=True)}
-        return {"y": y.detach().numpy(), **slopes}
+        return {"y": y, **{name: leaf.grad for name, leaf in zip(("dx", "da", "db"), leaves, strict=True)}}
 
     return run
 
@@ -70,8 +69,7 @@ def _norm(case: Case, variant: str) -> Callable[[], Results]:
         y = forward(*leaves)
         y.backward(cotangent)
         names = ("dx", "d_gamma", "d_beta")
-        slopes = {name: leaf.grad.numpy() for name, leaf in zip(names, leaves, strict=True)}
-        return {"y": y.detach().numpy(), **slopes}
+        return {"y": y, **{name: leaf.grad for name, leaf in zip(names, leaves, strict=True)}}
 
     return run
 
@@ -100,6 +98,6 @@ def _net(case: Case, variant: str) -> Callable[[], Results]:
         adam.zero_grad()
         value.backward()
         adam.step()
-        return {"loss": value.detach().numpy()}
+        return {"loss": value}
 
     return step

@@ -3,7 +3,9 @@
 {"do": "about"}                          -> what it is: versions, BLAS, kernels
 {"do": "prepare", "case": {...}, "to"}   -> results written to the .npz `to`, seconds of one call
 {"do": "run", "calls": n}                -> seconds per call
-{"do": "memory"}                         -> peak resident memory in MB since `prepare`
+{"do": "memory"}                         -> peak resident memory in MB since `prepare`, page faults of one call
+
+What a call returns is the library's own: it becomes arrays once, to be compared, and not in the calls that are timed.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from . import by_hand
-from .cases import Case, Results
+from .cases import Case, Results, as_array
 
 PEERS = (
     "numpy by hand",
     "minigrad",
     "minigrad replay",
+    "minigrad compiled",
     "minigrad fast",
     "minigrad fast replay",
     "torch",
@@ -45,7 +48,7 @@ def build(peer: str, case: Case) -> Callable[[], Results] | None:
     if peer.startswith("minigrad"):
         from . import ours
 
-        return ours.build(case, replayed=peer.endswith("replay"))
+        return ours.build(case, next((how for how in ("replay", "compiled") if peer.endswith(how)), ""))
     if peer.startswith("torch"):
         from . import theirs_torch
 
@@ -91,14 +94,33 @@ def _prepared(peer: str, command: dict[str, Any]) -> tuple[Callable[[], Results]
         return None, {"seconds": None}
     results = {f"loss {k}": loss for k, loss in enumerate(by_hand.losses(run))} if case.kind == "mlp" else run()
     save: Any = np.savez  # whose stubs take the names of arrays for options
-    save(command["to"], **{name: np.asarray(array) for name, array in results.items()})
+    save(command["to"], **{name: as_array(array) for name, array in results.items()})
     del results
-    for _ in range(2):
-        run()
+    _warm(run)
     _reset_peak()
     begin = time.perf_counter()
     run()
     return run, {"seconds": time.perf_counter() - begin}
+
+
+def _warm(run: Callable[[], Any], calls: int = 600, seconds: float = 2.0) -> None:
+    """Call until memory is where it will stay: malloc keeps it only after hundreds of calls at some sizes."""
+    end = time.perf_counter() + seconds
+    for k in range(calls):
+        run()
+        if k >= 2 and time.perf_counter() > end:
+            return
+
+
+def _faults(run: Callable[[], Any]) -> int:
+    """Pages that the system has to give in one call."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return -1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    run()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def main() -> None:
@@ -117,7 +139,7 @@ def main() -> None:
                 run = None
                 run, answer = _prepared(peer, command)
             elif command["do"] == "memory":
-                answer = {"peak": _peak()}
+                answer = {"peak": _peak(), "faults": _faults(run) if run is not None else 0}
             elif run is not None:
                 begin = time.perf_counter()
                 for _ in range(command["calls"]):

@@ -127,7 +127,7 @@ def number_of(x: Any) -> float | None:
         x = x.array
     if isinstance(x, (int, float)):
         return float(x)
-    if not isinstance(x, np.ndarray) or x.size != 1 or x.dtype.kind not in "iuf":
+    if not isinstance(x, (np.ndarray, np.generic)) or x.size != 1 or x.dtype.kind not in "iuf":
         return None
     return float(x.item()) if is_constant(x) else None
 

@@ -159,6 +159,9 @@ def _pattern(
     kind: str, out: Any, inputs: tuple[Any, ...], params: dict[str, Any], forms: Forms, **more: Any
 ) -> Pattern | None:
     """The pattern; None where an array that wants a gradient would be lost with it."""
+    dtype = np.result_type(*[x.dtype for x in inputs if x is not None])
+    if dtype != out.dtype:
+        more["differs"] = (*more.get("differs", ()), f"a constant makes {out.dtype} of {dtype}")
     for atom in forms.atoms:  # what cancels out, as the shift of a softmax does, sends none; nor does the largest of x
         step = forms.step(atom)
         largest = step is not None and step[0] == "max" and step[1][0] is forms.x

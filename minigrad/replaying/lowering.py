@@ -24,6 +24,7 @@ from ..program.program import Array, substitute, values_in
 
 Run = Callable[[], Any]  # of arrays that stay where they are
 _LINE = 64  # bytes of a cache line: where buffers begin
+_SHAKEN = np.array([1, 0, 0, 1, 1, 0, 1], np.float16)  # which numbers are moved: of every column, and of one alone
 _QUIET: dict[str, Any] = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}
 
 
@@ -72,19 +73,20 @@ class Bound:
                 for run in runs:
                     run()
 
-    def run_shaken(self, arguments: Iterable[Array]) -> None:
-        """As `run`, but every second number that is made is moved by one eps: how far the results then move tells
-        what rounding does to them.
+    def run_shaken(self, arguments: Iterable[Array], turn: int) -> None:
+        """As `run`, but half of the numbers that are made are moved by one eps, nearer to zero: how far the results
+        then move tells what rounding does to them. Another `turn` moves others.
         """
         for place, array in zip(self._inputs, arguments, strict=True):
             place[...] = array
+        which = np.roll(_SHAKEN, turn)
         with np.errstate(all="ignore"):
             for i, run in self.calls:
                 run()
                 for value in i.outputs:
                     made = self._outs.get(value, self._arrays[value])
                     if made.dtype.kind == "f":
-                        made -= np.resize(np.array([0, 1], made.dtype), made.shape) * (made * np.finfo(made.dtype).eps)
+                        made -= np.resize(which, made.shape) * (made * np.finfo(made.dtype).eps)
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""

@@ -250,7 +250,7 @@ PLANTS = [
         "minigrad/fast/into.py",
         _INTO,
         ('"less": np.less,\n', '"less": np.less_equal,\n', "less is less or equal"),
-        ('x.dtype.kind != "f" or not n or chosen() == "reference"', "not n", "sums of integers into floats"),
+        ('x.dtype.char not in "fdg" or not n or chosen() == "reference"', "not n", "sums of integers into floats"),
         (
             "np.array(count(x.shape, axis), g.dtype), out)",
             "np.array(x.size, g.dtype), out)",

@@ -95,7 +95,12 @@ PLANTS = [
         ("source.random(shape) >= p", "source.random(shape) >= 1 - p", "dropout keeps a share p"),
         ("kept.astype(dtype) * (1.0 / (1.0 - p))", "kept.astype(dtype)", "dropout does not scale"),
         ("return exp(log_softmax(x, axis))", "return exp(log_softmax(x))", "softmax: axis is not looked at"),
-        ("return top if finite.all() else", "return top if True else", "softmax of a row of -inf"),
+        (
+            "return top if finite.all() else",
+            "return top if True else",
+            "softmax of a row of -inf",
+            "a row without a finite number is NaN either way",
+        ),
         ("if _shape(bias) != wanted[1:]:", "if False:", "a bias of a wrong shape is broadcast"),
     ),
 ]

@@ -71,7 +71,11 @@ PLANTS = [
             "a gradient in another layout is made in the vector",
         ),
         ("_QUIET if backward else {}", "{}", "backward warns where a walk is quiet"),
-        ("            place[...] = array\n", "            pass\n", "arguments are those of the recording"),
+        (
+            "            place[...] = array\n        for errors",
+            "            pass\n        for errors",
+            "arguments are those of the recording",
+        ),
         (
             'replaced = getattr(op, "stands_for", None) != (op.rules, op.joint)',
             "replaced = False",
@@ -95,16 +99,24 @@ PLANTS = [
             "            pass",
             "two recordings are not compared",
         ),
-        ("before.restore()", "pass", "what a proof did is done twice"),
+        (
+            "        finally:\n            before.restore()",
+            "        finally:\n            pass",
+            "what a proof did is done twice",
+        ),
         (
             "        if after is None:\n            raise",
             "        if False:\n            raise",
             "a replay that fails where the step does not",
         ),
-        ("            self._compare(what, a, b)", "            pass", "a proof does not look at what was written"),
         (
-            '            self._compare(f"{value.label}, the result of {_named(makers.get(value))}", a, b)',
-            "            pass",
+            "strict=True), *after.compared(before.again())]",
+            "strict=True)]",
+            "a proof does not look at what was written",
+        ),
+        (
+            "pairs = [*zip(names, ours, theirs, strict=True), *after",
+            "pairs = [*after",
             "a proof does not look at results",
         ),
         ("a.tobytes() == b.tobytes()", "np.allclose(a, b, equal_nan=True)", "a proof forgives rounding"),

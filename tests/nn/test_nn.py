@@ -221,3 +221,29 @@ def test_fused_and_composed_networks_have_the_same_gradients():
             grads.append(mg.grad(loss, net.parameters()))
     for a, b in zip(*grads, strict=True):
         np.testing.assert_allclose(a.data, b.data, rtol=1e-10, atol=1e-13)
+
+
+def test_options_of_layers_are_looked_at():
+    """Each at another value than its default."""
+    x = np.array([[-2.0, 1.0, 3.0], [4.0, -1.0, 0.5]])
+    np.testing.assert_allclose(nn.LeakyReLU(0.3)(x), np.where(x > 0, x, 0.3 * x), rtol=1e-15)
+    for eps in (1e-5, 0.5):
+        expected = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + eps)
+        for implementation in ("fused", "composed"):
+            layer = nn.LayerNorm(3, eps=eps, implementation=implementation)
+            np.testing.assert_allclose(layer(x).data, expected, rtol=1e-12)
+    for make in (lambda **options: nn.LayerNorm(3, **options), lambda **options: nn.BatchNorm1d(3, **options)):
+        names = {(scale, center): [name for name, _ in make(scale=scale, center=center).named_parameters()]
+                 for scale in (True, False) for center in (True, False)}  # fmt: skip
+        both = {(True, True): ["gamma", "beta"], (True, False): ["gamma"], (False, True): ["beta"], (False, False): []}
+        assert names == both
+
+
+def test_statistics_that_move_count_as_written():
+    bn = nn.BatchNorm1d(4)
+    bn(BATCHES[0])
+    x = mg.tensor(BATCHES[1], requires_grad=True)
+    y = bn.eval()(x).sum()
+    bn.train()(BATCHES[2])
+    with pytest.raises(RuntimeError, match="but that memory was written"):
+        y.backward()

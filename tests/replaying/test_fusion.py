@@ -167,6 +167,18 @@ def test_a_variance_that_loses_digits_is_recognised_and_said_to():
     np.testing.assert_allclose(fused.data, y.data, rtol=1e-10)
 
 
+def test_what_is_fused_keeps_its_dtype():
+    x = mg.tensor(RNG.normal(size=(5, 3)).astype(np.float32), requires_grad=True)
+    for eps in (1e-5, np.float32(1e-5), np.array(1e-5, np.float32)):
+        fused = mg.fuse((x - x.mean(0)) / mg.sqrt(x.var(0) + eps))
+        assert fused.op.name == "batch_norm"  # type: ignore[union-attr]
+        assert fused.dtype == np.float32
+    for eps in (np.float64(1e-5), np.array([1e-5])):  # which make float64 of it
+        y = (x - x.mean(0)) / mg.sqrt(x.var(0) + eps)
+        with pytest.warns(UserWarning, match="batch norm, but a constant makes float64 of float32; it is left"):
+            assert mg.fuse(y) is y
+
+
 LEFT: dict[str, Any] = {
     "not broadcast by rows": lambda: (W - W.mean(1)) / mg.sqrt(W.var(1) + 1e-5),
     "no axes": lambda: (X.mean() - X.mean().mean()) / mg.sqrt(X.mean().var() + 1e-5),

@@ -138,8 +138,11 @@ def test_deep_prints_the_notebooks_log(tmp_path: Path, capsys: Any):
     lines = [line for line in out.splitlines() if line.startswith("(")]
     assert len(lines) == 2 * (10 + 11)
     plain = [float(line.rsplit(" ", 1)[1]) for line in lines[21:] if line.startswith("(Iteration")]
-    bound = 5e-6 if experiments.fused_multiply_add() else 5e-3
-    np.testing.assert_allclose(plain[:3], [2.302857, 2.028712, 1.904616], rtol=0, atol=bound)
+    np.testing.assert_allclose(plain[:3], [2.302857, 2.028712, 1.904616], rtol=0, atol=experiments.BAND)
+    exactly, _, banded = out.partition("What was trained above")
+    assert "The exact comparison, with the reference kernels" in exactly
+    assert exactly.count("plain, loss at iteration 21") == banded.count("plain, loss at iteration 21") == 1
+    assert "held to bands" in banded
     assert (tmp_path / "deep.png").stat().st_size > 10_000
 
 

@@ -117,7 +117,7 @@ MISUSES: dict[str, tuple[Any, str]] = {
     "a rate as a Tensor": (lambda n: untyped.optim.SGD(n.parameters(), lr=mg.tensor(0.1)), r"must be a number"),
     "masked rows": (
         lambda n: fit(n, "cross_entropy", "adam", (np.ma.masked_greater(X, 1.0), Y)),
-        r"train: a masked array; fill what is masked",
+        "a masked array: its mask would be dropped",
     ),
 }
 
