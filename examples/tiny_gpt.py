@@ -120,7 +120,7 @@ def train(net: TinyGPT, steps: int, rng: np.random.Generator, report: int = 100)
     return losses
 
 
-def sample(net: TinyGPT, start: str, length: int, rng: np.random.Generator, temperature: float = 0.5) -> str:
+def sample(net: TinyGPT, start: str, length: int, rng: np.random.Generator, temperature: float = 0.8) -> str:
     """Go on writing: each character is drawn from what the model says of it."""
     tokens = [CHARACTERS.index(c) for c in start]
     with mg.no_grad():

@@ -58,7 +58,8 @@ def _norm_forward(x: Array, gamma: Array, beta: Array) -> tuple[Array, Array, Ar
 
 def _norm_backward(g: Array, gamma: Array, x_hat: Array, inv_std: Array) -> tuple[Array, Array, Array]:
     d_beta, d_gamma = g.sum(axis=0), (g * x_hat).sum(axis=0)
-    return gamma * inv_std * (g - (d_beta + x_hat * d_gamma) / len(g)), d_gamma, d_beta
+    n = len(g)
+    return gamma * inv_std * (g - d_beta / n - x_hat * (d_gamma / n)), d_gamma, d_beta
 
 
 def _norm(x: Array, gamma: Array, beta: Array, g: Array) -> Results:

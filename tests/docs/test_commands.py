@@ -24,7 +24,7 @@ def commands(page: Path) -> list[str]:
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     found = re.findall(r"`([^`\n]+)`", text)
     found += [line.removeprefix("$ ") for block in BLOCK.findall(text) for line in block.splitlines()]
-    parts = [part.split("   #")[0].strip() for command in found for part in command.split(" && ")]
+    parts = [re.split(r"   #| < ", part)[0].strip() for command in found for part in command.split(" && ")]
     return [part for part in parts if re.match(r"\S*(minigrad|python3?) \S", part)]
 
 

@@ -303,7 +303,12 @@ def test_a_very_long_rule_is_cut():
     assert (len(lines), lines[-1]) == (41, "... 60 more lines")
 
 
-FUSED = [row for row in ROWS if registry[row.op].op.joint is not None]
+def test_the_rule_of_joined_arrays_says_where_it_cuts():
+    x, y = leaves([np.ones((2, 2)), np.zeros((1, 2))])
+    assert drawn(mg.concatenate([x, y])).rule.splitlines() == ["d_arrays 0 = g[0:2]", "d_arrays 1 = g[2:3]"]
+
+
+FUSED = [row for row in ROWS if registry[row.op].op.joint is not None and not registry[row.op].op.variadic]
 
 
 @pytest.mark.parametrize("row", FUSED, ids=str)
