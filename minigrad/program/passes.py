@@ -141,7 +141,7 @@ def _parts(i: Instruction, same: dict[Value, Value], rules: bool, recorder: Reco
     for x in i.params.values():
         if isinstance(x, Value):
             recorder.known_as(x)
-    with using(recording=False, observers=(), frozen=True, cause=None), using(recorder):
+    with using(recording=False, observers=(), frozen=True, cause=None), using(recorder), np.errstate(all="ignore"):
         if i.kind == "op":
             saved = op.save(*given, **params)
             results = [op.kernel(*given, saved=saved, **params), *saved]

@@ -193,7 +193,7 @@ def test_what_is_said_to_be_unread_is_unread(row, rng):
     def result(k, read):
         inputs = [a if a is None or name in read else Poison(a) for name, a in zip(names, arrays, strict=True)]
         out = y._array if "out" in read else Poison(y._array)
-        params = {**y.params, "position": k} if op.variadic else y.params
+        params = {**y.params, "position": k} if op.variadic and op.joint is None else y.params
         if op.joint is not None:
             saved = tuple([a if name in read else Poison(a) for name, a in zip(buffers, y.saved or (), strict=True)])
             return op.joint(c, out, saved, *inputs, **params)[k]
