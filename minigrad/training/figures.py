@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -24,6 +24,10 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PANELS = 6  # of layers in one figure
 
 
+@overload
+def plot_boundary(model: Module, x: Data, y: Data, path: PathLike, *, title: str | None = None) -> None: ...
+@overload
+def plot_boundary(model: Module, x: Data, y: Data, path: None = None, *, title: str | None = None) -> Plot: ...
 def plot_boundary(
     model: Module, x: Data, y: Data, path: PathLike | None = None, *, title: str | None = None
 ) -> Plot | None:
@@ -95,6 +99,10 @@ class LayerStatistics:
         for name, output in _outputs(run.model, self.x).items():
             self.outputs.setdefault(name, []).append(np.quantile(output, QUANTILES))
 
+    @overload
+    def plot(self, path: PathLike, *, layers: list[str] | None = None, title: str | None = None) -> None: ...
+    @overload
+    def plot(self, path: None = None, *, layers: list[str] | None = None, title: str | None = None) -> Plot: ...
     def plot(
         self, path: PathLike | None = None, *, layers: list[str] | None = None, title: str | None = None
     ) -> Plot | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 
@@ -65,6 +66,10 @@ class History(Shown):
         with written_aside(path) as file:
             file.write(text.getvalue().encode())
 
+    @overload
+    def plot(self, path: PathLike, *, title: str | None = None) -> None: ...
+    @overload
+    def plot(self, path: None = None, *, title: str | None = None) -> Plot: ...
     def plot(self, path: PathLike | None = None, *, title: str | None = None) -> Plot | None:
         """Draw the losses, and metrics if there are any, to a PNG, SVG or PDF file; in a notebook without a path."""
         fixed = ("epoch", "step", "loss")
