@@ -79,6 +79,8 @@ def read_rows(path: Path, *, separator: str | None = None, decimal: str | None =
     sample = list(islice((line for line in lines[first:] if line.strip()), 200))
     separator = separator or _separator(sample, decimal)
     cells, ends = _split(lines, separator)
+    if not cells:
+        raise ValueError(f"{path} is empty: no cell of its {len(lines)} lines holds anything")
     if separator == "," and len(cells[0]) == 1 and all(len(row) == 2 for row in cells[1:]) and cells[1:]:
         separator, decimal = ";", ","  # one name above 1,5: a single column with decimal commas
         cells, ends = _split(lines, separator)
@@ -130,6 +132,8 @@ def _separator(sample: Sequence[str], decimal: str | None) -> str:
     scores: dict[str, tuple[bool, float]] = {}
     for separator in SEPARATORS:
         rows, _ = _split(sample, separator)
+        if not rows:
+            continue
         width = Counter(len(row) for row in rows).most_common(1)[0][0]
         alike = [row for row in rows if len(row) == width]
         share = (len(alike) + _lacks_one(rows[0], width, separator)) / len(rows)

@@ -162,6 +162,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "title-above.csv": ("Report 2020\n\na;b\n1;2\n3;4\n", r"line 1: 1 cells, but the others have 2 .*remove that line"),
     "sum-below.csv": ("a,b\n1,2\n3,4\n5,6\nsum: 9,12\n", r"line 5, column 'a': 'sum: 9' is not a number"),
     "empty.csv": ("", r"is empty: there are no rows"),
+    "separators-alone.csv": (",,,\n,,\n", r"is empty: no cell of its 3 lines holds anything"),
+    "quotes-alone.csv": ('""\n" "\n', r"is empty: no cell of its 3 lines holds anything"),
     "names-alone.csv": ("a,b\n", r"is empty: there are names in line 1, and no rows below"),
     "workbook.xlsx": (b"PK\x03\x04\x14\0", r"is a workbook .*save it as CSV"),
     "old-workbook.xls": (b"\xd0\xcf\x11\xe0\xa1\xb1", r"is an Excel workbook .*save it as CSV"),
