@@ -66,10 +66,12 @@ def count(y: Any) -> int:
 
 
 def ops_of(roots: Sequence[Node]) -> set[Node]:
+    """The recorded nodes that any of the roots depends on."""
     return {node for root in roots for node in consumers_first(root)}
 
 
 def roots_of(y: Any) -> list[Node]:
+    """The Tensors to draw from: of a Tensor, a list of them, or a Program; TypeError for anything else."""
     y = y.graph() if callable(getattr(y, "graph", None)) else y  # a Program
     roots = [y] if isinstance(y, Node) else list(y) if isinstance(y, (list, tuple)) else []
     wrong = [x for x in roots if not isinstance(x, Node)]

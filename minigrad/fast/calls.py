@@ -143,7 +143,9 @@ def _general(op: Primitive) -> Callable[..., Any]:
 def _bare(op: Primitive, given: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
     """The arrays of what an op was given."""
     try:
-        return tuple([x._array if isinstance(x, Node) else admitted(x) for x in given])
+        return tuple(
+            [x._array if isinstance(x, Node) else x if x.__class__ in _NUMBERS else admitted(x) for x in given]
+        )
     except TypeError as error:
         raise op.refusal(error, given, params) from error
 

@@ -222,6 +222,7 @@ def _batch_norm_rule(
 
 
 def like(d: Value, x: Value) -> Value:
+    """A gradient in the shape of its input; None where there is no such input."""
     return None if x is None else reshape(d, x.shape)
 
 

@@ -89,6 +89,7 @@ class Field:
 
 
 def total(field: Field, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """Sum over `axis`, modulo P."""
     done: Array = np.asarray(x).sum(axis=axis, keepdims=keepdims) % P
     return done
 
