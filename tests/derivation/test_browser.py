@@ -1,27 +1,15 @@
 """The page of a derivation in a real headless Chromium: keys, slider, nodes, theme, print; no error, no request."""
 
-import warnings
-
 import pytest
 
 import minigrad as mg
 from tests.derivation import functions
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
-from tests.drawing.test_browser import CHROMIUM, FLAGS, Opened  # noqa: E402
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
+from tests.drawing.test_browser import CHROMIUM, Opened, browser  # noqa: F401
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 NAMES = ("batch_norm", "cross_entropy_probabilities", "rms_norm")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with sync_api.sync_playwright() as play:
-            started = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-            yield started
-            started.close()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +23,7 @@ def pages(tmp_path_factory):
 
 
 @pytest.fixture
-def at(browser, pages):
+def at(browser, pages):  # noqa: F811
     made = []
 
     def open_page(name, **options):
