@@ -1,7 +1,8 @@
-"""What several test files use: numerical gradients, and derivatives of a projection to order 2."""
+"""What several test files use: numerical gradients, derivatives of a projection to order 2, commands to interrupt."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -14,6 +15,12 @@ from minigrad.core.nodes import registry as everything
 registry: dict[str, Any] = {
     name: call for name, call in everything.items() if vars(sys.modules[call.__module__]).get(call.__name__) is call
 }
+
+
+def heeds_ctrl_c() -> None:
+    """For `preexec_fn`: a command that a test stops with SIGINT heeds it, even where the tests run in the background
+    of a shell without job control, which starts its children with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def leaf(data, name=None, dtype=None):

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers import heeds_ctrl_c
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w)")
@@ -33,7 +35,9 @@ def commands() -> list[tuple[str, list[str]]]:
 def printed(command: str, stop: bool) -> list[str]:
     """What a command prints, standard output and error together; stopped as by Ctrl-C after its third report."""
     words = [sys.executable, "-m", *shlex.split(command)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heeds_ctrl_c
+    ) as process:
         lines, reports = [], 0
         assert process.stdout is not None
         for line in process.stdout:
