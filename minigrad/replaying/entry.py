@@ -165,7 +165,7 @@ class Entry:
                 bound.run_shaken([x for x in args if isinstance(x, np.ndarray)], turn)
                 written = [a for _, a, _ in before.again().compared(before)] if wrong[-1] >= len(wanted) else []
                 moved = [*map(bound.array_of, wanted), *written]
-                wrong = [k for k in wrong if not _within(*pairs[k][1:], moved[k])]
+                wrong = [k for k in wrong if not _within(pairs[k][1], pairs[k][2], moved[k])]
                 if not wrong:
                     break
         finally:
