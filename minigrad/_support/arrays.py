@@ -39,6 +39,8 @@ def admitted(x: Any) -> Any:
     dtype = getattr(x, "dtype", None)
     if isinstance(x, complex) or getattr(dtype, "kind", "") == "c":
         raise TypeError("complex numbers: only real ones have gradients here; pass a.real and a.imag by themselves")
+    if isinstance(x, (str, bytes)) or getattr(dtype, "kind", "f") in "mMSUV":
+        raise TypeError(f"expected real numbers, got {f'dtype {dtype}' if dtype else visible(repr(x))}")
     own = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.dtype.isnative
     return x.view(np.dtype(x.dtype.char)) if own else x
 
