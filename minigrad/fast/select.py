@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from . import kernel, pool
 Array = np.ndarray[Any, Any]
 
 SMALLEST = 1024  # elements below which np.where is as quick
-LARGEST = 1 << 16  # elements from which the zeros would not stay in a cache
 
 
 def fits(condition: Any, x: Any, y: Any = 0.0) -> bool:
@@ -37,18 +35,6 @@ def masked(condition: Array, x: Array, into: Any = None) -> Array:
     out: Array = pool.empty(x.shape, x.dtype) if into is None else into
     kernel("masked")(condition, x, out)
     return out
-
-
-@functools.lru_cache(maxsize=16)
-def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    return np.zeros(shape, dtype)
-
-
-def relu(x: Any) -> Any:
-    """np.maximum(x, 0); of some size against an array of zeros, for NumPy is slow against a number."""
-    if x.__class__ is np.ndarray and SMALLEST <= x.size < LARGEST and x.dtype.char in "fd" and x.flags.c_contiguous:
-        return np.maximum(x, _zeros(x.shape, x.dtype), out=pool.empty(x.shape, x.dtype))
-    return np.maximum(x, 0)
 
 
 def relu_rule(g: Any, out: Any, x: Any) -> Any:
