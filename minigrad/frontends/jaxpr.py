@@ -228,7 +228,8 @@ class _FromJax(Imported):
             return np.asarray(v.val) if hasattr(v, "val") else values[v]
 
         for eqn in jaxpr.eqns:
-            name, place = eqn.primitive.name, "in " + self._info.summarize(eqn.source_info)
+            where = self._info.summarize(eqn.source_info)  # "" where no line of the caller's led to it
+            name, place = eqn.primitive.name, f"in {where}" if where else "inside of JAX"
             scopes = _named(str(eqn.source_info.name_stack), scopes, len(steps))
             inside, inner = (*outer, *scopes), _inner(eqn)
             given = [value(v) for v in eqn.invars]

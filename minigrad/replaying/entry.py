@@ -29,7 +29,7 @@ PASSES: dict[str, Callable[[Any], Any]] = {
     "dead code": without_dead_code,
     "common subexpressions": without_repeats,
 }
-LARGE = 1 << 26  # bytes of buffers that a proof lets go while the step itself runs
+LARGE = 1 << 24  # bytes of buffers that a proof empties while the step itself runs
 ROUNDING = 8  # eps of an array's maximum that compiled code may be away from NumPy's,
 SHAKEN = 64  # or so many times what NumPy's result moves when what every operation gives is moved by one eps,
 SHAKES = 3  # at most in so many tries
@@ -115,12 +115,10 @@ class Entry:
         finally:
             before.restore()
         bound: Any = self.bound
-        large = self.nbytes >= LARGE
-        if large:  # the step needs as much memory as the program
-            self.bound = bound = None
+        if self.nbytes >= LARGE:  # the step needs as much memory as the program
+            bound.empty()
         around = Surroundings(self.step, self.modules, self.objects)
         recorded, returned, recorder = self._recorded(args, named, around)
-        self.bound = self._bind(program) if large else bound
         recorder.refuse_changes()
         self._refuse_difference(self.stages["recorded"], recorded, followed=True)
         if after is None:
@@ -131,15 +129,14 @@ class Entry:
         pairs = [*zip(names, ours, theirs, strict=True), *after.compared(before.again())]
         wrong = [k for k, (_, a, b) in enumerate(pairs) if not self._agree(a, b)]
         if wrong and self.compile and all(pairs[k][2].dtype.kind == "f" for k in wrong):
-            moved = self._shaken(before, [raw(x) for x in (*args, *named.values())])
-            wrong = [k for k in wrong if not _within(*pairs[k][1:], [arrays[k] for arrays in moved])]
+            wrong = self._beyond_rounding(wrong, pairs, before, [raw(x) for x in (*args, *named.values())])
         if wrong:
             raise NotReplayable(
                 f"call {self.calls} of {self.name} was taken itself, and a replay of it gave something else: "
                 f"{pairs[wrong[0]][0]}. The step depends on something that nobody can see change; pass it as an array, "
                 "or do not replay this step"
             )
-        return returned if copy or large else results(self._program().template, bound.array_of, copy=False)
+        return returned if copy else results(self._program().template, bound.array_of, copy=False)
 
     def _agree(self, a: Array, b: Array) -> bool:
         if a.shape == b.shape and a.tobytes() == b.tobytes():
@@ -152,23 +149,28 @@ class Entry:
         near = ROUNDING * np.finfo(a.dtype).eps * largest
         return self.compile and bool(np.allclose(a, b, rtol=0, atol=near, equal_nan=True))
 
-    def _shaken(self, before: State, args: list[Any]) -> list[list[Array]]:
-        """What NumPy makes of the program where half of what every operation gives is moved by one eps, some times.
+    def _beyond_rounding(self, wrong: list[int], pairs: list[Any], before: State, args: list[Any]) -> list[int]:
+        """Which of these pairs differ by more than rounding explains: by more than NumPy's own result moves when half
+        of what every operation gives is moved by one eps, in some tries.
 
         A difference of nearly equal numbers, or what is divided by its own size (Adam), may differ by more than a few
         eps of its maximum, and nobody could say which is right.
         """
         compiled: Any = self.bound
-        stands, bound, moved = before.again(), Bound(compiled.written_out), []
+        stands, bound = before.again(), Bound(compiled.written_out)
+        wanted = list(bound.program.wanted())
         try:
             for turn in range(SHAKES):
                 before.restore()
                 bound.run_shaken([x for x in args if isinstance(x, np.ndarray)], turn)
-                found = [bound.array_of(value).copy() for value in compiled.written_out.wanted()]
-                moved.append([*found, *[a for _, a, _ in before.again().compared(before)]])
+                written = [a for _, a, _ in before.again().compared(before)] if wrong[-1] >= len(wanted) else []
+                moved = [*map(bound.array_of, wanted), *written]
+                wrong = [k for k in wrong if not _within(pairs[k][1], pairs[k][2], moved[k])]
+                if not wrong:
+                    break
         finally:
             stands.restore()
-        return moved
+        return wrong
 
     def _program(self) -> StepProgram:
         bound: Any = self.bound
@@ -213,10 +215,10 @@ def results(template: Any, array_of: Callable[[Value], Array], copy: bool) -> An
     return substitute(template, lambda v: Tensor._leaf(array_of(v).copy() if copy else array_of(v)))
 
 
-def _within(a: Array, b: Array, moved: list[Array]) -> bool:
+def _within(a: Array, b: Array, moved: Array) -> bool:
     """Whether a is as near to b as rounding says, taken over the whole array: single numbers may be very sensitive."""
     near = ROUNDING * np.finfo(b.dtype).eps * np.abs(b).max(initial=0) * b.size**0.5
-    bound = near + SHAKEN * max(np.linalg.norm(np.subtract(c, b, dtype=float)) for c in moved)
+    bound = near + SHAKEN * np.linalg.norm(np.subtract(moved, b, dtype=float))
     return bool(np.linalg.norm(np.subtract(a, b, dtype=float)) <= bound)
 
 

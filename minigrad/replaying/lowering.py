@@ -21,10 +21,10 @@ from ..program import Instruction, Program, Value
 from ..program.listing import listing, statement
 from ..program.passes import layout_of
 from ..program.program import Array, substitute, values_in
+from .pages import buffer, emptied
 
 Run = Callable[[], Any]  # of arrays that stay where they are
-_LINE = 64  # bytes of a cache line: where buffers begin
-_SHAKEN = np.array([1, 0, 0, 1, 1, 0, 1], np.float16)  # which numbers are moved: of every column, and of one alone
+_SHAKEN = np.array([1, 0, 0, 1, 1, 0, 1] * 1024)  # which numbers are moved: of every column, and of one alone
 _QUIET: dict[str, Any] = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}
 
 
@@ -87,12 +87,24 @@ class Bound:
                     made = self._outs.get(value, self._arrays[value])
                     if made.dtype.kind != "f":
                         continue
-                    if made.flags.c_contiguous:  # place by place: large arrays would make larger ones
-                        for k in np.flatnonzero(which):
-                            part = made.reshape(-1)[k :: which.size]
-                            part -= part * np.finfo(made.dtype).eps
+                    factors = (1 - which * np.finfo(made.dtype).eps).astype(made.dtype)
+                    if made.flags.c_contiguous:  # in place: large arrays would make larger ones
+                        whole = made.size - made.size % which.size
+                        flat = made.reshape(-1)
+                        for part, by in (
+                            (flat[:whole].reshape(-1, which.size), factors),
+                            (flat[whole:], factors[: made.size - whole]),
+                        ):
+                            part *= by
                     else:
-                        made -= np.resize(which, made.shape) * (made * np.finfo(made.dtype).eps)
+                        made *= np.resize(factors, made.shape)
+
+    def empty(self) -> None:
+        """Give the memory of large buffers back until the next run, but for what the program returns and leaves."""
+        wanted = set(self._alive.values())
+        for k, raw in enumerate(self._buffers):
+            if k not in wanted:
+                emptied(raw)
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""
@@ -158,7 +170,7 @@ class Bound:
         free = self._free.get(size)
         number = free.pop() if free else len(self._buffers)
         if number == len(self._buffers):
-            self._buffers.append(_aligned(size))
+            self._buffers.append(buffer(size))
         self._alive[value], self._homes[value] = number, f"b{number}"
         order = sorted(range(a.ndim), key=lambda k: (-a.strides[k], k))
         flat = np.ndarray([shape[k] for k in order], a.dtype, self._buffers[number])
@@ -318,9 +330,3 @@ def _lives(program: Program, roots: dict[Value, Value]) -> dict[Value, tuple[int
         last.update({roots.get(v, v): k for v in instruction.used()})
     last.update({roots.get(v, v): len(program) for v in program.wanted()})
     return {v: (k, last[v]) for v, k in made.items()}
-
-
-def _aligned(size: int) -> Array:
-    raw = np.empty(size + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + size]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from ..program.program import Array
 from ..program.recording import Recorder
 from .fusion import fuse_in_place
 from .guards import Surroundings
+from .pages import untouched
 from .program import StepProgram
 
 LARGE = 1 << 18  # bytes from which on only shape, dtype and layout of an array are kept
@@ -195,6 +195,6 @@ def stand_in(array: Array) -> Array:
     """An array of the same shape, dtype and layout in memory that is never touched and so takes none."""
     order = sorted(range(array.ndim), key=lambda k: (-abs(array.strides[k]), k))
     once = [1 if array.strides[k] == 0 else array.shape[k] for k in order]
-    memory = mmap.mmap(-1, max(math.prod(once) * array.itemsize, 1))
+    memory = untouched(math.prod(once) * array.itemsize)
     laid_out = np.ndarray(once, array.dtype, memory).transpose(np.argsort(order).astype(int))
     return np.broadcast_to(laid_out, array.shape)

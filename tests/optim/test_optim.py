@@ -57,6 +57,28 @@ def test_fifty_steps_equal_pytorch(name: str, options: dict[str, Any]):
             np.testing.assert_allclose(a.data, b.detach().numpy(), rtol=1e-12, atol=1e-12)
 
 
+# After gradients [3, 1e-8] and [0, 0], from [2, 0], with the numbers that PyTorch takes where none are given.
+MEAN, ROOT = 0.9 * 0.1 / (1 - 0.9**2), np.sqrt(0.999 * 0.001 / (1 - 0.999**2))  # of 1 and 0
+STEPS = [(1e-3 * (g / (g + 1e-8)), 1e-3 * (MEAN * g / (ROOT * g + 1e-8))) for g in (3.0, 1e-8)]
+KEPT = 1 - 1e-3 * 1e-2  # by AdamW, of a weight in one step
+WITHOUT_OPTIONS: list[tuple[str, list[float]]] = [
+    ("SGD", [2 - 1e-3 * 3.0, -1e-3 * 1e-8]),
+    ("RMSprop", [2 - 1e-2 * 3.0 / (0.1 * 3.0 + 1e-8), -1e-2 * 1e-8 / (0.1 * 1e-8 + 1e-8)]),
+    ("Adam", [w - sum(steps) for w, steps in zip((2.0, 0.0), STEPS, strict=True)]),
+    ("AdamW", [(w * KEPT - first) * KEPT - second for w, (first, second) in zip((2.0, 0.0), STEPS, strict=True)]),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), WITHOUT_OPTIONS)
+def test_without_options_the_rates_are_pytorchs(name: str, expected: list[float]):
+    w = mg.tensor([2.0, 0.0], requires_grad=True)
+    optimizer = getattr(optim, name)([w])
+    for slope in ([3.0, 1e-8], [0.0, 0.0]):
+        w.grad = mg.tensor(slope)
+        optimizer.step()
+    np.testing.assert_allclose(w.data, expected, rtol=1e-12)
+
+
 def test_groups_have_their_own_options_and_equal_pytorchs():
     torch = pytest.importorskip("torch")
     ours = parameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -95,13 +96,13 @@ class Call:
     """The call of one compiled function."""
 
     def __init__(self, bound: CompiledBound, function: Function) -> None:
-        self.bound, self.function = bound, function
+        self._bound, self.function = weakref.ref(bound), function  # whose memory goes with it, at once
         self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
         self._numbers = (ctypes.c_double * NUMBERS)()
         self._write()
 
     def _write(self) -> None:
-        bound = self.bound
+        bound: Any = self._bound()
         self.source = bound.sources[self.function] = Source(
             self.function, bound.groups, bound.array_of, bound._gradients, self._numbers
         )
@@ -131,9 +132,10 @@ class Call:
 
     def _again(self) -> None:
         arrays: dict[Value, Any] = {}
+        bound: Any = self._bound()
 
         def array_of(v: Value) -> Any:
-            return arrays[v] if v in arrays else self.bound.array_of(v)
+            return arrays[v] if v in arrays else bound.array_of(v)
 
         for i in self.function.instructions:
             inputs, params = substitute(i.inputs, array_of), substitute(i.params, array_of)
@@ -144,7 +146,7 @@ class Call:
                 results = made if isinstance(made, tuple) else (made,)
                 arrays |= {v: np.asarray(a) for v, a in zip(i.outputs, results, strict=False)}
         for v in self.function.stored:
-            self.bound.array_of(v)[...] = arrays[v]
+            bound.array_of(v)[...] = arrays[v]
 
     def _take_step(self, i: Instruction, gradients: tuple[Array, ...]) -> None:
         given = dict(zip(i.writes, gradients, strict=True))

@@ -51,6 +51,7 @@ class Source:
         lines = [*self._head(), *body, "return 0"]
         self.addresses = (ctypes.c_int64 * max(len(self.table), 1))(*self.table)
         self.text = "def step(T, R):\n" + "\n".join(f"    {line}" for line in lines) + "\n"
+        del self.array_of  # of the program that holds this
 
     # names --------------------------------------------------------------------------------------------------
 
