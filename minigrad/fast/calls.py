@@ -108,9 +108,11 @@ def _general(op: Primitive) -> Callable[..., Any]:
         if params or not complete:
             named, params = params, {**defaults, **params}
             for v in params.values():
-                if v.__class__ not in _IMMUTABLE and not (v.__class__ is tuple and _IMMUTABLE.issuperset(map(type, v))):
-                    as_is = False
-                    break
+                kind = v.__class__
+                if kind in _IMMUTABLE or (kind is tuple and _IMMUTABLE.issuperset(map(type, v))):
+                    continue
+                as_is = False
+                break
             if not as_is or len(params) != len(defaults):
                 as_is, (given, params) = False, op.bind(given, named)
         else:
@@ -177,9 +179,9 @@ def _placed(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tup
     """The inputs, and all parameters by name."""
     count = len(args) if op.variadic else len(op.input_names)
     placed = dict(zip(op.defaults, args[count:], strict=False))
-    if len(args) != count + len(placed) or not placed.keys().isdisjoint(params):
+    if len(args) != count + len(placed) or (params and not placed.keys().isdisjoint(params)):
         return op.bind(args, params)  # which says what is wrong
-    return args[:count], {**placed, **params}
+    return args[:count], {**placed, **params} if params else placed
 
 
 def _node(
