@@ -167,6 +167,19 @@ def test_state_is_taken_up_bit_for_bit(name: str, options: dict[str, Any]):
         np.testing.assert_array_equal(saved[key], value, err_msg=key)
 
 
+@pytest.mark.parametrize(("name", "key"), [("SGD", "step"), ("Adam", "v"), ("Adam", "step"), ("RMSprop", "square")])
+def test_a_state_that_no_training_comes_to_is_refused(name: str, key: str):
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = getattr(optim, name)([w])
+    w.grad = mg.ones(2)
+    optimizer.step()
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=rf"nothing was changed: param\.0\.{key} is negative"):
+        optimizer.load_state_dict({**before, f"param.0.{key}": -before[f"param.0.{key}"]})
+    for name, value in optimizer.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 @pytest.mark.parametrize("scale", [0.001, 1.0, 1e200])
 def test_clip_grad_norm_equals_pytorch(scale: float):
     torch = pytest.importorskip("torch")
