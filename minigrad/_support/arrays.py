@@ -121,6 +121,8 @@ def bare(value: Any, who: str) -> np.ndarray[Any, Any]:
     """The array of whatever holds one: PyTorch's tensors leave their graph and device for it."""
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mMSUV":
+        return value  # no numbers: `misfits` says so, beside all else that does not fit
     try:
         return plain(value)
     except Exception as error:  # whatever an object says that is asked for its array
