@@ -147,7 +147,9 @@ def misfits(given: Mapping[str, Any], expected: Mapping[str, Any], *, cast: bool
         kinds = "fiub" if wanted.dtype.kind == "f" else "iub"
         fits = found.dtype.kind in kinds if cast else found.dtype == wanted.dtype
         if found.shape != wanted.shape or not fits:
-            turned = "; its transpose fits" if found.ndim == 2 and found.shape == wanted.shape[::-1] else ""
+            turned = (
+                "; its transpose fits" if found.ndim == 2 and found.shape == wanted.shape[::-1] != wanted.shape else ""
+            )
             wrong.append(f"{name} is {found.shape} {found.dtype}, expected {wanted.shape} {wanted.dtype}{turned}")
     return wrong
 
