@@ -95,8 +95,8 @@ PLANTS = [
         ),
         ("root = math.sqrt(1 - beta2**step)", "root = 1 - beta2**step", "Adam: correction without a root"),
         (
-            "        np.square(g, work)\n        np.multiply(work, rest2, work)",
-            "        np.square(first, work)\n        np.multiply(work, rest2, work)",
+            "    np.square(g, work)\n    np.multiply(work, rest2, work)",
+            "    np.square(m, work)\n    np.multiply(work, rest2, work)",
             "Adam: squares of the average",
         ),
         (
