@@ -241,7 +241,7 @@ PLANTS = [
             "late_inputs = False",
             "values written later are not noticed",
         ),
-        ("if known is not (op.rules or op.joint):", "if False:", "rules that were exchanged"),
+        ("if known is not (op.rules or op.joint):", "if known is None:", "rules that were exchanged"),
         ("if retained and node in retained:\n            retained[node] = g", "pass", "retained gradients"),
         (
             "x._needs and (path is None or x in path):",
