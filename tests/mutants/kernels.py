@@ -8,16 +8,16 @@ _RECORDED = ("tests/recorded",)
 _NORM = ("tests/fast/test_batch_norm.py", "tests/normalization", *_RECORDED)
 _UPDATES = ("tests/nn/test_batchnorm.py", "tests/optim", *nearest("tests/fast", "test_kernels.py"), *_RECORDED)
 _LOSSES = (*nearest("tests/fast", "test_kernels.py", "test_loss_kernels.py"), "tests/test_losses.py", *_RECORDED)
+_CORE = ("tests/core/test_engine.py", "tests/core/test_safety.py")
 _ROOMS = (
-    "tests/core/test_engine.py",
-    "tests/core/test_safety.py",
+    *_CORE,
     "tests/ops/test_broadcasting.py",
     "tests/ops/test_kinks.py",
     "tests/ops/test_primitives.py",
 )
 _OPS = (*nearest("tests/fast", "test_kernels.py", "test_pool.py"), *_ROOMS)
 _SUMS = (*nearest("tests/fast", "test_reductions.py", "test_totals.py"), *_ROOMS)
-_WALK = (*nearest("tests/fast", "test_pool.py"), *_ROOMS)
+_WALK = (*_CORE, *nearest("tests/fast", "test_pool.py"), *_ROOMS[len(_CORE) :])
 _INTO = ("tests/replaying/test_primitives.py", "tests/replaying/test_memory.py")
 
 PLANTS = [
@@ -241,7 +241,7 @@ PLANTS = [
             "late_inputs = False",
             "values written later are not noticed",
         ),
-        ("if known is not (op.rules or op.joint):", "if False:", "rules that were exchanged"),
+        ("if known is not (op.rules or op.joint):", "if known is None:", "rules that were exchanged"),
         ("if retained and node in retained:\n            retained[node] = g", "pass", "retained gradients"),
         (
             "x._needs and (path is None or x in path):",
