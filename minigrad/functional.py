@@ -124,8 +124,8 @@ def named(x: Value, name: str) -> Value:
 
 def floats(who: str, x: Value) -> Value:
     """x as a Tensor or an array of floating-point numbers; integers are converted, anything else refused."""
-    x = x if isinstance(x, Node) else plain(x)
-    kind = raw(x).dtype.kind
+    array = x._array if isinstance(x, Node) else (x := plain(x))
+    kind = array.dtype.kind
     if kind not in "fiub":
-        raise TypeError(f"{who}: expected real numbers, got dtype {raw(x).dtype}")
+        raise TypeError(f"{who}: expected real numbers, got dtype {array.dtype}")
     return x if kind == "f" else x.astype(float)

@@ -20,6 +20,7 @@ import contextlib
 import importlib
 import os
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -263,18 +264,18 @@ def caught(plant: Plant) -> tuple[bool, bool, bool]:
 KINDS = ("optimizers", "layers", "losses", "replay", "kernels", "compiled", "field")
 
 
-def in_source(kind: str, verbose: bool) -> int:
+def in_source(kind: str, verbose: bool, jobs: int) -> int:
     """The mistakes of one room, planted in its source; 0 if all that can be were caught."""
     plants: list[planting.Plant] = importlib.import_module(f"tests.mutants.{kind}").PLANTS
     kernels = "numba" if kind == "compiled" else os.environ.get("MINIGRAD_KERNELS", "numpy")
-    found = []
-    for outcome in planting.outcomes(plants, kernels):
+    found, begin = [], time.monotonic()
+    for outcome in planting.outcomes(plants, kernels, jobs):
         found.append(outcome)
         if verbose or not outcome.fine:
             said = "" if outcome.fine else "NOT CAUGHT: " if outcome.word == "alive" else "UNEXPECTED: "
             how = outcome.plant.equal or outcome.by
             print(f"{said}{outcome.plant.why} ({outcome.plant.file}): {outcome.word} {how}", flush=True)
-    equal, seconds = sum(bool(o.plant.equal) for o in found), sum(o.seconds for o in found)
+    equal, seconds = sum(bool(o.plant.equal) for o in found), time.monotonic() - begin
     caught = sum(o.word == "caught" for o in found)
     fine = all(o.fine for o in found)
     print(f"{kind:12} caught {caught}/{len(found) - equal}, without effect {equal}, {seconds:.0f} s", flush=True)
@@ -286,9 +287,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.splitlines()[0])
     parser.add_argument("--verbose", action="store_true", help="one line for each")
     parser.add_argument("--kind", nargs="+", choices=KINDS, help="mistakes in the source of these rooms instead")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at a time (with --kind)")
     args = parser.parse_args(argv)
     if args.kind:
-        return max(in_source(kind, args.verbose) for kind in args.kind)
+        return max(in_source(kind, args.verbose, args.jobs) for kind in args.kind)
     warnings.simplefilter("ignore")  # a wrong rule may divide by zero
     planted_of, by_suite, by_checker, named_of = (Counter[str]() for _ in range(4))
     for plant in plants():

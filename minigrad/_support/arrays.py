@@ -39,6 +39,8 @@ def admitted(x: Any) -> Any:
     dtype = getattr(x, "dtype", None)
     if isinstance(x, complex) or getattr(dtype, "kind", "") == "c":
         raise TypeError("complex numbers: only real ones have gradients here; pass a.real and a.imag by themselves")
+    if isinstance(x, (str, bytes)) or getattr(dtype, "kind", "f") in "mMSUV":
+        raise TypeError(f"expected real numbers, got {f'dtype {dtype}' if dtype else visible(repr(x))}")
     own = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.dtype.isnative
     return x.view(np.dtype(x.dtype.char)) if own else x
 
@@ -53,6 +55,8 @@ def _masked(x: Any) -> bool:
 
 def plain(x: Any) -> np.ndarray[Any, Any]:
     """The array of what somebody gave: the values of a Node, numbers, lists, arrays."""
+    if type(x) is np.ndarray and id(x.dtype) in _OWN:
+        return x
     return np.asarray(x._array if hasattr(x, "_array") else admitted(x))
 
 
@@ -117,6 +121,8 @@ def bare(value: Any, who: str) -> np.ndarray[Any, Any]:
     """The array of whatever holds one: PyTorch's tensors leave their graph and device for it."""
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mMSUV":
+        return value  # no numbers: `misfits` says so, beside all else that does not fit
     try:
         return plain(value)
     except Exception as error:  # whatever an object says that is asked for its array
@@ -141,7 +147,9 @@ def misfits(given: Mapping[str, Any], expected: Mapping[str, Any], *, cast: bool
         kinds = "fiub" if wanted.dtype.kind == "f" else "iub"
         fits = found.dtype.kind in kinds if cast else found.dtype == wanted.dtype
         if found.shape != wanted.shape or not fits:
-            turned = "; its transpose fits" if found.ndim == 2 and found.shape == wanted.shape[::-1] else ""
+            turned = (
+                "; its transpose fits" if found.ndim == 2 and found.shape == wanted.shape[::-1] != wanted.shape else ""
+            )
             wrong.append(f"{name} is {found.shape} {found.dtype}, expected {wanted.shape} {wanted.dtype}{turned}")
     return wrong
 

@@ -13,7 +13,7 @@ from .._support.signatures import Values
 from ..core.gradients import consumers_first, cotangent, walk
 from ..core.nodes import Node, describe, raw
 from ..core.tensor import Tensor
-from .arguments import refuse_stale
+from .arguments import array_of, refuse_stale
 from .table import Report, Table, short
 
 SHARES = (1.0, 0.1, 0.01)  # of the change that was asked for
@@ -80,8 +80,11 @@ def what_if(y: Tensor, node: Tensor | str, change: Values, *, index: Any = None,
     order = consumers_first(y)
     place = _found(y, node, order)
     delta = np.zeros(place._array.shape)
+    added = array_of(change)
+    if added.dtype.kind not in "fiub":
+        raise TypeError(f"what_if: the change has dtype {added.dtype}; expected real numbers")
     try:
-        delta[... if index is None else index] += np.asarray(raw(change), float)
+        delta[... if index is None else index] += added
     except (ValueError, IndexError) as error:
         raise ValueError(f"what_if: the change does not fit {describe(place)}: {error}") from None
     if not delta.any():

@@ -18,7 +18,7 @@ from .._support.shapes import stretched
 from ..core.context import using
 from ..core.gradients import consumers_first
 from ..core.nodes import Node
-from .arguments import Function, as_sequence, leaves_of, name_of, names_of
+from .arguments import Function, array_of, as_sequence, leaves_of, name_of, names_of
 from .examining import Examination
 from .gradient_check import Gradcheck, report_of
 from .jacobian import Pull, Subject, of_tensors
@@ -213,9 +213,7 @@ def backward(
         backward, inputs = None, backward
     if inputs is None:
         raise TypeError("backward: pass the inputs, one array or a list of them")
-    given = [
-        x if isinstance(x, np.ndarray) else np.asarray(x) if isinstance(x, list) else x for x in as_sequence(inputs)
-    ]
+    given = [array_of(x) if isinstance(x, (np.ndarray, list)) else x for x in as_sequence(inputs)]
     with np.errstate(all="ignore"):
         random = np.random.get_state()
         try:

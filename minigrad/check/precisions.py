@@ -15,7 +15,7 @@ from ..core.nodes import Node
 from ..program.program import Array, Instruction, Value
 from ..program.recording import recorded
 from ..program.running import evaluate, inputs_of
-from .arguments import Function, as_sequence, name_of
+from .arguments import Function, array_of, as_sequence, name_of
 from .table import Report, Table
 
 MOST = 16.0  # digits that float64 can tell
@@ -150,7 +150,7 @@ def precision(
     rounding = {name: _rounding(name) for name in names}
     if not names:
         raise ValueError('precision: dtypes is empty; give one or more, such as ["float32"]')
-    arrays = [np.array(x, float) if np.asarray(x).dtype.kind == "f" else np.asarray(x) for x in as_sequence(inputs)]
+    arrays = [a.astype(float) if a.dtype.kind == "f" else a for a in map(array_of, as_sequence(inputs))]
     program, nodes, returned = recorded(f, arrays, {}, gradient)
     if gradient is None:
         rng = np.random.default_rng(0)

@@ -69,7 +69,8 @@ class Context(NamedTuple):
 
     def inside(self, name: str, module: Any = None) -> Context:
         """The same in a new scope."""
-        return Context(self.recording, Scope(name, self.scope, module), self.cause, self.observers, self.frozen, self)
+        # as Context(...), in a call less: every module comes here
+        return tuple.__new__(Context, (self.recording, Scope(name, self.scope, module), *self[2:-1], self))
 
 
 _context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noqa: B039  # it is never changed
@@ -98,8 +99,8 @@ class using:
         self._observers, self._changes = observers, changes
 
     def _changed(self, context: Context) -> Context:
-        observers = (*context.observers, *self._observers)
-        return context._replace(**{"observers": observers, "before": context, **self._changes})
+        changes = {"observers": context.observers + self._observers, "before": context, **self._changes}
+        return context._replace(**changes)
 
     def __enter__(self) -> None:
         enter(self._changed(current()))  # nothing is kept here: one object may be entered twice

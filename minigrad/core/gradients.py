@@ -179,7 +179,7 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
     >>> dx.item(), mg.grad(dx, x).item()
     (27.0, 18.0)
     """
-    targets: list[Any] = [xs] if isinstance(xs, Node) else list(xs)
+    targets: list[Any] = [xs] if isinstance(xs, Node) or not hasattr(xs, "__iter__") else list(xs)
     for x in targets:
         if not isinstance(x, Node):
             raise TypeError(f"grad(y, xs): xs are Tensors, got {type(x).__name__}")
@@ -225,9 +225,9 @@ def cotangent(y: Any, gradient: Any) -> Any:
         return gradient
     if gradient is None and a.size != 1:
         raise ValueError(f"a gradient of {describe(y)} needs gradient= of that shape; only single numbers need none")
-    value = np.ones(a.shape, a.dtype) if gradient is None else plain(gradient)
+    value = np.array(1, a.dtype).reshape(a.shape) if gradient is None else plain(gradient)
     if value.shape != a.shape:
         raise ValueError(f"gradient= has shape {value.shape}, but the tensor has shape {a.shape}; they must be equal")
-    if not np.can_cast(value.dtype, a.dtype, "same_kind"):
+    if value.dtype != a.dtype and not np.can_cast(value.dtype, a.dtype, "same_kind"):
         raise TypeError(f"gradient= has dtype {value.dtype}, which does not fit the tensor's {a.dtype}")
     return gradient.astype(a.dtype) if isinstance(gradient, Node) else y._leaf(value.astype(a.dtype))  # type: ignore[attr-defined]

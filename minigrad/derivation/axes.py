@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from .._support.arrays import plain
 from .._support.shapes import axes_of
-from ..core.nodes import Node, raw
+from ..core.nodes import Node
 from ..program import Instruction, Program, Value
 from ..program.passes import opened, without_repeats
 from ..program.recording import NotRecordable, record
@@ -220,8 +221,7 @@ def is_array(x: Any) -> bool:
 def _array(x: Any) -> Any:
     if not is_array(x):
         return x
-    x = raw(x)
-    array = np.array(x)
+    array = np.array(plain(x))
     if array.size == 0:
         raise NotDerivable(f"an input of shape {array.shape} has no elements")
     return array.astype(np.float64) if array.dtype.kind == "f" else array

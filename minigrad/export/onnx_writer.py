@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from .. import nn
+from .._support.arrays import plain
 from .._support.extras import needs
 from .._support.files import PathLike, written_aside
 from .._support.randomness import restore, state_of
 from .._support.signatures import Values
-from ..core.nodes import Node, raw
+from ..core.nodes import Node
 from ..core.tensor import Tensor
 from ..nn.module import in_mode
 from ..program import Instruction, Program, Value
@@ -108,7 +109,7 @@ def _examples(function: Callable[..., Any], inputs: Any) -> list[Any]:
                 return [drawn.astype(like.dtype if like is not None else float)]
         raise ValueError("export: give inputs=, an example array for each argument of the function")
     many = isinstance(inputs, (list, tuple)) and all(hasattr(x, "shape") for x in inputs)
-    arrays = [np.array(raw(x)) for x in (inputs if many else [inputs])]
+    arrays = [np.array(plain(x)) for x in (inputs if many else [inputs])]
     for a in arrays:
         if a.dtype.kind != "f":
             raise TypeError(

@@ -22,6 +22,8 @@ from .pool import ARITHMETIC, LARGE, pooled, unwrapped
 _IMMUTABLE = frozenset((int, float, bool, str, slice, type(None), type(...)))  # need no check and no copy
 _NUMBERS = frozenset((int, float, bool, type(None)))  # constants that need none
 _ndarray = np.ndarray
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)  # what most arrays are of
+_SCALARS = frozenset((np.float32, np.float64))  # what NumPy makes of results without an axis
 _new = object.__new__
 
 
@@ -83,10 +85,13 @@ def _two(op: Primitive) -> Callable[..., Any]:
         except REFUSED as error:
             raise op.refusal(error, given, {}) from error
         context = current()
-        plain = as_is and value.__class__ is _ndarray and value.base is None and not context.observers
+        plain = value.__class__ is _ndarray and value.base is None and not context.observers
+        plain = plain and (as_is or value.dtype.kind == "f")
         if plain and needs and differentiable and context.recording:  # `_node`, written out: a call less
             node = _new(cls)
             node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            if not as_is:
+                a, b = (a, constant(b)) if nodes[1] is None else (constant(a), b)
             node.op, node.inputs, node.arrays, node.params, node.saved = op, nodes, (a, b), NO_PARAMS, None
             return node
         return _node(cls, op, value, needs, given, nodes, (a, b), NO_PARAMS, None, as_is)
@@ -97,7 +102,7 @@ def _two(op: Primitive) -> Callable[..., Any]:
 def _general(op: Primitive) -> Callable[..., Any]:
     count, defaults, save = (-1 if op.variadic else len(op.input_names)), op.defaults, op.save
     complete = MISSING not in defaults.values()
-    arithmetic = op.name in ARITHMETIC and op.builtin
+    differentiable = op.differentiable
 
     def call(*given: Any, **params: Any) -> Any:
         if len(given) != count:
@@ -106,46 +111,70 @@ def _general(op: Primitive) -> Callable[..., Any]:
         if params or not complete:
             named, params = params, {**defaults, **params}
             for v in params.values():
-                if v.__class__ not in _IMMUTABLE and not (v.__class__ is tuple and _IMMUTABLE.issuperset(map(type, v))):
-                    as_is = False
-                    break
+                kind = v.__class__
+                if kind in _IMMUTABLE or (kind is tuple and _IMMUTABLE.issuperset(map(type, v))):
+                    continue
+                as_is = False
+                break
             if not as_is or len(params) != len(defaults):
                 as_is, (given, params) = False, op.bind(given, named)
         else:
             params = defaults
-        cls, needs, saved = None, False, None
+        cls, needs, saved, nodes, constants = None, False, None, given, False
+        arrays: tuple[Any, ...]
         if count == 1 and isinstance(x := given[0], Node):
-            cls, needs = x.__class__, x._needs
-            nodes: tuple[Any, ...] = given
-            arrays: tuple[Any, ...] = (x._array,)
+            cls, needs, arrays = x.__class__, x._needs, (x._array,)
         else:
-            nodes = tuple([x if isinstance(x, Node) else None for x in given])
-            arrays = _bare(op, given, params)
-            for x in nodes:
-                if x is None:
-                    as_is = False
-                else:
+            for x in given:
+                if isinstance(x, Node):
                     cls, needs = x.__class__, needs or x._needs
+                else:
+                    constants = True
+            if constants:
+                arrays = _bare(op, given, params)
+                nodes = tuple([x if isinstance(x, Node) else None for x in given]) if cls is not None else ()
+            else:
+                arrays = tuple([x._array for x in given])
         try:
             if save is not None:
                 value, saved = op.forward(arrays, params)
-            elif arithmetic and cls is not None and arrays[0].nbytes >= LARGE:
-                value = unwrapped(op.quick(pooled(arrays[0])))
             else:
                 value = op.quick(*arrays, **params)
         except REFUSED as error:
             raise op.refusal(error, given, params) from error
-        return value if cls is None else _node(cls, op, value, needs, given, nodes, arrays, params, saved, as_is)
+        if cls is None:
+            return value
+        if value.__class__ in _SCALARS:
+            value = np.asarray(value)
+        context = current()
+        plain = as_is and value.__class__ is _ndarray and not context.observers
+        if plain and needs and differentiable and context.recording and value.dtype.kind == "f":
+            node = _new(cls)  # `_node`, written out: a call less
+            node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            if constants:
+                arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
+            node.op, node.inputs, node.arrays, node.params, node.saved = op, nodes, arrays, params, saved
+            if value.base is not None:
+                share(node, nodes)
+            return node
+        return _node(cls, op, value, needs, given, nodes, arrays, params, saved, as_is and not constants)
 
     return call
 
 
 def _bare(op: Primitive, given: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, ...]:
     """The arrays of what an op was given."""
+    arrays = []
     try:
-        return tuple(
-            [x._array if isinstance(x, Node) else x if x.__class__ in _NUMBERS else admitted(x) for x in given]
-        )
+        for x in given:
+            if isinstance(x, Node):
+                x = x._array
+            elif x.__class__ is _ndarray and ((dtype := x.dtype) is _SINGLE or dtype is _DOUBLE):
+                pass  # most are
+            elif x.__class__ not in _NUMBERS:
+                x = admitted(x)
+            arrays.append(x)
+        return tuple(arrays)
     except TypeError as error:
         raise op.refusal(error, given, params) from error
 
@@ -154,9 +183,9 @@ def _placed(op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> tup
     """The inputs, and all parameters by name."""
     count = len(args) if op.variadic else len(op.input_names)
     placed = dict(zip(op.defaults, args[count:], strict=False))
-    if len(args) != count + len(placed) or not placed.keys().isdisjoint(params):
+    if len(args) != count + len(placed) or (params and not placed.keys().isdisjoint(params)):
         return op.bind(args, params)  # which says what is wrong
-    return args[:count], {**placed, **params}
+    return args[:count], {**placed, **params} if params else placed
 
 
 def _node(

@@ -44,9 +44,11 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST or _count is None:
         return np.empty(shape, dtype)
-    kept = _pool.buffers.setdefault(size, [])
+    kept = _pool.buffers.get(size)
+    if kept is None:
+        kept = _pool.buffers[size] = []
     for k in range(len(kept)):
-        if _holders(kept, k) == _ALONE:
+        if _count(kept[k]) == _ALONE:  # `_holders`, written out
             return np.ndarray(shape, dtype, kept[k], _pool.starts[id(kept[k])])
     buffer = np.empty(size + _LINE, np.uint8)
     start = -buffer.ctypes.data % _LINE
@@ -80,9 +82,7 @@ def unaliased(found: dict[Any, Any], xs: Any) -> list[Array]:
         if d is None:
             before = dict(zip(xs, results, strict=False))  # the same tensor may be asked for twice
             d = np.array(before[x]) if x in before else np.zeros(x._array.shape, x._array.dtype)
-        elif (
-            _count is None or _count(d) > _MINE or d.__class__ is not np.ndarray or not (d.base is None or _unshared(d))
-        ):
+        elif d.__class__ is not np.ndarray or _seen(d) > _MINE or not (d.base is None or _unshared(d)):
             d = np.array(d)
         results.append(d)
     return results
@@ -91,10 +91,11 @@ def unaliased(found: dict[Any, Any], xs: Any) -> list[Array]:
 def _taken(found: dict[Any, Any]) -> int:
     """How many hold an array that `unaliased` alone can see."""
     d = found.pop(None, None)
-    return int(_count(d)) if _count is not None else 0
+    return int(_seen(d))
 
 
-_MINE = _taken({None: np.empty(0)})
+_seen: Any = _count or (lambda d: 1)  # where nothing is counted, all is copied
+_MINE = _taken({None: np.empty(0)}) if _count is not None else 0
 
 
 def _unshared(d: Array) -> bool:

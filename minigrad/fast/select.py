@@ -37,6 +37,11 @@ def masked(condition: Array, x: Array, into: Any = None) -> Array:
     return out
 
 
+def relu_rule(g: Any, out: Any, x: Any) -> Any:
+    """The rule of relu: g where the result is not 0."""
+    return where(np.not_equal(out, 0), pool.unwrapped(g), 0.0)
+
+
 def where(condition: Any, x: Any, y: Any) -> Any:
     """np.where; for 0.0 elsewhere, which is what every rule of a clip asks for, without a branch."""
     return masked(condition, x) if fits(condition, x, y) else np.where(condition, x, y)

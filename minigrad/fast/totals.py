@@ -8,6 +8,7 @@ divide by it. Large ones cost passes over memory: a sum of something takes it bl
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -138,9 +139,17 @@ def products(x: Array, y: Array) -> Array:
     return total_of(lambda rows, out: np.multiply(x[rows], y[rows], out), x)
 
 
-@in_floats
 def mean_of(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; where the sum would overflow, the parts are divided first."""
+    if x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size:  # as most are
+        found = total(x, axis, keepdims) / number(count(x.shape, axis), x.dtype)
+        if math.isfinite(found) if found.__class__ is not np.ndarray else finite(found):
+            return found
+    return _mean_of(x, axis, keepdims)
+
+
+@in_floats
+def _mean_of(x: Array, axis: Axis, keepdims: bool) -> Array:
     found = average(x, axis, keepdims)
     return found if finite(found) or not x.size else total(x / number(count(x.shape, axis), x.dtype), axis, keepdims)
 

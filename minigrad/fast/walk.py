@@ -74,6 +74,7 @@ def walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any,
             continue
         if arithmetic and g.nbytes >= LARGE:
             large, g = True, pooled(g)
+        few = 0 if params else len(arrays)
         try:
             for x in node.inputs:
                 if x is not None and x._needs and (path is None or x in path):
@@ -81,10 +82,12 @@ def walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any,
                         d = ds[k]
                     elif rules[k] is None:
                         d = None
-                    elif params:
-                        d = rules[k](g, out, *arrays, **params)
+                    elif few == 2:  # as below, but Python calls it in half the time
+                        d = rules[k](g, out, arrays[0], arrays[1])
+                    elif few == 1:
+                        d = rules[k](g, out, arrays[0])
                     else:
-                        d = rules[k](g, out, *arrays)
+                        d = rules[k](g, out, *arrays, **params)
                     if d is not None:
                         a = arrays[k]
                         if large:
@@ -108,7 +111,7 @@ def _fit(d: Any, a: Any, op: Any) -> Any:
             return d
         axes = stretched(d.shape, a.shape)
         if axes:
-            found = total(d, axes)
+            found = total(d, axes, d.ndim == a.ndim)
             return found if found.shape == a.shape else found.reshape(a.shape)
     return fitted(d, a, op)
 

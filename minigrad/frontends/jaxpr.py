@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._support.arrays import admitted
 from .._support.extras import needs
 from ..core.nodes import raw
 from ..core.tensor import Tensor
@@ -201,7 +202,7 @@ class _FromJax(Imported):
     def _leaf(self, x: Any) -> Any:
         if isinstance(x, Tensor):
             return x
-        array = np.asarray(self._jax.numpy.asarray(x))
+        array = np.asarray(self._jax.numpy.asarray(admitted(x)))
         return Tensor(array, requires_grad=array.dtype.kind == "f")
 
     def _read(self, leaves: list[Any], structure: Any) -> Reading:

@@ -168,11 +168,16 @@ class BatchNorm1d(Module):
         rules, n = CONVENTIONS[self.convention], int(self.updates._array) + 1
         (keep, take), scale = self._shares(n), count / (count - 1) if rules.unbiased else 1.0
         running = self.running_mean._array, self.running_var._array
-        with np.errstate(invalid="ignore", over="ignore"):
-            offset, var = moments or _moments(values, axis)
-            mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
-            fast = kernel("running_statistics") if moments and running[0].dtype == values.dtype else None
-            finite = np.isfinite(var).all() if frozen else (fast or _moved)(*running, mean, var, keep, take, scale)
+        fast = kernel("running_statistics") if moments and not frozen and running[0].dtype == values.dtype else None
+        if fast:
+            first, (offset, var) = _first(values).reshape(-1), moments
+            var = var.reshape(-1)
+            finite = fast(*running, first, offset.reshape(-1), var, keep, take, scale)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                offset, var = moments or _moments(values, axis)
+                mean, var = (_first(values) + offset).reshape(-1), var.reshape(-1)
+                finite = np.isfinite(var).all() if frozen else _moved(*running, mean, var, keep, take, scale)
         if not finite:
             self._refuse(values, var)
         if not frozen:

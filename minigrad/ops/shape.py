@@ -193,7 +193,8 @@ def _plain(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple([_plain(part) for part in index])
     index = raw(index)
-    admitted(index)
+    if not isinstance(index, str):  # which NumPy's own error is for
+        admitted(index)
     if isinstance(index, (list, range)):
         index = np.array(index)
         return index.astype(int) if index.size == 0 else index

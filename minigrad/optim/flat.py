@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.nodes import Node, raw, written
+from ..core.nodes import Node, written
 from ..core.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -48,6 +48,7 @@ class Flat:
         self._move_in()
 
     def _move_in(self) -> None:
+        self._large = sum(w.size >= LARGE for w in self.params)  # they come first
         self._homes: list[Callable[[], Array | None]] = [_nowhere] * len(self.params)  # memory of those that live here
         for k, tensor in enumerate(self.params):
             if _unseen(tensor):
@@ -76,23 +77,26 @@ class Flat:
         The gradients are those of the parameters that have one, or, given as one vector, of all.
         """
         for start, stop in self._runs(everything=gradients is not None):
-            away = [k for k in range(start, stop) if not self._at_home(k)]
+            away = self.away(start, stop)
             for k in away:
                 self.value[self.of(k)] = self.params[k]._array.ravel()
             for first, last in [(start, stop)] if gradients is not None else self._pieces(start, stop):
                 part = slice(self.cuts[first], self.cuts[last])
                 gradient = self._gathered(first, last) if gradients is None else gradients[part]
-                state = {name: vector[part] for name, vector in self.state.items()}
-                yield self.value[part], gradient, state, self.steps[start] + 1
+                value, state = self.value, self.state
+                if last - first < len(self.params):
+                    value, state = value[part], {name: vector[part] for name, vector in state.items()}
+                yield value, gradient, state, self.steps[start] + 1
             for k in away:
                 array = self.params[k]._array
                 array[...] = self.value[self.of(k)].reshape(array.shape)
             self.steps[start:stop] = [self.steps[start] + 1] * (stop - start)
             written(*self.params[start:stop])
 
-    def _at_home(self, k: int) -> bool:
-        base = self.params[k]._array.base
-        return base is not None and self._homes[k]() is base
+    def away(self, start: int, stop: int) -> list[int]:
+        """The parameters that live elsewhere."""
+        some = zip(range(start, stop), self.params[start:stop], self._homes[start:stop], strict=True)
+        return [k for k, w, home in some if (base := w._array.base) is None or home() is not base]
 
     def _runs(self, everything: bool) -> list[tuple[int, int]]:
         """Stretches of neighbours that have a gradient (or everything) and the same count of steps."""
@@ -105,13 +109,17 @@ class Flat:
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """A run cut into what takes one call each: every large parameter, and all small ones together."""
-        return pairwise([start, *(k for k in range(start + 1, stop) if self.params[k - 1].size >= LARGE), stop])
+        return pairwise([start, *range(start + 1, min(stop, self._large + 1)), stop])
 
     def _gathered(self, start: int, stop: int) -> Array:
         """Gradients as one vector, not to be written to: where there is one alone, it itself."""
-        flat = [raw(w._grad).ravel() for w in self.params[start:stop]]  # a replayed step leaves bare arrays
-        # a gradient can be the parameter itself, w.grad = w.detach(): then it is copied as well
-        return flat[0] if len(flat) == 1 and not np.may_share_memory(flat[0], self.value) else np.concatenate(flat)
+        found = [w._grad for w in self.params[start:stop]]
+        arrays = [d._array if isinstance(d, Node) else d for d in found]  # a replayed step leaves bare arrays
+        if len(arrays) > 1:
+            return np.concatenate(arrays, None)
+        flat: Array = arrays[0].ravel()
+        # a gradient can be the parameter itself, w.grad = w.detach(): then it is copied
+        return flat.copy() if np.may_share_memory(flat, self.value) else flat
 
 
 def _nowhere() -> None:

@@ -139,9 +139,13 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
+        seen = bool(current().observers)
         for group in self.groups:
             for tensor in group["params"]:
-                tensor.grad = None
+                if seen:
+                    tensor.grad = None
+                else:  # what that does, sooner
+                    tensor._grad = None
 
     def state_dict(self) -> dict[str, Array]:
         """All options and state as plain arrays by name: "group.0.lr", "param.3.step", "param.3.m", ...

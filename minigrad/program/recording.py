@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._support.arrays import copied_data
+from .._support.arrays import copied_data, plain
 from .._support.randomness import restore, state_of
 from .._support.source_lines import source_line
 from ..anomalies import Lines
@@ -321,7 +321,7 @@ def _arguments(f: Any, args: Any, named: dict[str, Any], recorder: Recorder) -> 
     def leaf(x: Any, name: str) -> Any:
         if not isinstance(x, (Node, np.ndarray)):
             return x
-        array = np.array(raw(x))
+        array = np.array(plain(x))
         if array.dtype.kind not in "fiub":
             raise TypeError(f"record: argument {name} holds {array.dtype}; expected real numbers")
         needs = x._needs if isinstance(x, Node) else array.dtype.kind == "f"

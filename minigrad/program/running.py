@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._support.arrays import real
+from .._support.arrays import plain, real
 from ..core.nodes import describe, raw
 from .program import Array, Instruction, Program, Value, substitute
 
@@ -71,11 +71,11 @@ def _cotangents(program: Program, gradient: Any) -> list[Any]:
     )
     if len(parts) != len(ends):
         raise ValueError(f"gradient= has {len(parts)} parts, but this program has {len(ends)} results with a gradient")
-    return [raw(part) for part in parts]
+    return [plain(part) for part in parts]
 
 
 def _fitting(v: Value, x: Any) -> Array:
-    array = np.asarray(x)
+    array = plain(x)
     if array.shape != v.shape or not np.can_cast(array.dtype, v.dtype, "same_kind"):
         raise ValueError(
             f"input {v.name} is {describe(array)}, but the program was recorded with {describe(v.array)}; record again "
@@ -100,7 +100,7 @@ def evaluate(
     def put(value: Value, array: Array) -> None:
         if value in changes:
             new = changes[value]
-            array = np.broadcast_to(np.asarray(new(array) if callable(new) else raw(new), array.dtype), array.shape)
+            array = np.broadcast_to(np.asarray(new(array) if callable(new) else plain(new), array.dtype), array.shape)
         held[value] = array
 
     def get(value: Value) -> Array:

@@ -59,12 +59,29 @@ DOORS = {
     "predict": lambda x, a: training.predict(nn.Linear(2, 2, rng=0), a),
     "fit": lambda x, a: training.fit(nn.Linear(2, 1, rng=0), "mse", "sgd", (a, np.ones((2, 1))), epochs=1, seed=0),
     "weights": lambda x, a: nn.Linear(2, 2, rng=0).load_state_dict({"weight": a, "bias": np.ones(2)}),
+    "record": lambda x, a: mg.record(_square, a),
+    "a program": lambda x, a: mg.record(_square, np.ones((2, 2))).run(a),
+    "a program's gradient": lambda x, a: mg.record(mg.square, np.ones((2, 2))).run(np.ones((2, 2)), gradient=a),
+    "derive": lambda x, a: mg.derive(_square, [a]),
+    "precision": lambda x, a: mg.check.precision(_square, [a]),
+    "what if": lambda x, a: mg.check.what_if(_square(x), x, a),
+    "gradcheck": lambda x, a: mg.check.gradcheck(_square, [a]),
+    "compare": lambda x, a: mg.check.compare(_square, _square, [a]),
+    "check.backward": lambda x, a: mg.check.backward(lambda v: (v * v).sum(), lambda g, v: 2 * g * v, [a]),
+    "jvp": lambda x, a: mg.jvp(_square, [np.ones((2, 2))], [a]),
+    "hessian": lambda x, a: mg.hessian(_square, a),
 }
+
+
+def _square(x):
+    return mg.square(x).sum()
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_masks_and_complex_numbers_are_refused_at_every_door(door):
-    for array, said in ((MASKED, r"masked array.*filled"), (np.ones((2, 2)) * 1j, r"complex numbers|fiub|real")):
+    refused = [(MASKED, r"masked array.*filled"), (np.ones((2, 2)) * 1j, r"complex numbers|fiub|real")]
+    refused += [(np.zeros((2, 2), kind), "real numbers|datetime|dtype|str|U3|f8") for kind in ("M8[s]", "U3", "f8, f8")]
+    for array, said in refused:
         x = leaf([[1.0, 2.0], [3.0, 4.0]])
         with pytest.raises((TypeError, ValueError), match=said):
             DOORS[door](x, array)

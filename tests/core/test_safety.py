@@ -194,11 +194,12 @@ def test_an_error_names_the_written_tensor():
 
 def test_failed_writes_change_nothing():
     x = leaf([1.0, 2.0])
-    for value, kind in ((np.ones(3), ValueError), (1.0, ValueError), (np.array(["a", "b"]), ValueError)):
-        with pytest.raises(kind, match=r"a tensor of shape \(2,\) and dtype float64 cannot take data of shape"):
+    for value in (np.ones(3), 1.0):
+        with pytest.raises(ValueError, match=r"a tensor of shape \(2,\) and dtype float64 cannot take data of shape"):
             x.data = value
-    with pytest.raises(TypeError, match="complex numbers"):
-        x.data = np.ones(2, complex)
+    for value, words in ((np.ones(2, complex), "complex numbers"), (np.array(["a", "b"]), "expected real numbers")):
+        with pytest.raises(TypeError, match=words):
+            x.data = value
     y = x * 2.0
     with pytest.raises(ValueError, match=r"was computed by mul; only a leaf can be assigned to"):
         y.data = np.ones(2)

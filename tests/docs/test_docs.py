@@ -46,7 +46,8 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_has_the_two_lines_that_ci_runs():
     lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "-m venv" in line]
-    assert [line.split(" && ")[-1] for line in lines] == [".venv/bin/minigrad batchnorm", ".venv/bin/python -m pytest"]
+    ends = [".venv/bin/minigrad batchnorm", ".venv/bin/python -m pytest -n auto"]
+    assert [line.split(" && ")[-1] for line in lines] == ends
     assert all(line.startswith("python3 -m venv ") for line in lines)
     assert "grep '^python3 -m venv ' \"$here/README.md\"" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 

@@ -72,6 +72,19 @@ def test_a_matrix_far_beyond_the_cache(name, dtype):
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
+def test_whatever_the_number_of_rows_each_is_summed_once(name, dtype):
+    """Sums are made in blocks; these are of whole numbers, and so exact."""
+    fast = IMPLEMENTATIONS[name][0]
+    for rows in range(1, 600):
+        g = np.random.default_rng(rows).integers(1, 9, (rows, 3)).astype(dtype)
+        x_hat = np.full((rows, 3), 2.0, dtype)
+        _, d_gamma, d_beta = fast.backward(g, np.ones(3, dtype), x_hat, np.ones((1, 3), dtype))
+        np.testing.assert_array_equal(d_beta, g.sum(axis=0), err_msg=f"{rows} rows")
+        np.testing.assert_array_equal(d_gamma, 2 * g.sum(axis=0), err_msg=f"{rows} rows")
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("rows", [7, 5000])
 def test_a_constant_column_gives_exactly_beta(name, dtype, rows):
     fast = IMPLEMENTATIONS[name][0]

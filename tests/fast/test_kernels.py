@@ -203,8 +203,25 @@ def test_slopes_of_kinks_are_the_same_on_any_number_of_axes(dtype, shape, op):
 
 
 def test_a_mask_of_another_kind_is_left_to_numpy():
-    x = np.ones((40, 50))
-    mask = x > 0
-    for condition, values in ((mask[0], x), (mask.astype(int), x), (mask.T, x.T), (mask, x.astype(int)), (True, x)):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 50))
+    mask = rng.random(x.shape) < 0.5
+    layouts: list[tuple[Any, Any]] = [(mask.T, x.T), (np.asfortranarray(mask), x), (mask, np.asfortranarray(x))]
+    for condition, values in (
+        *layouts, (mask[0], x), (mask.astype(int), x), (mask, (10 * x).astype(int)), (True, x), (mask[:, ::-1], x)
+    ):  # fmt: skip
         assert not select.fits(condition, values)
         np.testing.assert_array_equal(mg.where(condition, values, 0.0), np.where(condition, values, 0.0))
+
+
+@pytest.mark.parametrize("dtypes", [("f", "d"), ("d", "f"), ("f", "f"), ("f", "i"), (">f4", "f")], ids=str)
+def test_a_large_product_has_the_dtype_that_numpy_gives_it(dtypes):
+    """Results of such size are made in memory that was used before; of the right kind, and of no other."""
+    rng = np.random.default_rng(0)
+    x, y = (
+        (5 * rng.normal(size=shape)).astype(dtype) for shape, dtype in zip([(400, 7), (7, 300)], dtypes, strict=True)
+    )
+    for left, right in ((x, y), (y.T, x.T)):
+        found, expected = mg.ops.matmul(left, right), np.matmul(left, right)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)

@@ -62,3 +62,19 @@ def test_large_gradients_are_nobody_elses(rows):
         assert not any(np.may_share_memory(a, b) for b in arrays[k + 1 :])
     for one, two in zip(found, again, strict=True):
         np.testing.assert_array_equal(one.data, two.data)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
+@pytest.mark.parametrize("dtypes", ["fd", "df", "ff", "fl", "lf", "gd"])
+def test_large_results_are_numpys_in_dtype_shape_and_value(name, dtypes):
+    """Memory is taken for the first operand's kind; where the result is of another, NumPy takes its own."""
+    rng = np.random.default_rng(0)
+    op, ufunc = getattr(mg.ops, name), {"sub": np.subtract, "mul": np.multiply, "div": np.divide}.get(name, np.add)
+    x = (9 * rng.random((300, 300)) + 1).astype(dtypes[0])
+    for shape in ((300, 300), (300,), (1, 300), (300, 1), (2, 300, 300), (1, 1, 300)):
+        y = (9 * rng.random(shape) + 1).astype(dtypes[1])
+        for a, b in ((x, y), (y, x)):
+            expected = ufunc(a, b)
+            for found in (op(mg.tensor(a), mg.tensor(b))._array, op(a, b)):
+                assert (type(found), found.dtype, found.shape) == (np.ndarray, expected.dtype, expected.shape)
+                np.testing.assert_array_equal(found, expected)

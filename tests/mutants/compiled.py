@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .planting import mistakes
+from .planting import mistakes, nearest
 
-_FAST = ("tests/fast", "tests/recorded")
+_FAST = (*nearest("tests/fast", "test_kernels.py", "test_loss_kernels.py"), "tests/recorded")
 
 PLANTS = [
     *mistakes(
@@ -43,7 +43,7 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/compiled/losses.py",
-        _FAST,
+        nearest("tests/fast", "test_loss_kernels.py"),
         ("slope[k] = ((one - p) * a - p * b)", "slope[k] = (one * a - p * b)", "1 - t is missing"),
     ),
     *mistakes(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from .planting import mistakes
+from .planting import mistakes, nearest
 
-_FAST = ("tests/fast", "tests/recorded")
-_NORM = ("tests/fast/test_batch_norm.py", "tests/normalization", "tests/recorded")
-_OPS = (
-    "tests/fast",
-    "tests/ops/test_primitives.py",
+_RECORDED = ("tests/recorded",)
+_NORM = ("tests/fast/test_batch_norm.py", "tests/normalization", *_RECORDED)
+_UPDATES = ("tests/nn/test_batchnorm.py", "tests/optim", *nearest("tests/fast", "test_kernels.py"), *_RECORDED)
+_LOSSES = (*nearest("tests/fast", "test_kernels.py", "test_loss_kernels.py"), "tests/test_losses.py", *_RECORDED)
+_CORE = ("tests/core/test_engine.py", "tests/core/test_safety.py")
+_ROOMS = (
+    *_CORE,
     "tests/ops/test_broadcasting.py",
-    "tests/core/test_safety.py",
-    "tests/core/test_engine.py",
+    "tests/ops/test_kinks.py",
+    "tests/ops/test_primitives.py",
 )
+_OPS = (*nearest("tests/fast", "test_kernels.py", "test_pool.py"), *_ROOMS)
+_SUMS = (*nearest("tests/fast", "test_reductions.py", "test_totals.py"), *_ROOMS)
+_WALK = (*_CORE, *nearest("tests/fast", "test_pool.py"), *_ROOMS[len(_CORE) :])
 _INTO = ("tests/replaying/test_primitives.py", "tests/replaying/test_memory.py")
 
 PLANTS = [
@@ -87,7 +92,7 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/numpy_kernels/updates.py",
-        (*_FAST, "tests/optim", "tests/nn/test_batchnorm.py"),
+        _UPDATES,
         (
             "return lr * root / (1 - beta1**step), eps * root",
             "return lr * root / (1 - beta1**step), eps",
@@ -95,8 +100,8 @@ PLANTS = [
         ),
         ("root = math.sqrt(1 - beta2**step)", "root = 1 - beta2**step", "Adam: correction without a root"),
         (
-            "        np.square(g, work)\n        np.multiply(work, rest2, work)",
-            "        np.square(first, work)\n        np.multiply(work, rest2, work)",
+            "    np.square(g, work)\n    np.multiply(work, rest2, work)",
+            "    np.square(m, work)\n    np.multiply(work, rest2, work)",
             "Adam: squares of the average",
         ),
         (
@@ -122,7 +127,7 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/numpy_kernels/losses.py",
-        (*_FAST, "tests/test_losses.py"),
+        _LOSSES,
         (
             "np.maximum.reduce(labels.view(np.uintp)) >= classes",
             "np.maximum.reduce(labels) >= classes",
@@ -162,15 +167,15 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/totals.py",
-        _OPS,
+        _SUMS,
         (
-            "(_add(blocks, axis=0, dtype=float) + _add(x[whole:], axis=0)).astype(x.dtype)",
-            "_add(blocks, axis=0, dtype=float).astype(x.dtype)",
+            "_add(_sums_of_blocks(rows[:whole]), axis=0, dtype=float) + _few(rows[whole:])",
+            "_add(_sums_of_blocks(rows[:whole]), axis=0, dtype=float)",
             "sums without the rows that fill no block",
         ),
         (
-            "if not _long(x) or axes_of(axis, x.ndim) != (0,):\n        return _add(x,",
-            "if not _long(x):\n        return _add(x,",
+            "len(x) >= 2 * BLOCK and axes_of(axis, x.ndim) == (0,):",
+            "len(x) >= 2 * BLOCK:",
             "sums over other axes go down the rows",
         ),
         (
@@ -180,14 +185,14 @@ PLANTS = [
         ),
         ("n = count(x.shape, axis) - ddof", "n = count(x.shape, axis)", "average without ddof"),
         (
-            "(_add(blocks, axis=0, dtype=float) + _add(rest, axis=0)).astype(x.dtype)\n\n\ndef squares",
-            "_add(blocks, axis=0, dtype=float).astype(x.dtype)\n\n\ndef squares",
+            "return (_add(blocks, axis=0, dtype=float) + _few(rest)).astype(x.dtype)",
+            "return _add(blocks, axis=0, dtype=float).astype(x.dtype)",
             "sums block by block without the rest",
         ),
     ),
     *mistakes(
         "minigrad/fast/reductions.py",
-        _OPS,
+        _SUMS,
         ("mean = average(x, axis, True)", "mean = average(x, None, True)", "centred about the mean of all"),
         (
             "_widened(g / number(count(shape, axis), g.dtype), shape, axis)",
@@ -217,7 +222,7 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/pool.py",
-        _OPS,
+        _WALK,
         ("if _holders(kept, k) == _ALONE:", "if True:", "memory is handed out while somebody looks"),
         ("or not (d.base is None or _unshared(d))", "", "a view of what others see is handed out"),
         (
@@ -229,14 +234,14 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/walk.py",
-        _OPS,
+        _WALK,
         ("    if x in temporaries:\n", "    if True:\n", "what a rule gave to several is added to in place"),
         (
             "late_inputs = latest > node.number and late(node)",
             "late_inputs = False",
             "values written later are not noticed",
         ),
-        ("if known is not (op.rules or op.joint):", "if False:", "rules that were exchanged"),
+        ("if known is not (op.rules or op.joint):", "if known is None:", "rules that were exchanged"),
         ("if retained and node in retained:\n            retained[node] = g", "pass", "retained gradients"),
         (
             "x._needs and (path is None or x in path):",
@@ -260,7 +265,7 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/fast/fused.py",
-        (*_FAST, "tests/replaying/test_primitives.py", "tests/normalization"),
+        (*nearest("tests/fast", "test_loss_kernels.py"), "tests/replaying/test_primitives.py", "tests/normalization"),
         (
             'params["axis"] != (0,) or not fits(x, gamma, beta):',
             "not fits(x, gamma, beta):",

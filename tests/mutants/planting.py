@@ -9,9 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds: a mistake that makes a test wait for ever is caught, too
@@ -41,21 +43,28 @@ class Plant:
         return text.replace(self.old, self.new)
 
 
+def nearest(folder: str, *first: str) -> tuple[str, ...]:
+    """The test files of a folder, those named first: what is caught early costs a second or two."""
+    names = sorted(path.name for path in (ROOT / folder).glob("test_*.py"))
+    return tuple(f"{folder}/{name}" for name in dict.fromkeys([*first, *names]))
+
+
 def mistakes(file: str, tests: tuple[str, ...], *rows: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Plant]:
     """Plants of one file that the same tests look at: (old, new, why) or (old, new, why, equal)."""
     return [Plant(file, row[0], row[1], row[2], tests, row[3] if len(row) == 4 else "") for row in rows]
 
 
 @contextmanager
-def copy_of_repository() -> Iterator[Path]:
-    """A folder with the sources and tests, for as long as the block runs."""
+def copy_of_repository(source: Path = ROOT) -> Iterator[Path]:
+    """A folder with the sources and tests, for as long as the block runs; from another copy with its bytecode."""
+    left_out = shutil.ignore_patterns("__pycache__") if source == ROOT else None
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "repository"
         for part in NEEDED:
-            if (ROOT / part).is_dir():
-                shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-            elif (ROOT / part).exists():
-                shutil.copy2(ROOT / part, root / part)
+            if (source / part).is_dir():
+                shutil.copytree(source / part, root / part, ignore=left_out)
+            elif (source / part).exists():
+                shutil.copy2(source / part, root / part)
         yield root
 
 
@@ -108,18 +117,31 @@ class Outcome:
         return self.word == ("alive" if self.plant.equal else "caught")
 
 
-def outcomes(plants: Sequence[Plant], kernels: str) -> Iterator[Outcome]:
-    """Each mistake against the tests that look at it; RuntimeError where these fail without one."""
-    with copy_of_repository() as root:
-        passed, failed = run_tests(root, dict.fromkeys(test for plant in plants for test in plant.tests), kernels, True)
+def outcomes(plants: Sequence[Plant], kernels: str, jobs: int = 1) -> Iterator[Outcome]:
+    """Each mistake against the tests that look at it, `jobs` at a time, each in a copy of its own.
+
+    RuntimeError where these tests fail without one.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
+        first = stack.enter_context(copy_of_repository())
+        passed, failed = run_tests(
+            first, dict.fromkeys(test for plant in plants for test in plant.tests), kernels, True
+        )
         if not passed:
             raise RuntimeError(f"without any mistake planted: {failed}")
-        for plant in plants:
-            begin = time.monotonic()
+        free: SimpleQueue[Path] = SimpleQueue()
+        for root in [first, *(stack.enter_context(copy_of_repository(first)) for _ in range(1, jobs))]:
+            free.put(root)
+
+        def outcome(plant: Plant) -> Outcome:
+            root, begin = free.get(), time.monotonic()
             try:
                 with planted(root, plant):
                     passed, by = run_tests(root, plant.tests, kernels)
             except ValueError as error:
-                yield Outcome(plant, "outdated", str(error))
-            else:
-                yield Outcome(plant, "alive" if passed else "caught", "" if passed else by, time.monotonic() - begin)
+                return Outcome(plant, "outdated", str(error))
+            finally:
+                free.put(root)
+            return Outcome(plant, "alive" if passed else "caught", "" if passed else by, time.monotonic() - begin)
+
+        yield from pool.map(outcome, plants)

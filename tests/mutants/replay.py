@@ -87,7 +87,7 @@ PLANTS = [
     *mistakes(
         "minigrad/replaying/entry.py",
         _STEPS,
-        ("            leaf.source._grad = bound.array_of(value)", "            pass", "`.grad` is not left"),
+        ("            leaf._grad = gradient", "            pass", "`.grad` is not left"),
         ("array_of(v).copy() if copy else array_of(v)", "array_of(v)", "what is returned is overwritten"),
         (
             "            recorder.refuse_changes()\n            self._refuse_difference(self.first",

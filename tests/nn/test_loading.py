@@ -94,7 +94,7 @@ def test_a_schedules_state_is_looked_at_before_anything_is_touched():
     schedule = optim.StepLR(optim.SGD(small().parameters(), lr=0.1), 2)
     good = schedule.state_dict()
     for wrong in ({}, {"t": good["t"]}, {**good, "t": -1}, {**good, "t": "x"}, {**good, "start": [np.nan]}, [1]):
-        with pytest.raises((ValueError, TypeError), match=r"does not fit|expected arrays"):
+        with pytest.raises((ValueError, TypeError), match=r"does not fit|expected arrays|real numbers"):
             schedule.load_state_dict(wrong)  # type: ignore[arg-type]
     assert schedule.t == 0
     schedule.load_state_dict({**good, "t": np.array(3)})

@@ -57,6 +57,36 @@ def test_fifty_steps_equal_pytorch(name: str, options: dict[str, Any]):
             np.testing.assert_allclose(a.data, b.detach().numpy(), rtol=1e-12, atol=1e-12)
 
 
+# After gradients [3, 1e-8] and [0, 0], from [2, 0], with the numbers that PyTorch takes where none are given.
+MEAN, ROOT = 0.9 * 0.1 / (1 - 0.9**2), np.sqrt(0.999 * 0.001 / (1 - 0.999**2))  # of 1 and 0
+STEPS = [(1e-3 * (g / (g + 1e-8)), 1e-3 * (MEAN * g / (ROOT * g + 1e-8))) for g in (3.0, 1e-8)]
+KEPT = 1 - 1e-3 * 1e-2  # by AdamW, of a weight in one step
+WITHOUT_OPTIONS: list[tuple[str, list[float]]] = [
+    ("SGD", [2 - 1e-3 * 3.0, -1e-3 * 1e-8]),
+    ("RMSprop", [2 - 1e-2 * 3.0 / (0.1 * 3.0 + 1e-8), -1e-2 * 1e-8 / (0.1 * 1e-8 + 1e-8)]),
+    ("Adam", [w - sum(steps) for w, steps in zip((2.0, 0.0), STEPS, strict=True)]),
+    ("AdamW", [(w * KEPT - first) * KEPT - second for w, (first, second) in zip((2.0, 0.0), STEPS, strict=True)]),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), WITHOUT_OPTIONS)
+def test_without_options_the_rates_are_pytorchs(name: str, expected: list[float]):
+    w = mg.tensor([2.0, 0.0], requires_grad=True)
+    optimizer = getattr(optim, name)([w])
+    for slope in ([3.0, 1e-8], [0.0, 0.0]):
+        w.grad = mg.tensor(slope)
+        optimizer.step()
+    np.testing.assert_allclose(w.data, expected, rtol=1e-12)
+
+
+def test_what_a_group_says_stands_above_the_optimizers_options():
+    one, other = (mg.tensor(1.0, requires_grad=True) for _ in range(2))
+    optimizer = optim.SGD([{"params": [one], "lr": 0.5, "weight_decay": 0.0}, {"params": other}], 0.1, weight_decay=1.0)
+    one.grad = other.grad = mg.tensor(1.0)
+    optimizer.step()
+    assert (one.item(), other.item()) == (0.5, 0.8)
+
+
 def test_groups_have_their_own_options_and_equal_pytorchs():
     torch = pytest.importorskip("torch")
     ours = parameters()
@@ -117,6 +147,7 @@ def test_state_is_taken_up_bit_for_bit(name: str, options: dict[str, Any]):
         give_gradients(ours, t, skip=2)
         optimizer.step()
     saved, values = optimizer.state_dict(), [w.data.copy() for w in ours]
+    before = {key: value.copy() for key, value in saved.items()}
     twins = [mg.tensor(value, requires_grad=True) for value in values]
     twin = getattr(optim, name)(twins, lr=99.0)
     with pytest.raises(ValueError, match="nothing was changed: extra is not known"):
@@ -132,6 +163,21 @@ def test_state_is_taken_up_bit_for_bit(name: str, options: dict[str, Any]):
         twin.step()
     for a, b in zip(ours, twins, strict=True):
         np.testing.assert_array_equal(a.data, b.data)
+    for key, value in before.items():  # what was saved is not what the optimizers went on with
+        np.testing.assert_array_equal(saved[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize(("name", "key"), [("SGD", "step"), ("Adam", "v"), ("Adam", "step"), ("RMSprop", "square")])
+def test_a_state_that_no_training_comes_to_is_refused(name: str, key: str):
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = getattr(optim, name)([w])
+    w.grad = mg.ones(2)
+    optimizer.step()
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=rf"nothing was changed: param\.0\.{key} is negative"):
+        optimizer.load_state_dict({**before, f"param.0.{key}": -before[f"param.0.{key}"]})
+    for name, value in optimizer.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 @pytest.mark.parametrize("scale", [0.001, 1.0, 1e200])
@@ -235,6 +281,8 @@ def test_misuse_is_refused_by_name():
         (lambda: optim.RMSprop([w], alpha=1.0), "alpha=1.0"),
         (lambda: optim.Adam([{"params": [w], "momentum": 0.9}]), "unknown option 'momentum'"),
         (lambda: optim.Adam([{"lr": 0.1}]), "groups with 'params'"),
+        (lambda: optim.Adam([{"params": [w]}, mg.ones(2, requires_grad=True)]), "groups with 'params', got tensor"),
+        (lambda: optim.Adam([{"params": [w]}, "params"]), "groups with 'params', got 'params'"),  # type: ignore[list-item]
         (lambda: optim.StepLR(optim.SGD([w]), 0), "at least 1"),
         (lambda: optim.LambdaLR(optim.SGD([w]), []), "0 functions for 1 groups"),
     ]

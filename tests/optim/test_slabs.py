@@ -108,6 +108,7 @@ LOOKERS: dict[str, Any] = {
     "a detached tensor": lambda w: w.detach(),
     "a detached tensor's view": lambda w: w.detach().data[:1],
     "a recorded view": lambda w: mg.reshape(w, (-1,)),
+    "a constant view": lambda w: mg.reshape(w.detach(), (-1,)),  # of the vector: nothing of the parameter's is held
 }
 
 

@@ -62,22 +62,29 @@ def _ones(n: int, dtype: Any) -> Array:
 
 
 @functools.lru_cache(maxsize=64)
-def _even(n: int) -> int:
-    """How many of n rows to sum beside one another: a divisor that leaves few, where there is one."""
-    return next((k for k in range(-(-n // (2 * SHORT)), 2 * n // SHORT) if n % k == 0), n // SHORT)
+def _halves(n: int, dtype: Any) -> tuple[Array, int, int]:
+    """How n rows are summed: with these weights, so many of them beside one another, and how many are left over.
+
+    A divisor of n that leaves few, where there is one; 1 beside one another where the precision holds for n terms.
+    """
+    if n <= 2 * SHORT or dtype.char == "d":
+        return np.ones(n, dtype), 1, 0
+    side = next((k for k in range(-(-n // (2 * SHORT)), 2 * n // SHORT) if n % k == 0), n // SHORT)
+    return np.ones(n // side, dtype), side, n % side
 
 
 def _sum(block: Array) -> Array:
     """Column sums. float32 is summed over SHORT rows or so, then over their sums: its precision holds for few terms."""
     n, d = block.shape
-    if n <= 2 * SHORT or block.dtype.char == "d":
-        total: Array = np.dot(_ones(n, block.dtype), block)
+    ones, side, rest = _halves(n, block.dtype)
+    total: Array
+    if side == 1:
+        total = ones.dot(block)
         return total
-    side = _even(n)
-    few = n // side
-    total = _sum(np.dot(_ones(few, block.dtype), block[: few * side].reshape(few, side * d)).reshape(side, d))
-    if few * side < n:
-        total += np.dot(_ones(n - few * side, block.dtype), block[few * side :])
+    whole = block[: n - rest] if rest else block
+    total = _sum(ones.dot(whole.reshape(len(ones), side * d)).reshape(side, d))
+    if rest:
+        total += _ones(rest, block.dtype).dot(block[n - rest :])
     return total
 
 
@@ -89,7 +96,7 @@ def _shares(n: int, dtype: Any) -> Array:
 def _mean(block: Array) -> Array:
     """Column means; of few rows with the division in the sum's weights, one call less."""
     n = len(block)
-    return np.dot(_shares(n, block.dtype), block) if n <= 2 * SHORT else _sum(block) / n
+    return _shares(n, block.dtype).dot(block) if n <= 2 * SHORT else _sum(block) / n
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,11 +127,11 @@ def _wide(*arrays: Array) -> tuple[Any, Any]:
     """
     n, d = arrays[0].shape
     k = _side_by_side(n, d)
-    rows = np.empty((k, d), arrays[0].dtype)
-    flat = rows.reshape(-1)
+    flat = np.empty(k * d, arrays[0].dtype)
+    rows = flat.reshape(k, d)
 
     def repeat(v: Array) -> Array:
-        np.copyto(rows, v)
+        rows[...] = v
         return flat
 
     return [a.reshape(-1, k * d) for a in arrays], repeat

@@ -22,9 +22,23 @@ def product(x: Any, y: Any) -> Any:
 
 def multiplied(x: Any, y: Any) -> Any:
     """x @ y; a large matrix in memory that was used before."""
-    function = product(x, y)
-    if x.__class__ is np.ndarray is y.__class__ and x.ndim == y.ndim == 2 and x.dtype == y.dtype:
-        n, d = len(x), y.shape[1]
-        if n * d * x.itemsize >= pool.LARGE and x.dtype.char in "fd" and x.dtype.isnative and x.shape[1] == len(y):
-            return function(x, y, pool.empty((n, d), x.dtype))
+    if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray or x.ndim != 2 or y.ndim != 2:
+        return np.matmul(x, y)
+    (n, inner), (also, d) = x.shape, y.shape
+    function: Any = np.dot if inner == also == 1 < n and d > 1 else np.matmul  # as `product` chooses
+    dtype = x.dtype
+    if n * d * dtype.itemsize >= pool.LARGE and dtype == y.dtype and dtype.char in "fd" and dtype.isnative:
+        return function(x, y, pool.empty((n, d), dtype)) if inner == also else function(x, y)
     return function(x, y)
+
+
+def rules(of_x: Any, of_y: Any) -> tuple[Any, Any]:
+    """The rules of matmul, given the readable ones: without a call of theirs where both are matrices."""
+
+    def rule_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+        return multiplied(g, y.T) if g.ndim == y.ndim == 2 else of_x(g, out, x, y)
+
+    def rule_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+        return multiplied(x.T, g) if g.ndim == x.ndim == 2 else of_y(g, out, x, y)
+
+    return rule_x, rule_y

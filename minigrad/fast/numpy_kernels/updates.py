@@ -66,13 +66,26 @@ def _numbers(beta1: float, beta2: float, dtype: Any) -> tuple[Array, ...]:
 
 
 def running_statistics(
-    running_mean: Array, running_var: Array, mean: Array, var: Array, keep: float, take: float, scale: float
+    running_mean: Array,
+    running_var: Array,
+    first: Array,
+    offset: Array,
+    var: Array,
+    keep: float,
+    take: float,
+    scale: float,
 ) -> bool:
-    """running = keep * running + take * (mean, scale * var), in place; nothing, and False, if var is not finite."""
+    """running = keep * running + take * (first + offset, scale * var), in place.
+
+    False, and nothing is computed, if var is not finite.
+    """
     if not math.isfinite(np.maximum.reduce(var)):  # no variance is negative, and NaN is the largest
         return False
     dtype = running_mean.dtype
-    for running, statistic, factor in ((running_mean, mean, take), (running_var, var, take * scale)):
-        running *= constant(keep, dtype)
-        running += statistic * constant(factor, dtype)
+    mean = first + offset
+    mean *= constant(take, dtype)
+    running_mean *= constant(keep, dtype)
+    running_mean += mean
+    running_var *= constant(keep, dtype)
+    running_var += var * constant(take * scale, dtype)
     return True

@@ -185,7 +185,7 @@ def updates(i: Instruction) -> bool:
         return False
     if any(flat.steps.count(flat.steps[0]) != len(flat.steps) for _, flat in optimizer._flat):
         return False
-    homes = all(flat._at_home(k) for _, flat in optimizer._flat for k in range(len(flat.params)))
+    homes = not any(flat.away(0, len(flat.params)) for _, flat in optimizer._flat)
     return homes and all(flat.value.dtype.char in "fd" and flat.value.size for _, flat in optimizer._flat)
 
 
