@@ -14,7 +14,7 @@ from ._support.arrays import in_floats, plain
 from ._support.shapes import Ints
 from ._support.signatures import Array, Data, Value, several, unary
 from .core.context import scope
-from .core.nodes import callback, fused_primitive, raw
+from .core.nodes import Node, callback, fused_primitive, raw
 from .functional import floats, log_softmax, named
 from .ops import abs, clip, exp, getitem, log, mean, mul, reshape, sigmoid, softplus, square, sub, where
 from .ops import sum as sum_
@@ -268,15 +268,15 @@ def huber_loss(prediction: Value, target: Data, *, delta: float = 1.0, reduction
 
 def _pair(who: str, prediction: Value, target: Value) -> tuple[Value, Value]:
     """Both as floats of one shape."""
+    target = target if isinstance(target, Node) else plain(target)
     a, b = floats(who, prediction), floats(who, target)
-    if a.shape != b.shape:
+    shapes = raw(a).shape, raw(b).shape
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            f"{who}: prediction has shape {a.shape} and target {b.shape}; they must be equal (reshape one of them: "
+            f"{who}: prediction has shape {shapes[0]} and target {shapes[1]}; they must be equal (reshape one of them: "
             "broadcasting would compare every prediction with every target)"
         )
     if not raw(a).size:
-        raise ValueError(f"{who}: nothing to compare, both have shape {a.shape}")
+        raise ValueError(f"{who}: nothing to compare, both have shape {shapes[0]}")
     # integer targets take the prediction's dtype, so that float32 predictions keep float32 losses
-    if plain(target).dtype.kind != "f":
-        b = b.astype(raw(a).dtype)
-    return a, b
+    return a, b if raw(target).dtype.kind == "f" else b.astype(raw(a).dtype)

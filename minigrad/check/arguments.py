@@ -162,6 +162,11 @@ def stale(y: Node) -> dict[Node, str]:
 
 
 def refuse_stale(who: str, y: Node) -> None:
-    """RuntimeError for a graph that cannot be run backward any more: its gradient would be that of nothing."""
+    """RuntimeError for a graph that cannot be run backward any more: its gradient would be that of nothing.
+
+    TypeError for what is no Tensor.
+    """
+    if not isinstance(y, Node):
+        raise TypeError(f"{who}: expected a Tensor that was computed from others, got {type(y).__name__}")
     for what in stale(y).values():
         raise RuntimeError(f"{who}: the graph is stale: {what}; run the forward again first")

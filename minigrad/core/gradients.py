@@ -179,7 +179,7 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
     >>> dx.item(), mg.grad(dx, x).item()
     (27.0, 18.0)
     """
-    targets: list[Any] = [xs] if isinstance(xs, Node) else list(xs)
+    targets: list[Any] = [xs] if isinstance(xs, Node) or not hasattr(xs, "__iter__") else list(xs)
     for x in targets:
         if not isinstance(x, Node):
             raise TypeError(f"grad(y, xs): xs are Tensors, got {type(x).__name__}")

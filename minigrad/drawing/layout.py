@@ -9,6 +9,7 @@ from .data import Graph, Node, Scope
 
 NEAR = 2  # steps of the tape that an edge may span where all ops stand below each other
 BUSY = 3  # ops that a leaf has edges to; one that more ops use is named at each of them
+CROSSED = 600  # ranks that all edges together may cross; the time that a layout takes grows with their square
 
 
 def spine(graph: Graph) -> dict[str, int]:
@@ -65,7 +66,8 @@ def chips(graph: Graph, narrow: int) -> set[tuple[str, int]]:
     """(id, position) of the inputs that are told by name in their slot, without an edge across the picture.
 
     Those that come from a leaf which many ops use, or from the forward pass into a recorded backward pass; where room
-    is short, also those between the parts of several roots; where it is very short all but the nearest.
+    is short, also those between the parts of several roots; where it is very short all but the nearest. Where edges
+    cross very many ranks, as of skips in a deep network, the longest: they could not be followed by eye either.
     """
     owner = owners(graph) if narrow == 2 else {}
     order = {node.id: k for k, node in enumerate(node for node in graph.nodes if node.op)}
@@ -79,7 +81,27 @@ def chips(graph: Graph, narrow: int) -> set[tuple[str, int]]:
         return bool(back) or busy or owner.get(source.id) != owner.get(node.id)
 
     inputs = ((node, k, slot.node) for node in graph.nodes for k, slot in enumerate(node.inputs))
-    return {(node.id, k) for node, k, source in inputs if source is not None and named(node, graph[source])}
+    found = {(node.id, k) for node, k, source in inputs if source is not None and named(node, graph[source])}
+    crossed = sorted((ranks, place) for place, ranks in _crossed(graph).items() if place not in found)
+    total = sum(ranks for ranks, _ in crossed)
+    while total > CROSSED:
+        ranks, place = crossed.pop()
+        total -= ranks
+        found.add(place)
+    return found
+
+
+def _crossed(graph: Graph) -> dict[tuple[str, int], int]:
+    """(id, position) of each input, and how many ranks its edge crosses; a leaf stands right above its first op."""
+    rank: dict[str, int] = {}
+    for node in graph.nodes:
+        if node.op:
+            rank[node.id] = 1 + max([rank.get(s.node, 0) for s in node.inputs if s.node is not None], default=0)
+    for node in graph.nodes:
+        if not node.op:
+            rank[node.id] = min([rank[user.id] for user in graph.users.get(node.id, ())], default=1) - 1
+    edges = ((node, k, slot.node) for node in graph.nodes for k, slot in enumerate(node.inputs))
+    return {(node.id, k): rank[node.id] - rank[source] - 1 for node, k, source in edges if source is not None}
 
 
 def homes(graph: Graph) -> dict[str, int | None]:

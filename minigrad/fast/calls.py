@@ -85,10 +85,13 @@ def _two(op: Primitive) -> Callable[..., Any]:
         except REFUSED as error:
             raise op.refusal(error, given, {}) from error
         context = current()
-        plain = as_is and value.__class__ is _ndarray and value.base is None and not context.observers
+        plain = value.__class__ is _ndarray and value.base is None and not context.observers
+        plain = plain and (as_is or value.dtype.kind == "f")
         if plain and needs and differentiable and context.recording:  # `_node`, written out: a call less
             node = _new(cls)
             node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            if not as_is:
+                a, b = (a, constant(b)) if nodes[1] is None else (constant(a), b)
             node.op, node.inputs, node.arrays, node.params, node.saved = op, nodes, (a, b), NO_PARAMS, None
             return node
         return _node(cls, op, value, needs, given, nodes, (a, b), NO_PARAMS, None, as_is)
@@ -99,7 +102,7 @@ def _two(op: Primitive) -> Callable[..., Any]:
 def _general(op: Primitive) -> Callable[..., Any]:
     count, defaults, save = (-1 if op.variadic else len(op.input_names)), op.defaults, op.save
     complete = MISSING not in defaults.values()
-    arithmetic, differentiable = op.name in ARITHMETIC and op.builtin, op.differentiable
+    differentiable = op.differentiable
 
     def call(*given: Any, **params: Any) -> Any:
         if len(given) != count:
@@ -117,27 +120,24 @@ def _general(op: Primitive) -> Callable[..., Any]:
                 as_is, (given, params) = False, op.bind(given, named)
         else:
             params = defaults
-        cls, needs, saved, nodes = None, False, None, given
+        cls, needs, saved, nodes, constants = None, False, None, given, False
+        arrays: tuple[Any, ...]
         if count == 1 and isinstance(x := given[0], Node):
-            cls, needs = x.__class__, x._needs
-            arrays: tuple[Any, ...] = (x._array,)
+            cls, needs, arrays = x.__class__, x._needs, (x._array,)
         else:
-            constants = False
             for x in given:
                 if isinstance(x, Node):
                     cls, needs = x.__class__, needs or x._needs
                 else:
                     constants = True
             if constants:
-                as_is, nodes = False, tuple([x if isinstance(x, Node) else None for x in given])
                 arrays = _bare(op, given, params)
+                nodes = tuple([x if isinstance(x, Node) else None for x in given]) if cls is not None else ()
             else:
                 arrays = tuple([x._array for x in given])
         try:
             if save is not None:
                 value, saved = op.forward(arrays, params)
-            elif arithmetic and cls is not None and arrays[0].nbytes >= LARGE:
-                value = unwrapped(op.quick(pooled(arrays[0])))
             else:
                 value = op.quick(*arrays, **params)
         except REFUSED as error:
@@ -147,13 +147,17 @@ def _general(op: Primitive) -> Callable[..., Any]:
         if value.__class__ in _SCALARS:
             value = np.asarray(value)
         context = current()
-        plain = as_is and value.__class__ is _ndarray and value.base is None and not context.observers
+        plain = as_is and value.__class__ is _ndarray and not context.observers
         if plain and needs and differentiable and context.recording and value.dtype.kind == "f":
             node = _new(cls)  # `_node`, written out: a call less
             node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            if constants:
+                arrays = tuple([constant(a) if x is None else a for x, a in zip(nodes, arrays, strict=True)])
             node.op, node.inputs, node.arrays, node.params, node.saved = op, nodes, arrays, params, saved
+            if value.base is not None:
+                share(node, nodes)
             return node
-        return _node(cls, op, value, needs, given, nodes, arrays, params, saved, as_is)
+        return _node(cls, op, value, needs, given, nodes, arrays, params, saved, as_is and not constants)
 
     return call
 

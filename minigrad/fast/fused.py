@@ -119,7 +119,7 @@ class SigmoidCrossEntropy:
         fast, (z, t) = kernel("sigmoid_cross_entropy"), arrays
         if fast is None or not fast.fits(z, t):
             return None
-        loss, slope = into or (np.empty_like(z), np.empty_like(z))
+        loss, slope = into or (pool.empty(z.shape, z.dtype), pool.empty(z.shape, z.dtype))
         fast.forward(z, t, loss, slope)
         return loss, (slope,)
 

@@ -45,6 +45,7 @@ def after_ops() -> None:
         "mul": (ops["mul"].rules[0], reductions.mul_rule),
         "matmul": outer.rules(*ops["matmul"].rules),
         "relu": (select.relu_rule,),
+        "reshape": (reductions.reshape_rule,),
     }
     walk.QUICK.update({name: (ops[name].rules, rules) for name, rules in quick_rules.items()})
 

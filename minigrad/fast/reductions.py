@@ -21,9 +21,16 @@ Array = np.ndarray[Any, Any]
 SMALL = 4096  # elements up to which it is quicker to fill an array than to have it stretched
 
 
-@in_floats
 def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     """Variance over `axis`: centred and squared in place, or block by block."""
+    if x.__class__ is np.ndarray and x.nbytes < SCRATCH and x.dtype.char in "fd" and (n := count(x.shape, axis)) > ddof:
+        centred = np.asarray(x - total(x, axis, True) / number(n, x.dtype))
+        return total(np.multiply(centred, centred, centred), axis, keepdims) / number(n - ddof, x.dtype)
+    return _var_of(x, axis, keepdims, ddof)
+
+
+@in_floats
+def _var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     if in_blocks(x) and axes_of(axis, 2) == (0,) and (n := len(x) - ddof) > 0:
         found = squares_about(x, average(x, 0)) / number(n, x.dtype)
         return found[None] if keepdims else found
@@ -58,6 +65,11 @@ def _spread(g: Any, shape: tuple[int, ...]) -> Any:
     out = np.empty(shape, g.dtype)
     out[...] = g
     return out
+
+
+def reshape_rule(g: Any, out: Any, x: Any, shape: Any) -> Any:
+    """The rule of reshape."""
+    return g.reshape(x.shape)
 
 
 def var_rule(g: Any, out: Any, x: Array, axis: Any, keepdims: bool, ddof: int) -> Any:

@@ -141,9 +141,9 @@ def products(x: Array, y: Array) -> Array:
 
 def mean_of(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; where the sum would overflow, the parts are divided first."""
-    if axis is None and not keepdims and x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size:  # as losses ask
-        found = _add(x, None) / number(x.size, x.dtype)
-        if math.isfinite(found):
+    if x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size:  # as most are
+        found = total(x, axis, keepdims) / number(count(x.shape, axis), x.dtype)
+        if math.isfinite(found) if found.__class__ is not np.ndarray else finite(found):
             return found
     return _mean_of(x, axis, keepdims)
 

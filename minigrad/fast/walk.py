@@ -111,7 +111,7 @@ def _fit(d: Any, a: Any, op: Any) -> Any:
             return d
         axes = stretched(d.shape, a.shape)
         if axes:
-            found = total(d, axes)
+            found = total(d, axes, d.ndim == a.ndim)
             return found if found.shape == a.shape else found.reshape(a.shape)
     return fitted(d, a, op)
 

@@ -338,3 +338,12 @@ def test_empty_inputs():
     assert gradcheck(mg.exp, np.zeros((0, 3)))
     assert mg.check.blame(mg.exp(mg.tensor(np.zeros((0, 3)), requires_grad=True)).sum())
     assert compare(mg.exp, lambda x: mg.exp(x), trials=8, shapes=[[(0,)], [(3, 0)]])
+
+
+@pytest.mark.parametrize("given", [None, 3.0, "y", (1.0, 2.0), {"y": 1.0}])
+def test_what_is_no_tensor_is_said_to_be_none(given):
+    x = mg.tensor([1.0, 2.0], requires_grad=True, name="x")
+    calls = (mg.check.cost, mg.check.blame, mg.check.explain_zeros, lambda y: mg.check.what_if(y, "x", 1.0))
+    for call in (*calls, lambda y: mg.grad(y, x), lambda y: mg.grad((x * x).sum(), y)):
+        with pytest.raises(TypeError, match="Tensor"):
+            call(given)

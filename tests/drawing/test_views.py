@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.drawing import layout
 
 from .examples import DY, composed, leaves
 
@@ -259,6 +260,29 @@ def test_a_busy_leaf_is_drawn_once_and_named_at_each_use():
     assert "class=forward" in few
     node = next(n for n in mg.graph(y) if n.name == "w")
     assert f"{node.id}:v:s" not in dot
+
+
+def test_the_longest_edges_of_deep_skips_are_named_and_not_drawn():
+    """Forty skips, one inside another, cross some 3,200 ranks, which took half a minute to lay out."""
+
+    def skips(many: int) -> Any:
+        x = mg.tensor(np.ones(2), requires_grad=True, name="x")
+        down = [mg.tanh(x * 0.5)]
+        for k in range(1, many):
+            down.append(mg.tanh(down[-1] * (1.0 + 0.01 * k)))
+        y = down[-1]
+        for k, inner in enumerate(reversed(down)):
+            y = mg.exp(y * inner) * (0.1 + 0.01 * k)
+        return y.sum()
+
+    for many, all_edges in ((10, True), (40, False)):
+        graph = mg.draw(skips(many)).graph
+        named, crossed = layout.chips(graph, 0), layout._crossed(graph)
+        assert (not named) == all_edges
+        left = {place: ranks for place, ranks in crossed.items() if place not in named}
+        assert sum(left.values()) <= layout.CROSSED
+        assert not named or min(crossed[place] for place in named) >= max(left.values())
+        assert mg.draw(skips(many)).dot.count(" -> ") >= len(graph.nodes) - 1 - len(named)
 
 
 def test_the_backward_pass_beside_the_analytic_one_matches_by_name():

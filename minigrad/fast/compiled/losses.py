@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ..numpy_kernels.losses import decayed
 from ..numpy_kernels.losses import sigmoid_cross_entropy as in_numpy
 from .memory import compiled
 
 Array = np.ndarray[Any, Any]
+
+
+def _decayed(z: Array) -> Array:
+    """e = exp(-|z|)."""
+    e = np.abs(z)
+    np.negative(e, e)
+    np.exp(e, e)
+    return e
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
@@ -31,6 +38,6 @@ class sigmoid_cross_entropy(in_numpy):
     @staticmethod
     def forward(z: Array, t: Array, loss: Array, slope: Array) -> None:
         """loss = z ([z > 0] - t) + log(1 + e), slope = ((1 - t) a - t b) / (1 + e). See ../numpy_kernels/losses.py."""
-        e = decayed(z)
+        e = _decayed(z)
         np.log1p(e, loss)
         _combined(z.reshape(-1), t.reshape(-1), e.reshape(-1), loss.reshape(-1), slope.reshape(-1))

@@ -3,9 +3,10 @@
 Softmax cross-entropy, of each row of a matrix: the steps of losses.py, to the last bit. Not compiled: another
 exponential would round otherwise, and ten classes are too few to gain by it.
 
-Sigmoid cross-entropy, of each element, with one exponential for the value and both slopes. With e = exp(-|z|):
-sigmoid(z) = a / (1 + e) and sigmoid(-z) = b / (1 + e), where (a, b) is (1, e) for z > 0 and (e, 1) elsewhere, so that
-a = max([z > 0], e) and b = max([z <= 0], e) without a branch.
+Sigmoid cross-entropy, of each element. With e = exp(-|z|): sigmoid(z) = a / (1 + e) and sigmoid(-z) = b / (1 + e),
+where (a, b) is (1, e) for z > 0 and (e, 1) elsewhere. So a = exp(min(z, 0)), b = exp(-max(z, 0)), e = a b and
+1 + e = a + b, exactly and without a branch; a comparison would give booleans, which NumPy takes longer to multiply by
+than a second exponential takes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import functools
 from typing import Any
 
 import numpy as np
+
+from .. import pool
+from .batch import constant
 
 Array = np.ndarray[Any, Any]
 
@@ -69,14 +73,6 @@ def fits(z: Any, t: Any) -> bool:
     )
 
 
-def decayed(z: Array) -> Array:
-    """e = exp(-|z|)."""
-    e = np.abs(z)
-    np.negative(e, e)
-    np.exp(e, e)
-    return e
-
-
 class sigmoid_cross_entropy:
     """The kernels of one primitive, for arrays that `fits` takes: `forward`; backward is one product."""
 
@@ -84,19 +80,23 @@ class sigmoid_cross_entropy:
 
     @staticmethod
     def forward(z: Array, t: Array, loss: Array, slope: Array) -> None:
-        """loss = z ([z > 0] - t) + log(1 + e), slope = ((1 - t) a - t b) / (1 + e)."""
-        e = decayed(z)
-        positive = np.greater(z, 0)
-        np.subtract(positive, t, loss)
-        np.multiply(loss, z, loss)
-        part = np.log1p(e)
-        np.add(loss, part, loss)
-        np.subtract(1, t, slope)
-        np.maximum(positive, e, out=part)
-        np.multiply(slope, part, slope)
-        np.logical_not(positive, positive)
-        np.maximum(positive, e, out=part)
-        np.multiply(part, t, part)
-        np.subtract(slope, part, slope)
-        np.add(e, 1, e)
-        np.divide(slope, e, slope)
+        """loss = max(z, 0) (1 - t) - min(z, 0) t + log(1 + e), slope = ((1 - t) a - t b) / (a + b)."""
+        zero, one = constant(0.0, z.dtype), constant(1.0, z.dtype)
+        high, a, rest = (pool.empty(z.shape, z.dtype) for _ in range(3))
+        np.minimum(z, zero, out=loss)
+        np.maximum(z, zero, out=high)
+        np.exp(loss, a)
+        np.negative(high, slope)
+        np.exp(slope, slope)  # b
+        np.subtract(one, t, rest)
+        np.multiply(high, rest, high)
+        np.multiply(loss, t, loss)
+        np.subtract(high, loss, loss)
+        np.multiply(a, slope, high)  # e
+        np.log1p(high, high)
+        np.add(loss, high, loss)
+        np.multiply(rest, a, rest)
+        np.add(a, slope, a)
+        np.multiply(slope, t, slope)
+        np.subtract(rest, slope, slope)
+        np.divide(slope, a, slope)
