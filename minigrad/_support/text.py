@@ -12,7 +12,10 @@ def visible(text: object, most: int = 300) -> str:
     >>> visible("a\x07b"), visible("x" * 50, 20)
     ('a\\x07b', 'xxxxxxxxx...xxxxxxxx')
     """
-    said = str(text)
+    try:
+        said = str(text)
+    except Exception:  # an exception of somebody's own may fail to say what it is
+        said = f"{type(text).__name__} without words"
     if len(said) > most:
         half = (most - 3) // 2
         said = f"{said[: most - 3 - half]}...{said[-half:]}"

@@ -11,7 +11,7 @@ from ..check import compare
 from ..core.tensor import Tensor
 from .loading import load_function
 from .options import TABLE, add_command, add_shared, generator, input_arrays
-from .problems import Problem, say
+from .problems import Problem, running, say
 
 
 def add_to(commands: Any) -> None:
@@ -41,10 +41,8 @@ def run(args: argparse.Namespace) -> int:
     inputs = [Tensor(a.astype(args.dtype)) for a in arrays]
     f, g = load_function(args.f), load_function(args.g)
     labels = (args.f, args.g) if args.json else _labels(args.f, args.g)
-    try:
+    with running("running them"):
         report = compare(f, g, inputs, order=args.order, labels=labels, tol=args.tol, seed=args.seed)
-    except (Exception, SystemExit) as error:
-        raise Problem(f"running them failed with {type(error).__name__}: {error}") from error
     say(json.dumps(report.as_data(), indent=1) if args.json else report)
     return 0 if report else 1
 

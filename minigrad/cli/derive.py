@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from .._support.files import written_aside
+from ..core.tensor import Tensor
 from ..losses import cross_entropy_composed
 from ..normalization import batch_norm_composed, layer_norm_composed
 from .draw import parameter_names
 from .loading import load_function
 from .options import add_command, add_shared, generator, input_arrays
 from .practise import practise
-from .problems import Problem
+from .problems import Problem, running
 
 
 def _batchnorm(x: Any, gamma: Any, beta: Any) -> Any:
@@ -66,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
     from ..derivation.printing import as_markdown, as_tex_document
 
     assume = _assumed(args.assume)
-    try:
-        d = derive(function, arrays, assume=assume, keep_digits=not args.any_digits)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise Problem(str(error)) from error
+    with running(f"calling {args.function}"):
+        function(*map(Tensor, arrays))  # what fails here is the function's own
+        try:
+            d = derive(function, arrays, assume=assume, keep_digits=not args.any_digits)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise Problem(str(error)) from error
     if args.exercise:
         return practise(d)
     try:

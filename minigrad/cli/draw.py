@@ -25,7 +25,7 @@ from .options import (
     save,
     why_no_renderer,
 )
-from .problems import Problem, say
+from .problems import Problem, running, say
 
 LADDERS = ("svg", "json", "md")  # endings that a ladder has
 DIAGRAM: dict[str, Any] = {"detail": None, "direction": "TB", "max_nodes": 1000}  # options that a ladder has not
@@ -174,10 +174,8 @@ def _called(function: Callable[..., Any], inputs: list[Tensor], name: str) -> tu
     before = sys.getprofile()
     sys.setprofile(watch)
     try:
-        with record_lines():
+        with running(f"calling {name}"), record_lines():
             result = function(*inputs)
-    except Exception as error:
-        raise Problem(f"calling {name} failed with {type(error).__name__}: {error}") from error
     finally:
         sys.setprofile(before)
     return result, seen

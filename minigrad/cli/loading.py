@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .problems import Problem
+from .problems import Problem, running
 
 
 def load_function(name: str) -> Callable[..., Any]:
@@ -18,12 +18,8 @@ def load_function(name: str) -> Callable[..., Any]:
     place, colon, attribute = name.rpartition(":")
     if not colon or not place or not attribute:
         raise Problem(f"{name!r}: expected MODULE:FUNCTION or FILE.py:FUNCTION")
-    try:
+    with running(f"{place}: importing it"):
         module = _from_file(Path(place)) if place.endswith(".py") else _from_path(place)
-    except Problem:
-        raise
-    except (Exception, SystemExit) as error:
-        raise Problem(f"{place}: importing it failed with {type(error).__name__}: {error}") from error
     function: object = module
     for part in attribute.split("."):
         function = getattr(function, part, None)

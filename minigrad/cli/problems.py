@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from .._support.text import printable, visible
@@ -15,6 +16,18 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         return visible(super().__str__(), 2000)
+
+
+@contextlib.contextmanager
+def running(what: str) -> Iterator[None]:
+    """What somebody's own code raises in here becomes a Problem: `what` failed, with what. SystemExit, too."""
+    try:
+        yield
+    except Problem:
+        raise
+    except (Exception, SystemExit) as error:
+        said = visible(error, 2000) or "no message"
+        raise Problem(f"{what} failed with {type(error).__name__}: {said}") from error
 
 
 def say(text: object, end: str = "\n", file: Any = None) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from .. import normalization
 from .._support.files import written_aside
+from ..core.tensor import Tensor
 from ..program.recording import record
 from ..program.source import LIBRARIES
 from .draw import parameter_names
 from .loading import load_function
 from .options import add_command, add_shared, file_to_write, generator, input_arrays
-from .problems import Problem, say
+from .problems import Problem, running, say
 
 KNOWN: dict[str, Callable[..., Any]] = {
     "batchnorm": normalization.batch_norm,
@@ -45,10 +46,12 @@ def run(args: argparse.Namespace) -> int:
     """Record, print or write."""
     path = file_to_write("--out", args.out, ("py",)) if args.out else None
     function, arrays = _given(args)
-    try:
-        source = record(function, *arrays).source(args.library)
-    except (TypeError, ValueError, IndexError) as error:
-        raise Problem(f"{args.function}: {error}") from error
+    with running(f"calling {args.function}"):
+        function(*map(Tensor, arrays))  # what fails here is the function's own
+        try:
+            source = record(function, *arrays).source(args.library)
+        except (TypeError, ValueError, IndexError) as error:
+            raise Problem(f"{args.function}: {error}") from error
     if path is None:
         say(source, end="")
         return 0

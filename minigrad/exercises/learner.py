@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from .._support.text import visible
 from ..core.tensor import Tensor
 from .kinds import Exercise, Functions
 
@@ -121,7 +122,7 @@ def failure(error: BaseException, path: Path) -> Failed:
     line = lines[-1] if lines else None
     if isinstance(error, NotImplementedError):
         return Failed(path, line, "this is not written yet")
-    text = str(error) or "no message"
+    text = visible(error, 2000) or "no message"
     if isinstance(error, ValueError) and "read-only" in text:
         text += " (a rule must not write into what it is given: other rules read it too)"
     if isinstance(error, ValueError) and "broadcast" in text:

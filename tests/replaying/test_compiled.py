@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 from importlib.util import find_spec
 from typing import Any
@@ -267,3 +270,64 @@ def test_importing_minigrad_and_replaying_asks_for_no_compiler():
     code += "print([name for name in sys.modules if name in ('numba', 'llvmlite')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+# Time and memory of compiling ---------------------------------------------------------------------------------------
+
+
+def test_code_is_cut_where_no_number_is_carried_over():
+    """What LLVM does to one long function takes the square of its length."""
+    source = """
+    for k in range(3):
+        v1[k] = 2.0
+    s_1 = 0.0
+    for k in range(3):
+        s_1 = s_1 + v1[k]
+    v2[0] = s_1
+    bad = False
+    for k in range(3):
+        bad = bad | (v1[k] < 0)
+    v3[0] = 1.0
+    if bad:
+        return 1
+    rate = 0.5
+    for k in range(3):
+        v1[k] += rate
+    rate = 0.25
+    for k in range(3):
+        v2[k] = rate
+    return 0
+    """
+    body = ast.parse(textwrap.dedent(source).replace("return", "done =")).body
+    found = [len(part) for part in mg.replaying.compiled.llvm._parts(body)]
+    assert found == [1, 3, 4, 2, 2, 1]
+
+
+@needs_compiler
+def test_code_goes_with_the_last_program_that_calls_it():
+    code = mg.replaying.compiled.machine._functions
+
+    def replayed() -> Any:
+        step = compiled(lambda x: mg.square(x) * 1.2345)
+        for _ in range(3):
+            assert step(np.ones(3)).data[0] == 1.2345
+        return step
+
+    before = len(code)
+    one, other = replayed(), replayed()
+    assert len(code) == before + 1
+    del one
+    assert other(np.ones(3)).data[0] == 1.2345
+    del other
+    gc.collect()
+    assert len(code) <= before
+
+
+@needs_compiler
+def test_a_deep_network_is_compiled_in_parts():
+    _, _, step = training((2, *[8] * 12, 1), norm="batch", dtype="float32")
+    _, _, eager = training((2, *[8] * 12, 1), norm="batch", dtype="float32")
+    replayed = compiled(step)
+    for k in range(4):
+        x, y = batch((2, 1), 20, k, "float32")
+        near(replayed(x, y).data, eager(mg.tensor(x), mg.tensor(y)).data, 1e4)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 SIGNED = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
@@ -28,13 +29,60 @@ class Weak:
         self.value = value
 
 
-class Emitter:
-    """Builds one function, `int32 name(int64 *T, double *R)`, with llvmlite's `ir`."""
+def module_of(ir: Any, name: str, source: str) -> Any:
+    """`int32 name(int64 *T, double *R)` in a module of llvmlite's `ir`.
 
-    def __init__(self, ir: Any, name: str) -> None:
-        self.ir = ir
+    It calls a function for each part of the source: LLVM takes the square of a function's length.
+    """
+    module, kept = ir.Module("step"), ir.IntType(32)
+    emitter = Emitter(ir, module, name)
+    (step,) = ast.parse(source).body
+    assert isinstance(step, ast.FunctionDef)
+    arrays: dict[str, Any] = {s.targets[0].id: s for s in step.body if _is_array(s)}  # type: ignore[attr-defined]
+    b = emitter.b
+    for k, body in enumerate(_parts(step.body[len(arrays) :])):
+        part = Emitter(ir, module, f"{name}_{k}")
+        part.function.linkage = "internal"
+        part.function.attributes.add("noinline")
+        used = {x.id for s in body for x in ast.walk(s) if isinstance(x, ast.Name)}
+        part.emit([array for name, array in arrays.items() if name in used], body)
+        wrong = b.call(part.function, emitter.function.args)
+        with b.if_then(b.icmp_signed("!=", wrong, ir.Constant(kept, 0)), likely=False):
+            b.ret(wrong)
+    b.ret(ir.Constant(kept, 0))
+    emitter.entry.branch(emitter.function.blocks[1])
+    return module
+
+
+def _parts(body: list[Any]) -> Iterator[list[Any]]:
+    """Statements cut wherever no number is carried over."""
+    read = [_names(s, ast.Load) for s in body]
+    written = [_names(s, ast.Store) for s in body]
+    carried: list[set[str]] = [set()]  # what is read from here on without being written before
+    for reads, writes in zip(reversed(read), reversed(written), strict=True):
+        carried.append(reads | (carried[-1] - writes))
+    start, known = 0, set[str]()
+    for k, later in enumerate(reversed(carried)):
+        if k and not known & later:
+            yield body[start:k]
+            start, known = k, set()
+        known |= written[k] if k < len(body) else set()
+
+
+def _names(s: Any, how: Any) -> set[str]:
+    """What a statement reads or writes, but for what its own loops count by."""
+    nodes = list(ast.walk(s))
+    counts = {x.target.id for x in nodes if isinstance(x, ast.For) and isinstance(x.target, ast.Name)}
+    both = {x.target.id for x in nodes if isinstance(x, ast.AugAssign) and isinstance(x.target, ast.Name)}
+    return {x.id for x in nodes if isinstance(x, ast.Name) and isinstance(x.ctx, how)} - counts | both
+
+
+class Emitter:
+    """Builds one function with llvmlite's `ir`."""
+
+    def __init__(self, ir: Any, module: Any, name: str) -> None:
+        self.ir, self.module = ir, module
         self.types = {"f32": ir.FloatType(), "f64": ir.DoubleType()} | {t: ir.IntType(n) for t, n in WIDTH.items()}
-        self.module = ir.Module("step")
         kind = ir.FunctionType(ir.IntType(32), [self.types["i64"].as_pointer(), self.types["f64"].as_pointer()])
         self.function = ir.Function(self.module, kind, name)
         self.entry = ir.IRBuilder(self.function.append_basic_block("entry"))
@@ -44,19 +92,18 @@ class Emitter:
         self.arrays["T"] = self.function.args[0], "i64", -1
         self.arrays["R"] = self.function.args[1], "f64", -2
 
-    def emit(self, source: str) -> Any:
-        """The module of a source."""
-        (function,) = ast.parse(source).body
-        assert isinstance(function, ast.FunctionDef)
-        memories = {-1, -2} | {self._memory(s) for s in function.body if _is_array(s)}
-        domain = self.module.add_metadata(["memory"])
+    def emit(self, arrays: list[Any], body: list[Any]) -> None:
+        """The body of the function, with the arrays that it reads and writes."""
+        memories = {-1, -2} | {self._memory(s) for s in arrays}
+        domain = self.module.add_metadata(["memory", self.function.name])
         self.scopes = {m: self.module.add_metadata([f"m{m}", domain]) for m in sorted(memories)}
         one = {m: self.module.add_metadata([s]) for m, s in self.scopes.items()}
         rest = {m: self.module.add_metadata([s for k, s in self.scopes.items() if k != m]) for m in self.scopes}
         self.alias = {m: (one[m], rest[m]) for m in self.scopes}
-        self._block(function.body)
+        self._block([*arrays, *body])
+        if not self.b.block.is_terminated:
+            self.b.ret(self.ir.Constant(self.ir.IntType(32), 0))
         self.entry.branch(self.function.blocks[1])
-        return self.module
 
     # statements ---------------------------------------------------------------------------------------------
 

@@ -13,17 +13,17 @@ import hashlib
 import os
 import stat
 import tempfile
+import weakref
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..._support.extras import needs
-from .llvm import Emitter
+from .llvm import module_of
 
 NAME = "minigrad_step"
-_engines: list[Any] = []  # code lives as long as these
-_functions: dict[str, Any] = {}  # by the hash of their source
+_functions: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()  # by the hash of their source
 
 
 def refuse_without_compiler() -> None:
@@ -36,15 +36,16 @@ def function(source: str) -> Any:
     """The compiled function of a source: called with the addresses of its table and of its numbers."""
     llvm = needs("llvmlite.binding", "a compiled step", extra="fast", package="numba")
     key = _key(llvm, source)
-    if key not in _functions:
+    found = _functions.get(key)
+    if found is None:
         folder = cache_folder()
         code = _read(folder, key) if folder is not None else None
         if code is None:
             code = _compiled(llvm, source)
             if folder is not None:
                 _write(folder / f"{key}.o", code)
-        _functions[key] = _loaded(llvm, code)
-    return _functions[key]
+        found = _functions[key] = _loaded(llvm, code)
+    return found
 
 
 @functools.cache
@@ -68,7 +69,7 @@ def _compiled(llvm: Any, source: str) -> bytes:
     """An object file."""
     ir = needs("llvmlite.ir", "a compiled step", extra="fast", package="numba")
     machine = _machine(llvm)
-    emitted = Emitter(ir, NAME).emit(source)
+    emitted = module_of(ir, NAME, source)
     emitted.triple = llvm.get_process_triple()
     emitted.data_layout = str(machine.target_data)
     module = llvm.parse_assembly(str(emitted))
@@ -93,9 +94,10 @@ def _loaded(llvm: Any, code: bytes) -> Any:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(llvm))
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    _engines.append(engine)
     kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
-    return kind(engine.get_function_address(NAME))
+    code_there: Any = kind(engine.get_function_address(NAME))
+    code_there.engine = engine  # which goes with the last program that calls it
+    return code_there
 
 
 # the folder -------------------------------------------------------------------------------------------------
