@@ -24,7 +24,7 @@ SMALL = 4096  # elements up to which it is quicker to fill an array than to have
 def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     """Variance over `axis`: centred and squared in place, or block by block."""
     if x.__class__ is np.ndarray and x.nbytes < SCRATCH and x.dtype.char in "fd" and (n := count(x.shape, axis)) > ddof:
-        centred = np.asarray(x - total(x, axis, True) / number(n, x.dtype))
+        centred = np.asarray(x - average(x, axis, True))
         return total(np.multiply(centred, centred, centred), axis, keepdims) / number(n - ddof, x.dtype)
     return _var_of(x, axis, keepdims, ddof)
 

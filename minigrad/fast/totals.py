@@ -31,6 +31,11 @@ def number(n: float, dtype: Any) -> Array:
     return np.array(n, dtype)
 
 
+@functools.lru_cache(maxsize=512)
+def _count_of(shape: tuple[int, ...], axis: Axis, dtype: Any) -> Array:
+    return number(count(shape, axis), dtype)
+
+
 def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Array:
     """Sum over `axis`, with the digits kept where NumPy loses them.
 
@@ -142,7 +147,7 @@ def products(x: Array, y: Array) -> Array:
 def mean_of(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; where the sum would overflow, the parts are divided first."""
     if x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size:  # as most are
-        found = total(x, axis, keepdims) / number(count(x.shape, axis), x.dtype)
+        found = total(x, axis, keepdims) / _count_of(x.shape, axis, x.dtype)
         if math.isfinite(found) if found.__class__ is not np.ndarray else finite(found):
             return found
     return _mean_of(x, axis, keepdims)
@@ -158,6 +163,8 @@ def average(x: Any, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Array:
     """Sum over `axis` divided by the count less `ddof`; NaN where that is not positive."""
     if x.__class__ is not np.ndarray:
         x = np.asarray(x)
+    if not ddof and x.size and x.dtype.char in "fd":
+        return total(x, axis, keepdims) / _count_of(x.shape, axis, x.dtype)
     n = count(x.shape, axis) - ddof
     found = total(x, axis, keepdims, None if x.dtype.kind == "f" else float)
     return found / number(n, found.dtype) if n > 0 else np.full_like(found, np.nan)

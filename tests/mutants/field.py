@@ -9,9 +9,7 @@ _LOSSES = ("tests/test_losses.py",)
 _FAST = ("tests/fast", "tests/ops")
 _NORM = ("tests/nn",)
 _REPLAY = ("tests/replaying",)
-_GROUPS = (
-    '        for group in self.groups:\n            for tensor in group["params"]:\n                tensor.grad = None'
-)
+_GROUPS = '        for group in self.groups:\n            for tensor in group["params"]:\n                if seen'
 
 PLANTS = [
     Plant(

@@ -69,8 +69,8 @@ PLANTS = [
         ),
         ("*([(slice(whole, n), 1)] if whole < n else [])", "", "rows that fill no block are left out"),
         (
-            "if few * side < n:\n        total +=",
-            "if few * side < n - 1:\n        total +=",
+            "    if rest:\n        total +=",
+            "    if rest > 1:\n        total +=",
             "the last row is not summed",
         ),
         (
@@ -115,8 +115,8 @@ PLANTS = [
             "Adam: the share of the first average in the second",
         ),
         (
-            "((running_mean, mean, take), (running_var, var, take * scale))",
-            "((running_mean, mean, take), (running_var, var, take))",
+            "running_var += var * constant(take * scale, dtype)",
+            "running_var += var * constant(take, dtype)",
             "running variance without its scale",
         ),
         (
@@ -155,7 +155,7 @@ PLANTS = [
             "x.ndim != 2 or not x.shape[1] == 1:",
             "np.dot of single numbers leaves out NaN",
         ),
-        ("and x.dtype == y.dtype:\n", "and True:\n", "room of the first dtype for mixed ones"),
+        ("and dtype == y.dtype and", "and", "room of the first dtype for mixed ones"),
     ),
     *mistakes(
         "minigrad/fast/select.py",
@@ -223,7 +223,7 @@ PLANTS = [
     *mistakes(
         "minigrad/fast/pool.py",
         _WALK,
-        ("if _holders(kept, k) == _ALONE:", "if True:", "memory is handed out while somebody looks"),
+        ("if _count(kept[k]) == _ALONE:", "if True:", "memory is handed out while somebody looks"),
         ("or not (d.base is None or _unshared(d))", "", "a view of what others see is handed out"),
         (
             "d = np.array(before[x]) if x in before else",
@@ -249,7 +249,7 @@ PLANTS = [
             "the walk leaves the path",
             "other leaves get gradients that nobody asked for: only time is lost",
         ),
-        ("or d.dtype is not a.dtype:", "", "gradients of another dtype"),
+        ("or d.dtype is not a.dtype:", ":", "gradients of another dtype"),
     ),
     *mistakes(
         "minigrad/fast/into.py",

@@ -137,8 +137,8 @@ PLANTS = [
         ("array[...] = self.value[self.of(k)].reshape(array.shape)", "pass", "parameters that live elsewhere stay"),
         ("self.value[self.of(k)] = self.params[k]._array.ravel()", "pass", "what others wrote to a parameter is lost"),
         (
-            "flat[0] if len(flat) == 1 and not np.may_share_memory(flat[0], self.value) else",
-            "flat[0] if len(flat) == 1 else",
+            "return flat.copy() if np.may_share_memory(flat, self.value) else flat",
+            "return flat",
             "a gradient in the parameter's memory is written while it is read",
         ),
         ("written(*self.params[start:stop])", "pass", "a step does not count as a write"),

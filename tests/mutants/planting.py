@@ -37,10 +37,15 @@ class Plant:
     equal: str = ""
 
     def in_text(self, text: str) -> str:
-        """The file with the mistake; ValueError where it no longer has that text, once."""
+        """The file with the mistake; ValueError where it no longer has that text, once, or is no Python with it."""
         if text.count(self.old) != 1:
             raise ValueError(f"{self.file} has {text.count(self.old)} times {self.old!r}, expected one: {self.why}")
-        return text.replace(self.old, self.new)
+        changed = text.replace(self.old, self.new)
+        try:
+            compile(changed, self.file, "exec")
+        except SyntaxError as error:
+            raise ValueError(f"{self.file} is no Python with {self.new!r}: {error}") from None
+        return changed
 
 
 def nearest(folder: str, *first: str) -> tuple[str, ...]:

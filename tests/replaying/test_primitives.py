@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.core.nodes import raw
+from minigrad.fast import into
 
 from ..core.test_random_graphs import KINKED, SMOOTH, expressions
 from ..helpers import leaves, registry
@@ -168,3 +170,23 @@ def test_a_primitive_of_ones_own_with_saved_arrays_does_not_work_in_place():
     for k in range(4):
         x = np.full((6, 4), float(k) / 4)
         same(again(x).data, mg.sum(twice(mg.square(mg.tensor(x)) * 2.0) * 3.0).data)
+
+
+@pytest.mark.parametrize("name", into.UFUNCS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_elementwise_functions_are_numpys_at_ties_and_at_what_is_not_finite_and_are_replayed_so(name, dtype):
+    special = np.array([-np.inf, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, np.inf, np.nan], dtype)
+    pairs = [np.ascontiguousarray(x) for x in np.meshgrid(special, special)]
+    given = pairs[: into.UFUNCS[name].nin]
+    op, ufunc = (
+        registry[name],
+        getattr(np, {"div": "divide", "mul": "multiply", "neg": "negative", "sub": "subtract"}.get(name, name)),
+    )
+    again = mg.replay(lambda *xs: op(*xs))
+    with np.errstate(all="ignore"):
+        again(*(np.ones_like(x) for x in given))
+        for _ in range(3):
+            same(again(*given).data, ufunc(*given))
+            same(raw(op(*given)), ufunc(*given))
+            same(raw(op(*map(mg.tensor, given))), ufunc(*given))
+    assert again.replays == 2
