@@ -228,19 +228,19 @@ def a_view_s_base(patch: Any) -> Any:
 
 @way("right")
 def an_object_given_as_argument(patch: Any) -> Any:
-    held = Box(factor=2.0)
+    held: Any = Box(factor=2.0)
     return (lambda x, held: x * held.factor), (lambda: set_to("factor")(held)), held
 
 
 @way("right")
 def a_list_in_an_object_given_as_argument(patch: Any) -> Any:
-    held = Box(factors=[2.0])
+    held: Any = Box(factors=[2.0])
     return (lambda x, held: x * held.factors[0]), (lambda: item(0)(held.factors)), held
 
 
 @way("right")
 def a_function_given_as_argument(patch: Any) -> Any:
-    held = Box(factor=2.0)
+    held: Any = Box(factor=2.0)
     return (lambda x, f: f(x)), (lambda: set_to("factor")(held)), lambda x: x * held.factor
 
 
@@ -278,7 +278,7 @@ def integers(patch: Any) -> Any:
 
 @way("right")
 def an_attribute_that_another_thread_sets(patch: Any) -> Any:
-    held = Box(factor=2.0)
+    held: Any = Box(factor=2.0)
 
     def change() -> None:
         thread = threading.Thread(target=lambda: set_to("factor")(held))
@@ -290,7 +290,7 @@ def an_attribute_that_another_thread_sets(patch: Any) -> Any:
 
 @way("right")
 def no_grad_around(patch: Any) -> Any:
-    held = Box(on=False)
+    held: Any = Box(on=False)
     w = mg.tensor([2.0], requires_grad=True)
 
     def step(x: Any) -> Any:

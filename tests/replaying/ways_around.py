@@ -132,7 +132,7 @@ def a_base_class_s_attribute(patch: Any) -> Any:
 
 @way("right")
 def a_class_s_method(patch: Any) -> Any:
-    held = Box()
+    held: Any = Box()
     return (lambda x: held.twice(x)), lambda: patch.setattr(Box, "twice", lambda self, x: x * 3.0)
 
 
@@ -243,7 +243,7 @@ def a_generator(patch: Any) -> Any:
 
 @way("refused")
 def a_counter(patch: Any) -> Any:
-    held = Box(count=0)
+    held: Any = Box(count=0)
 
     def step(x: Any) -> Any:
         held.count += 1
@@ -274,7 +274,7 @@ def values_of_a_tensor(patch: Any) -> Any:
 
 @way("right")
 def a_tensor_that_was_replaced(patch: Any) -> Any:
-    held = Box(t=mg.tensor([2.0]))
+    held: Any = Box(t=mg.tensor([2.0]))
     return (lambda x: x * held.t), lambda: set_to("t", mg.tensor([3.0]))(held)
 
 
@@ -284,7 +284,7 @@ def network(change: Callable[[Any, Any], Any], **options: Any) -> Callable[[Any]
     def make(patch: Any) -> Any:
         net = mg.nn.MLP((2, 4, 1), rng=0, **options)
         sgd = mg.optim.SGD(net.parameters(), lr=0.1)
-        held = Box(sgd=sgd)
+        held: Any = Box(sgd=sgd)
 
         def step(x: Any) -> Any:
             loss = mg.square(net(x)).mean()
