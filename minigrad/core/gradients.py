@@ -59,7 +59,7 @@ def walk(y: Node, g: Any, targets: Any = None, *, retain: Iterable[Node] = (), g
     before = current()
     for observer in before.observers:
         observer.walking(y, targets, graph)
-    order, on_nodes = consumers_first(y), graph or rules_are_seen()
+    order, on_nodes = consumers_first(y), graph or (before.observers != () and rules_are_seen())
     path = None if targets is None else leading_to(order, targets)
     grads, retained = {y: g if on_nodes else raw(g)}, dict.fromkeys(retain)
     lean = None if graph or before.observers else kernel("walk")

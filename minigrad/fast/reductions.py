@@ -14,7 +14,7 @@ import numpy as np
 from .._support.arrays import in_floats
 from .._support.shapes import axes_of, count, stretched, with_ones
 from .pool import LARGE, pooled, unwrapped
-from .totals import SCRATCH, average, in_blocks, number, products, squares_about, total
+from .totals import SCRATCH, average, count_of, in_blocks, number, products, squares_about, total
 
 Array = np.ndarray[Any, Any]
 
@@ -56,7 +56,7 @@ def sum_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
 def mean_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
     """Every element gets the g of its result over the count."""
     shape, axis = inputs[0].shape, params["axis"]
-    return (_spread(_widened(g / number(count(shape, axis), g.dtype), shape, axis), shape),)
+    return (_spread(_widened(g / count_of(shape, axis, g.dtype), shape, axis), shape),)
 
 
 def _spread(g: Any, shape: tuple[int, ...]) -> Any:
