@@ -73,7 +73,8 @@ def linear(x: Data, weight: Data, bias: Values = None) -> Tensor | Array:
     >>> linear(np.ones((1, 2)), np.ones((2, 3)), np.arange(3.0))
     array([[2., 3., 4.]])
     """
-    given, wanted = _shape(x), _shape(weight)
+    given = x._array.shape if isinstance(x, Node) else np.shape(x)
+    wanted = weight._array.shape if isinstance(weight, Node) else np.shape(weight)
     if len(wanted) != 2 or not given or given[-1] != wanted[0]:
         raise ValueError(
             f"linear: x has shape {given} and weight {wanted}; the last axis of x must be as long as the "
@@ -82,13 +83,10 @@ def linear(x: Data, weight: Data, bias: Values = None) -> Tensor | Array:
     z = matmul(x, weight)
     if bias is None:
         return z
-    if _shape(bias) != wanted[1:]:
-        raise ValueError(f"linear: bias has shape {_shape(bias)}, expected {wanted[1:]}")
+    given = bias._array.shape if isinstance(bias, Node) else np.shape(bias)
+    if given != wanted[1:]:
+        raise ValueError(f"linear: bias has shape {given}, expected {wanted[1:]}")
     return add(z, bias)
-
-
-def _shape(x: Data) -> tuple[int, ...]:
-    return x._array.shape if isinstance(x, Node) else np.shape(x)
 
 
 @unary

@@ -69,8 +69,8 @@ class Context(NamedTuple):
 
     def inside(self, name: str, module: Any = None) -> Context:
         """The same in a new scope."""
-        # as Context(...), in a call less: every module comes here
-        return tuple.__new__(Context, (self.recording, Scope(name, self.scope, module), *self[2:-1], self))
+        changed = (self.recording, Scope(name, self.scope, module), self.cause, self.observers, self.frozen, self)
+        return tuple.__new__(Context, changed)  # as Context(*changed), in a call less: modules and scopes come here
 
 
 _context: ContextVar[Context] = ContextVar("minigrad", default=Context())  # noqa: B039  # it is never changed

@@ -59,7 +59,7 @@ def walk(y: Node, g: Any, targets: Any = None, *, retain: Iterable[Node] = (), g
     before = current()
     for observer in before.observers:
         observer.walking(y, targets, graph)
-    order, on_nodes = consumers_first(y), graph or rules_are_seen()
+    order, on_nodes = consumers_first(y), graph or (before.observers != () and rules_are_seen())
     path = None if targets is None else leading_to(order, targets)
     grads, retained = {y: g if on_nodes else raw(g)}, dict.fromkeys(retain)
     lean = None if graph or before.observers else kernel("walk")
@@ -195,8 +195,7 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
 
 def unaliased(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
     """The gradients of xs as Nodes, zeros where none was found; in memory that is not another's, start's or x's."""
-    lean = kernel("unaliased")
-    if lean is not None and not isinstance(next(iter(found.values()), None), Node):  # the walk was on arrays
+    if (lean := kernel("unaliased")) and not isinstance(next(iter(found.values()), None), Node):  # a walk on arrays
         return [x._leaf(d) for x, d in zip(xs, lean(found, xs), strict=True)]
     results, taken = [], {id(storage(x._array)) for x in (start, *xs)}
     for x in xs:

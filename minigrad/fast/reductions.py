@@ -14,7 +14,7 @@ import numpy as np
 from .._support.arrays import in_floats
 from .._support.shapes import axes_of, count, stretched, with_ones
 from .pool import LARGE, pooled, unwrapped
-from .totals import SCRATCH, average, in_blocks, number, products, squares_about, total
+from .totals import SCRATCH, average, count_of, in_blocks, number, products, squares_about, total
 
 Array = np.ndarray[Any, Any]
 
@@ -24,7 +24,7 @@ SMALL = 4096  # elements up to which it is quicker to fill an array than to have
 def var_of(x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
     """Variance over `axis`: centred and squared in place, or block by block."""
     if x.__class__ is np.ndarray and x.nbytes < SCRATCH and x.dtype.char in "fd" and (n := count(x.shape, axis)) > ddof:
-        centred = np.asarray(x - total(x, axis, True) / number(n, x.dtype))
+        centred = np.asarray(x - average(x, axis, True))
         return total(np.multiply(centred, centred, centred), axis, keepdims) / number(n - ddof, x.dtype)
     return _var_of(x, axis, keepdims, ddof)
 
@@ -56,7 +56,7 @@ def sum_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
 def mean_backward(g: Any, out: Any, saved: Any, inputs: Any, params: Any) -> Any:
     """Every element gets the g of its result over the count."""
     shape, axis = inputs[0].shape, params["axis"]
-    return (_spread(_widened(g / number(count(shape, axis), g.dtype), shape, axis), shape),)
+    return (_spread(_widened(g / count_of(shape, axis, g.dtype), shape, axis), shape),)
 
 
 def _spread(g: Any, shape: tuple[int, ...]) -> Any:

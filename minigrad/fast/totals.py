@@ -31,12 +31,20 @@ def number(n: float, dtype: Any) -> Array:
     return np.array(n, dtype)
 
 
+@functools.lru_cache(maxsize=512)
+def count_of(shape: tuple[int, ...], axis: Axis, dtype: Any) -> Array:
+    """How many elements each result of a reduction over `axis` is made of, as an array of no axes."""
+    return number(count(shape, axis), dtype)
+
+
 def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Array:
     """Sum over `axis`, with the digits kept where NumPy loses them.
 
     NumPy adds the rows of a matrix one after the other, so float32 column sums are off by eps * rows. Adding blocks
     of rows, as ones @ x, and the blocks in float64, costs less and leaves the rounding of one block.
     """
+    if x.__class__ is np.ndarray and x.size < 2 * BLOCK and x.itemsize != 2:  # too few to lose any
+        return _add(x, axis, dtype, None, keepdims)
     if x.__class__ is not np.ndarray:
         x = np.asarray(x)
     if x.itemsize < 8 and x.dtype.kind == "f":
@@ -142,7 +150,7 @@ def products(x: Array, y: Array) -> Array:
 def mean_of(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; where the sum would overflow, the parts are divided first."""
     if x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size:  # as most are
-        found = total(x, axis, keepdims) / number(count(x.shape, axis), x.dtype)
+        found = total(x, axis, keepdims) / count_of(x.shape, axis, x.dtype)
         if math.isfinite(found) if found.__class__ is not np.ndarray else finite(found):
             return found
     return _mean_of(x, axis, keepdims)
@@ -158,6 +166,8 @@ def average(x: Any, axis: Axis, keepdims: bool = False, ddof: int = 0) -> Array:
     """Sum over `axis` divided by the count less `ddof`; NaN where that is not positive."""
     if x.__class__ is not np.ndarray:
         x = np.asarray(x)
+    if not ddof and x.size and x.dtype.char in "fd":
+        return total(x, axis, keepdims) / count_of(x.shape, axis, x.dtype)
     n = count(x.shape, axis) - ddof
     found = total(x, axis, keepdims, None if x.dtype.kind == "f" else float)
     return found / number(n, found.dtype) if n > 0 else np.full_like(found, np.nan)

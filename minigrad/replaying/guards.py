@@ -16,6 +16,7 @@ import dis
 import functools
 import pickle
 import random
+import sys
 import types
 import weakref
 from collections import deque
@@ -216,22 +217,24 @@ def _holders(what: str, x: Any, used: set[str]) -> Iterator[Holder]:
     elif isinstance(x, (types.MethodType, staticmethod, classmethod, property)):
         yield Holder(what, [getattr(x, name, None) for name in ("__self__", "__func__", "fget")].__iter__)
     elif isinstance(x, types.FunctionType) and not _ours(x.__module__):
-        names, attributes = _names(x.__code__)
+        names, attributes, modules = _names(x.__code__)
         used |= attributes
         for name, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
             yield Holder(f"the variable {name}", functools.partial(_content, cell))
-        yield _variables("the global variable {}", x.__globals__, names)
+        yield _variables("the global variable {}", x.__globals__, sorted(names))
+        if modules:
+            yield _variables("the module {}", sys.modules, sorted(modules))
         yield Holder(f"a default of {x.__name__}", functools.partial(_code_and_defaults, x))
         yield _entries(f"{x.__name__}.{{}}", vars(x))
-    elif isinstance(x, types.ModuleType) and not _ours(x.__name__):
-        yield _variables(f"{x.__name__}.{{}}", vars(x), used)
+    elif isinstance(x, types.ModuleType):
+        yield _variables(f"{x.__name__}.{{}}", vars(x), sorted(used & vars(x).keys()))
     elif isinstance(x, (list, tuple, dict, set, frozenset, deque)):
         if len(x) > LONGEST:
             yield Holder(f"the length of {what}", lambda: (len(x),))
         else:
             yield _entries(f"{what}[{{!r}}]", x) if isinstance(x, dict) else Holder(what, x.__iter__)
     elif isinstance(x, weakref.ReferenceType):
-        yield Holder(what, lambda: (x(),))
+        yield from _behind(what, x)
     elif isinstance(x, contextvars.ContextVar):
         yield Holder(f"the context variable {x.name}", lambda: (x.get(None),))
     elif isinstance(x, type):
@@ -252,18 +255,31 @@ def _holders(what: str, x: Any, used: set[str]) -> Iterator[Holder]:
         yield Holder(f"the class of {name}", lambda: (type(x),))
 
 
+def _behind(what: str, x: Any) -> Iterator[Holder]:
+    """What a weak reference leads to; an object of which it is not to become the last one that keeps it."""
+    there = x()
+    if not hasattr(there, "__dict__") or isinstance(there, (type, types.FunctionType, types.ModuleType)):
+        yield Holder(what, lambda: (x(),))
+    else:
+        yield Holder(what, lambda: (x() is None,))
+        yield Holder(f"the class of {type(there).__name__}", lambda: (type(x()),))
+        if not _ours(type(there).__module__):
+            yield _entries(f"{type(there).__name__}.{{}}", vars(there))
+
+
 def _ours(module: str | None) -> bool:
     """Whether a module belongs to minigrad or to what it stands on: nobody changes it between two calls."""
     return (module or "").partition(".")[0] in (_HOME, "numpy", "builtins", "_weakref", "_contextvars", "types")
 
 
-def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
-    """(globals, attributes) that a function names, with the functions and comprehensions inside it.
+def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
+    """(globals, attributes, modules that it imports) that a function names, with the functions inside it.
 
     Texts count too where it looks names up by itself, with getattr or globals().
     """
     space: set[str] = set()
     attributes: set[str] = set()
+    modules: set[str] = set()
     texts: set[str] = set()
     for instruction in dis.get_instructions(code):
         name, what = instruction.opname, instruction.argval
@@ -272,17 +288,19 @@ def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
                 space.add(what)
             elif "CONST" in name:
                 texts.add(what)
+            elif name == "IMPORT_NAME":
+                modules.add(what)
             elif "ATTR" in name or "METHOD" in name or name == "IMPORT_FROM":
                 attributes.add(what)
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
-            inner_space, inner_attributes = _names(part)
-            space, attributes = space | inner_space, attributes | inner_attributes
+            inside = _names(part)
+            space, attributes, modules = space | inside[0], attributes | inside[1], modules | inside[2]
     if space & {"globals", "vars", "eval"}:
         space |= texts
     if space & {"getattr", "vars", "attrgetter"} or "attrgetter" in attributes:
         attributes |= texts
-    return space, attributes
+    return space, attributes, modules
 
 
 def _slots(cls: type) -> list[str]:
@@ -297,10 +315,9 @@ def _entries(what: str, x: Any) -> Holder:
     return Holder(what, lambda: chain(x, x.values()), lambda: [*x, *x], space=x)
 
 
-def _variables(what: str, space: dict[str, Any], names: Iterable[str]) -> Holder:
-    """Those of the names that a Python module has."""
-    there = sorted([name for name in names if name in space])
-    return Holder(what, lambda: map(space.get, there), lambda: there)
+def _variables(what: str, space: dict[str, Any], names: list[str]) -> Holder:
+    """Some names of a Python module, also those that it does not have yet."""
+    return Holder(what, lambda: map(space.get, names), lambda: names)
 
 
 def _content(cell: types.CellType) -> tuple[Any, ...]:

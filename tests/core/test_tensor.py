@@ -72,7 +72,7 @@ def test_what_is_not_a_real_array_is_refused():
             mg.tensor(data)
     bad: list[Any] = ["text", None, [1, "a"], object()]
     for data in bad:
-        with pytest.raises(TypeError, match="a Tensor holds real numbers; got dtype"):
+        with pytest.raises(TypeError, match=r"a Tensor holds real numbers; got dtype|expected real numbers, got"):
             mg.tensor(data)
     with pytest.raises(TypeError, match=r"a masked array.*a\.filled"):
         mg.tensor(np.ma.array([1.0, 2.0], mask=[False, True]))

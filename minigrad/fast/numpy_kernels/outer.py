@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import pool
+from ..pool import LARGE, empty
 
 
 def product(x: Any, y: Any) -> Any:
@@ -22,14 +22,15 @@ def product(x: Any, y: Any) -> Any:
 
 def multiplied(x: Any, y: Any) -> Any:
     """x @ y; a large matrix in memory that was used before."""
-    if x.__class__ is not np.ndarray or y.__class__ is not np.ndarray or x.ndim != 2 or y.ndim != 2:
-        return np.matmul(x, y)
-    (n, inner), (also, d) = x.shape, y.shape
-    function: Any = np.dot if inner == also == 1 < n and d > 1 else np.matmul  # as `product` chooses
-    dtype = x.dtype
-    if n * d * dtype.itemsize >= pool.LARGE and dtype == y.dtype and dtype.char in "fd" and dtype.isnative:
-        return function(x, y, pool.empty((n, d), dtype)) if inner == also else function(x, y)
-    return function(x, y)
+    if x.__class__ is np.ndarray and y.__class__ is np.ndarray and x.ndim == 2 and y.ndim == 2:
+        (n, inner), (also, d), dtype = x.shape, y.shape, x.dtype
+        column_by_row = inner == 1 and also == 1 and n > 1 and d > 1  # as `product` says
+        large = n * d * dtype.itemsize >= LARGE and inner == also and dtype == y.dtype
+        if large and dtype.char in "fd" and dtype.isnative:
+            return (np.dot if column_by_row else np.matmul)(x, y, empty((n, d), dtype))
+        if column_by_row:
+            return np.dot(x, y)
+    return np.matmul(x, y)
 
 
 def rules(of_x: Any, of_y: Any) -> tuple[Any, Any]:
