@@ -33,6 +33,7 @@ PLANTS = [
             "alone = all(other is x or self.roots.get(other, other) is not x for other in read)",
             "alone = True",
             "in place beside a view of the same memory",
+            "NumPy's elementwise functions copy an operand that overlaps with their result; the check saves that copy",
         ),
         (
             'if instruction.kind != "op" or op is None or not op.builtin or not (into and into.elementwise(op.name)):',

@@ -190,3 +190,19 @@ def test_elementwise_functions_are_numpys_at_ties_and_at_what_is_not_finite_and_
             same(raw(op(*given)), ufunc(*given))
             same(raw(op(*map(mg.tensor, given))), ufunc(*given))
     assert again.replays == 2
+
+
+@pytest.mark.parametrize("axis", [None, 0], ids=str)
+def test_one_number_seen_many_times_stays_one_and_is_summed_as_such(axis):
+    @mg.primitive
+    def spread(x):
+        return np.broadcast_to(np.mean(x, axis=axis, keepdims=True), x.shape)
+
+    spread.defvjp(lambda g, out, x: mg.broadcast_to(mg.mean(g, axis=axis, keepdims=True), x.shape))
+    again = mg.replay(lambda x: (mg.sum(spread(x), axis=0), mg.sum(spread(x), axis=1), mg.mean(spread(x) * x)))
+    for k in range(5):
+        x = np.random.default_rng(k).normal(size=(300, 700))
+        wide = np.broadcast_to(x.mean(axis=axis, keepdims=True), x.shape)
+        for found, expected in zip(again(x), (wide.sum(axis=0), wide.sum(axis=1), (wide * x).mean()), strict=True):
+            same(found.data, expected)
+    assert again.replays == 3
