@@ -153,7 +153,8 @@ def test_a_gradient_keeps_its_layout_by_which_others_sum_it():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            return loss, mg.sum(w.grad), mg.sum(w.grad, axis=0)
+            grad: Any = w.grad
+            return loss, mg.sum(grad), mg.sum(grad, axis=0)
 
         return w, step
 
