@@ -87,7 +87,7 @@ PLANTS = [
     ),
     *mistakes(
         "minigrad/replaying/entry.py",
-        _STEPS,
+        (*_STEPS, *_FUSION),
         ("            leaf._grad = gradient", "            pass", "`.grad` is not left"),
         ("array_of(v).copy() if copy else array_of(v)", "array_of(v)", "what is returned is overwritten"),
         (

@@ -292,3 +292,19 @@ def test_statistics_that_are_frozen_are_another_program():
                     step(x)
                 assert np.array_equal(running.data, before) == frozen
         assert step.recordings == 4
+
+
+@pytest.mark.parametrize(
+    "values", [(2, 3), (True, False), ("sum", "mean"), (None, 1), (b"a", b"b"), (2, True), (1, 1.0)], ids=str
+)
+def test_another_number_text_or_none_is_another_step(values):
+    def step(x, how):
+        if isinstance(how, str):
+            return getattr(mg, how)(x)
+        return x * (7.0 if how is None else how[0] if isinstance(how, bytes) else 10 * how + isinstance(how, bool))
+
+    again = mg.replay(step)
+    for k in range(12):
+        how, x = values[k % 2], np.arange(3.0) + k
+        same(again(x, how).data, step(mg.tensor(x), how).data)
+    assert again.recordings == 4
