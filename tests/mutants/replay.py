@@ -216,7 +216,6 @@ PLANTS = [
             "if _proved(pattern.out, match):",
             "if True:",
             "a replacement is not proved",
-            "the recogniser says nothing wrong that a test knows of; the proof is a second net",
         ),
         (
             "return np.where(labels < 0, labels + classes, labels)",
