@@ -39,7 +39,7 @@ def masked(condition: Array, x: Array, into: Any = None) -> Array:
 
 def relu(x: Any) -> Any:
     """np.maximum(x, 0); a large result in memory that was used before, and begins with a line of the cache."""
-    large = x.__class__ is np.ndarray and x.nbytes >= pool.SMALLEST and x.flags.c_contiguous
+    large = x.__class__ is np.ndarray and x.nbytes >= pool.MAPPED and x.flags.c_contiguous
     if large and x.dtype.char in "fd" and x.dtype.isnative:
         return np.maximum(x, 0, out=pool.empty(x.shape, x.dtype))
     return np.maximum(x, 0)
