@@ -151,7 +151,7 @@ class Primitive:
         for name, value in params.items():
             if isinstance(value, Node):
                 raise TypeError(f"{self.name}: {name}= is a constant and has no gradient; pass a number or an array")
-            admitted(value)
+            admitted(None if isinstance(value, (str, bytes)) else value)  # a text may be an option
         return inputs, params
 
     def forward(self, arrays: tuple[Any, ...], params: dict[str, Any]) -> tuple[Any, Any]:

@@ -34,7 +34,12 @@ def after_ops() -> None:
     for name, kernels in fused.KERNELS.items():
         accelerate(ops[name], kernels.backward, kernels.forward)
     quick_kernels = {"sum": totals.total, "mean": totals.mean_of, "var": reductions.var_of}
-    for name, function in {**quick_kernels, "where": select.where, "matmul": outer.multiplied}.items():
+    for name, function in {
+        **quick_kernels,
+        "relu": select.relu,
+        "where": select.where,
+        "matmul": outer.multiplied,
+    }.items():
         replace_kernel(ops[name], function)
     accelerate(ops["sum"], reductions.sum_backward)
     accelerate(ops["mean"], reductions.mean_backward)

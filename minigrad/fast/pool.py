@@ -17,6 +17,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 SMALLEST = 1 << 16  # bytes below which malloc keeps what it has
+MAPPED = 1 << 17  # bytes from which malloc asks the system for memory, as long as it has seen none so large die
 LARGEST = 1 << 30  # bytes that a thread keeps at most
 _LINE = 64  # bytes of a cache line: where views begin
 

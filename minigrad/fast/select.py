@@ -37,6 +37,14 @@ def masked(condition: Array, x: Array, into: Any = None) -> Array:
     return out
 
 
+def relu(x: Any) -> Any:
+    """np.maximum(x, 0); a large result in memory that was used before, and begins with a line of the cache."""
+    large = x.__class__ is np.ndarray and x.nbytes >= pool.MAPPED and x.flags.c_contiguous
+    if large and x.dtype.char in "fd" and x.dtype.isnative:
+        return np.maximum(x, 0, out=pool.empty(x.shape, x.dtype))
+    return np.maximum(x, 0)
+
+
 def relu_rule(g: Any, out: Any, x: Any) -> Any:
     """The rule of relu: g where the result is not 0."""
     return where(np.not_equal(out, 0), pool.unwrapped(g), 0.0)

@@ -204,7 +204,8 @@ def pair_of(who: str, data: Any, targets: Any, model: Module) -> tuple[Array, Ar
     if targets is None and (not isinstance(data, (tuple, list)) or len(data) != 2):
         raise TypeError(f"{who} must be a pair (x, y) of arrays, got {_foreign(data) or type(data).__name__}")
     given = tuple(data) if targets is None else (data, targets)
-    x, y = (plain(part) for part in given)
+    texts = [isinstance(part, np.ndarray) and part.dtype.kind in "mMSUV" for part in given]  # told below, by name
+    x, y = (part if text else plain(part) for part, text in zip(given, texts, strict=True))
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or not len(x):
         raise ValueError(
             f"{who}: x has shape {x.shape} and y {y.shape}; both need the same number of rows, at least one"

@@ -178,7 +178,7 @@ DEFAULT = (np.zeros(2), 1)
 
 
 @pytest.mark.parametrize(
-    "index", [None, (1, 2), (np.ones(3), 2), {"a": np.ones(2)}, object(), np.float32, b"x", -(10**30)]
+    "index", [None, (1, 2), (np.ones(3), 2), {"a": np.ones(2)}, object(), np.float32, b"x", "x", -(10**30)]
 )
 def test_any_parameter_is_told(index):
     @mg.primitive

@@ -105,12 +105,20 @@ class Holder:
         self.k = 1.0
         self.deep: dict[str, Any] = {"k": 1.0, "more": [1.0]}
         self.mask = np.ones(2)
+        self.scales = np.ones(2)
+        self.zero = 0.0
 
     def step(self, x: Any) -> Any:
-        return self.w * x * self.k * self.deep["k"] * self.deep["more"][0] * self.mask
+        by = self.k * self.deep["k"] * self.deep["more"][0] * float(self.scales[1])
+        return self.w * x * by * self.mask * (2.0 if str(self.zero) == "0.0" else 3.0)
 
     def __call__(self, x: Any) -> Any:
         return self.step(x)
+
+
+class Other(Holder):
+    def step(self, x: Any) -> Any:
+        return 10.0 * super().step(x)
 
 
 CHANGES: dict[str, Any] = {
@@ -120,6 +128,9 @@ CHANGES: dict[str, Any] = {
     "in a list in a dict": lambda h: h.deep["more"].__setitem__(0, 6.0),
     "an array": lambda h: setattr(h, "mask", np.array([0.0, 1.0])),
     "written in place": lambda h: h.mask.__setitem__(0, 0.0),
+    "a number in an array": lambda h: h.scales.__setitem__(1, 8.0),
+    "the sign of zero": lambda h: setattr(h, "zero", -0.0),
+    "its class": lambda h: setattr(h, "__class__", Other),
 }
 
 
@@ -292,3 +303,19 @@ def test_statistics_that_are_frozen_are_another_program():
                     step(x)
                 assert np.array_equal(running.data, before) == frozen
         assert step.recordings == 4
+
+
+@pytest.mark.parametrize(
+    "values", [(2, 3), (True, False), ("sum", "mean"), (None, 1), (b"a", b"b"), (2, True), (1, 1.0)], ids=str
+)
+def test_another_number_text_or_none_is_another_step(values):
+    def step(x, how):
+        if isinstance(how, str):
+            return getattr(mg, how)(x)
+        return x * (7.0 if how is None else how[0] if isinstance(how, bytes) else 10 * how + isinstance(how, bool))
+
+    again = mg.replay(step)
+    for k in range(12):
+        how, x = values[k % 2], np.arange(3.0) + k
+        same(again(x, how).data, step(mg.tensor(x), how).data)
+    assert again.recordings == 4

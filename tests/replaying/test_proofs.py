@@ -49,6 +49,84 @@ def test_the_step_itself_is_taken_now_and_then_and_a_stale_replay_is_found():
         replayed(np.ones(1))
 
 
+def counting(change):
+    """A primitive whose result depends on how often it ran, which nobody can see."""
+    calls = bytearray(b"\x00")
+
+    @mg.primitive
+    def sly(x):
+        calls[0] += 1
+        return change(x, calls[0])
+
+    sly.defvjp(lambda g, out, x: g)
+    return sly
+
+
+@pytest.mark.parametrize("change", [lambda x, n: x + n, lambda x, n: x * (1 + n * 1e-15)], ids=["more", "rounding"])
+def test_a_replay_that_gives_another_result_than_the_step_is_refused(change):
+    sly = counting(change)
+    replayed = mg.replay(lambda x: sly(x))
+    for _ in range(3):
+        replayed(np.ones(3))
+    with pytest.raises(NotReplayable, match=r"call 4 of .* gave something else: v1, the result of sly"):
+        replayed(np.ones(3))
+
+
+def test_a_replay_that_writes_something_else_than_the_step_is_refused():
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    calls = bytearray(b"\x00")
+
+    class Sly(mg.optim.SGD):
+        def _update(self, value, gradient, state, step, group):
+            calls[0] += 1
+            value -= calls[0] * gradient
+
+    optimizer = Sly([w])
+
+    def step(x):
+        optimizer.zero_grad()
+        mg.sum(w * x).backward()
+        optimizer.step()
+
+    replayed = mg.replay(step)
+    for _ in range(3):
+        replayed(np.ones(2))
+    with pytest.raises(NotReplayable, match=r"call 4 of .* gave something else"):
+        replayed(np.ones(2))
+
+
+def test_a_replay_that_fails_where_the_step_does_not_is_refused():
+    def change(x, n):
+        if n == 4:  # the replay that is followed by the step itself
+            raise RuntimeError("out of paper")
+        return x
+
+    sly = counting(change)
+    replayed = mg.replay(lambda x: sly(x))
+    for _ in range(3):
+        replayed(np.ones(3))
+    with pytest.raises(NotReplayable, match="raises an error, where the step itself does not"):
+        replayed(np.ones(3))
+
+
+def test_a_proof_leaves_the_gradients_of_the_step_alone():
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+
+    def step(x):
+        loss = mg.sum(mg.square(w * x))
+        loss.backward()
+        return loss
+
+    replayed = mg.replay(step)
+    for k in range(1, 9):
+        x = np.full(2, float(k))
+        replayed(x)
+        assert w.grad is not None
+        same(w.grad.data, 2 * w.data * x * x)
+        w.grad = None  # by whoever calls the step
+    assert replayed.replays == 6
+
+
 def test_after_a_proof_the_results_of_the_step_stand():
     memory = memoryview(bytearray(b"\x01"))
     w, v = mg.tensor([1.0], requires_grad=True), mg.tensor([1.0], requires_grad=True)

@@ -143,6 +143,31 @@ def test_gradients_that_are_views_constants_or_shared_are_stepped_along(case):
     assert again.replays == 4
 
 
+def test_a_gradient_keeps_its_layout_by_which_others_sum_it():
+    def made():
+        w = mg.tensor(np.random.default_rng(0).normal(size=(37, 41)), requires_grad=True)
+        optimizer = mg.optim.SGD([w], lr=0.01)
+
+        def step(x):
+            loss = mg.sum(mg.square(w.T @ x)) + mg.sum(mg.tanh(w.T @ (2.0 * x)))  # of w.T is F-ordered of w
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            grad: Any = w.grad
+            return loss, mg.sum(grad), mg.sum(grad, axis=0)
+
+        return w, step
+
+    (ours, step), (theirs, eager) = made(), made()
+    again = mg.replay(step)
+    for k in range(8):
+        x = np.random.default_rng(10 + k).normal(size=(37, 5))
+        for found, expected in zip(again(x), eager(mg.tensor(x)), strict=True):
+            same(found.data, expected.data)
+        same(ours.data, theirs.data)
+    assert again.replays == 6
+
+
 def test_a_replayed_step_inside_another_is_part_of_it():
     w = mg.tensor(2.0, requires_grad=True)
     inner = mg.replay(lambda x: w * x)

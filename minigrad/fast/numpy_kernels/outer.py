@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pool import LARGE, empty
+from ..pool import MAPPED, empty
 
 
 def product(x: Any, y: Any) -> Any:
@@ -25,7 +25,7 @@ def multiplied(x: Any, y: Any) -> Any:
     if x.__class__ is np.ndarray and y.__class__ is np.ndarray and x.ndim == 2 and y.ndim == 2:
         (n, inner), (also, d), dtype = x.shape, y.shape, x.dtype
         column_by_row = inner == 1 and also == 1 and n > 1 and d > 1  # as `product` says
-        large = n * d * dtype.itemsize >= LARGE and inner == also and dtype == y.dtype
+        large = n * d * dtype.itemsize >= MAPPED and inner == also and dtype == y.dtype
         if large and dtype.char in "fd" and dtype.isnative:
             return (np.dot if column_by_row else np.matmul)(x, y, empty((n, d), dtype))
         if column_by_row:
