@@ -331,3 +331,17 @@ def test_a_deep_network_is_compiled_in_parts():
     for k in range(4):
         x, y = batch((2, 1), 20, k, "float32")
         near(replayed(x, y).data, eager(mg.tensor(x), mg.tensor(y)).data, 1e4)
+
+
+@needs_compiler
+def test_a_chain_of_a_thousand_operations_is_compiled():
+    def chain(x):
+        for k in range(1000):
+            x = x + 1.0 if k % 2 else x * 0.5
+        return x.sum()
+
+    replayed = compiled(chain)
+    for k in range(4):
+        x = np.arange(4.0) + k
+        near(replayed(x).data, chain(mg.tensor(x)).data, 8)
+    assert replayed.replays == 2

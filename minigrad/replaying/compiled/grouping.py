@@ -19,6 +19,7 @@ from . import elements, updates
 
 CHEAP = 4  # what is computed again may cost so many sums an element,
 READ = 2  # and read so many arrays of its size
+LONGEST = 100  # instructions of one loop
 SUMS = ("sum", "mean")
 
 
@@ -145,7 +146,7 @@ class Grouping:
             if where is not None and where[0] is f:
                 along = where[2] and v not in self.roots and v.shape == shape and not gathers(i)
                 first = max(first, where[1] + (not along))
-        at = next((k for k in range(first, len(f.steps)) if getattr(f.steps[k], "shape", None) == shape), len(f.steps))
+        at = next((k for k in range(first, len(f.steps)) if _has_room(f.steps[k], shape)), len(f.steps))
         if at == len(f.steps):
             f.steps.append(Loop(shape))
         loop: Any = f.steps[at]
@@ -231,6 +232,10 @@ class Grouping:
         inputs = tuple([v for v in read if v not in inside and self.roots.get(v, v) not in inside])
         writes = tuple([leaf for i in x.instructions for leaf in i.writes])
         return Instruction("function", "compiled", x, inputs, {}, tuple(x.stored), writes=writes)
+
+
+def _has_room(step: Loop | Instruction, shape: tuple[int, ...]) -> bool:
+    return isinstance(step, Loop) and step.shape == shape and len(step.nodes) < LONGEST
 
 
 def _known(i: Instruction) -> bool:
