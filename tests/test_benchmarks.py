@@ -11,9 +11,9 @@ import pytest
 import minigrad as mg
 from benchmarks import growth, passes, products
 from benchmarks.peers import by_hand, ours
-from benchmarks.peers.__main__ import main
+from benchmarks.peers.__main__ import around, main
 from benchmarks.peers.cases import NETS, Case, bound, error, reference
-from benchmarks.peers.worker import build
+from benchmarks.peers.worker import PEERS, build
 
 SMALL = [Case(kind, dtype, (7, 3)) for kind in ("chain", "fused", "composed") for dtype in ("float64", "float32")]
 
@@ -46,6 +46,33 @@ def test_replayed_cases_agree_with_the_reference(case, how):
     for _ in range(4):
         found = run()
     assert error(found, reference(case)) <= bound(case)
+
+
+@pytest.mark.parametrize("peer", [peer for peer in PEERS if peer != "jax"])  # which compiles for half a minute
+def test_a_network_of_single_numbers_has_one_gradient_in_every_library(peer):
+    case = Case("scalar", "float64", (2, 16, 16, 1))
+    needed = {"minigrad compiled": "llvmlite", "minigrad fast": "numba", "minigrad fast replay": "numba"}
+    if peer != "numpy by hand":
+        pytest.importorskip(needed.get(peer, peer.split()[0]))
+    run = build(peer, case)
+    if run is None:
+        assert peer in ("torch fused adam", "torch compile")
+        return
+    for _ in range(3 if "replay" in peer or "compiled" in peer else 1):
+        found = run()
+    exact = reference(case)
+    assert len(exact) == 1 + 337
+    assert error(found, exact) <= bound(case)
+
+
+def test_workers_have_no_settings_that_users_do_not_have(monkeypatch):
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        monkeypatch.setenv(name, "Haswell")
+    kept = {name: around(name, 1, None).get("MALLOC_TRIM_THRESHOLD_") for name in PEERS}
+    assert {name for name, value in kept.items() if value == "1073741824"} == {"torch malloc"}
+    assert all("OPENBLAS_CORETYPE" not in around(name, 1, None) for name in PEERS)
+    assert around("torch", 1, "Zen")["OPENBLAS_CORETYPE"] == "Zen"
+    assert "OPENBLAS_L2_SIZE" not in around("torch", 1, "Zen")
 
 
 @pytest.mark.parametrize("library", ["autograd", "mygrad"])

@@ -1,4 +1,4 @@
-"""minigrad beside NumPy by hand, PyTorch, JAX, HIPS autograd and MyGrad, in one run.
+"""minigrad beside NumPy by hand, PyTorch, JAX, HIPS autograd, MyGrad and micrograd, in one run.
 
     python -m benchmarks.peers                        everything that is installed, float32, one thread
     python -m benchmarks.peers --only mlp --dtype float64 --threads 2 --json times.json
@@ -7,7 +7,8 @@ A worker process per peer, so that nobody's memory or threads disturb another; s
 spell of the machine hits all alike; medians; ratios to PyTorch eager (smaller is faster). Every result is compared
 with float64 before its time is printed. Each peer is called until its memory is where it will stay, and what it returns
 becomes arrays outside of the clock. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which choose the kernels of NumPy's matrix
-product and which users do not have, are unset in the workers unless --coretype sets the first.
+product and which users do not have, are unset in the workers unless --coretype sets the first. "torch malloc" is
+PyTorch eager where the C library is told to keep large memory, as minigrad's pool does.
 """
 
 from __future__ import annotations
@@ -38,7 +39,22 @@ MODULES = {
     "minigrad fast replay": "numba",
 }
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1073741824", "MALLOC_TOP_PAD_": "67108864"}
 SLICE = 0.03  # seconds that one slice of one peer is meant to take
+
+
+def around(name: str, threads: int, coretype: str | None) -> dict[str, str]:
+    """The environment of a peer's worker."""
+    environment = {key: value for key, value in os.environ.items() if key not in UNSET}
+    for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment[key] = str(threads)
+    environment["XLA_FLAGS"] = "" if threads > 1 else "--xla_cpu_multi_thread_eigen=false"
+    environment["MINIGRAD_KERNELS"] = "numba" if name.startswith("minigrad fast") else "numpy"
+    if name == "torch malloc":
+        environment |= KEPT
+    if coretype:
+        environment["OPENBLAS_CORETYPE"] = coretype
+    return environment
 
 
 class Peer:
@@ -46,19 +62,17 @@ class Peer:
 
     def __init__(self, name: str, threads: int, coretype: str | None) -> None:
         self.name = name
-        environment = {key: value for key, value in os.environ.items() if key not in UNSET}
-        for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[key] = str(threads)
-        environment["XLA_FLAGS"] = "" if threads > 1 else "--xla_cpu_multi_thread_eigen=false"
-        environment["MINIGRAD_KERNELS"] = "numba" if name.startswith("minigrad fast") else "numpy"
-        if coretype:
-            environment["OPENBLAS_CORETYPE"] = coretype
         command = [sys.executable, "-m", "benchmarks.peers.worker", name]
         # one thread is one core: XLA and others start more threads than they are told to
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         pin = (lambda: os.sched_setaffinity(0, cores[-1:])) if threads == 1 and len(cores) > 1 else None
         self.process = subprocess.Popen(
-            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=pin
+            command,
+            env=around(name, threads, coretype),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            preexec_fn=pin,
         )
 
     def ask(self, **command: Any) -> dict[str, Any]:

@@ -29,6 +29,10 @@ def build(case: Case, rounded_to: str = "") -> Callable[[], Results]:
     given = Case(case.kind, rounded_to or case.dtype, case.shape, case.net)
     if case.kind == "mlp":
         return _net(case, given)
+    if case.kind == "scalar":
+        from .scalars import by_hand
+
+        return by_hand(case, rounded_to)
     inputs = chain_inputs(given) if case.kind == "chain" else norm_inputs(given)
     arrays = [a.astype(case.dtype) for a in inputs]
     return lambda: (_chain if case.kind == "chain" else _norm)(*arrays)

@@ -28,7 +28,7 @@ NETS: dict[str, tuple[tuple[int, ...], int, bool]] = {  # name: (sizes, batch, b
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table. kind: "chain", "fused", "composed" (batch norm) or "mlp"."""
+    """One row of the table. kind: "chain", "scalar", "fused", "composed" (batch norm) or "mlp"."""
 
     kind: str
     dtype: str
@@ -45,6 +45,7 @@ def all_cases(dtypes: tuple[str, ...]) -> Iterator[Case]:
     """Every case of the benchmark, small ones first."""
     for dtype in dtypes:
         yield from (Case("chain", dtype, shape) for shape in ((4,), (32, 32)))
+        yield Case("scalar", dtype, (2, 16, 16, 1))
         yield from (Case(kind, dtype, shape) for kind in ("fused", "composed") for shape in SIZES)
         yield from (Case("mlp", dtype, net=net) for net in NETS)
 

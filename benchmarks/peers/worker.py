@@ -33,11 +33,13 @@ PEERS = (
     "minigrad fast",
     "minigrad fast replay",
     "torch",
+    "torch malloc",
     "torch fused adam",
     "torch compile",
     "jax",
     "autograd",
     "mygrad",
+    "micrograd",
 )
 
 
@@ -45,6 +47,12 @@ def build(peer: str, case: Case) -> Callable[[], Results] | None:
     """What `peer` does for `case`; None where it has no answer. Each library is imported by its own worker alone."""
     if peer == "numpy by hand":
         return by_hand.build(case)
+    if case.kind == "scalar":
+        from . import scalars
+
+        return scalars.build(peer, case)
+    if peer == "micrograd":
+        return None
     if peer.startswith("minigrad"):
         from . import ours
 

@@ -109,14 +109,16 @@ def _general(op: Primitive) -> Callable[..., Any]:
             given, params = _placed(op, given, params)
         as_is = True  # no parameter and no constant is to be copied
         if params or not complete:
-            named, params = params, {**defaults, **params}
+            named, params, known = params, {**defaults, **params}, True
             for v in params.values():
                 kind = v.__class__
                 if kind in _IMMUTABLE or (kind is tuple and _IMMUTABLE.issuperset(map(type, v))):
                     continue
                 as_is = False
-                break
-            if not as_is or len(params) != len(defaults):
+                if kind is not _ndarray or v.dtype.kind not in "fiub":  # such an array is copied, and no more
+                    known = False
+                    break
+            if not known or len(params) != len(defaults):
                 as_is, (given, params) = False, op.bind(given, named)
         else:
             params = defaults
