@@ -330,3 +330,12 @@ def test_memory_that_the_collector_frees_during_a_walk_is_no_trouble():
         gc.enable()
     np.testing.assert_array_equal(w.grad.data, 80 * 2 * w.data)
     assert freed > 3, "the collector ran during the walk"
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "maximum"])
+@pytest.mark.parametrize("shape", [(3,), (300, 300)], ids=str)
+def test_gradients_have_the_dtype_of_what_they_are_of(name, shape):
+    x, w = mg.tensor(np.full(shape, 2.0, "f"), requires_grad=True), mg.tensor(np.full(shape, 3.0), requires_grad=True)
+    y = getattr(mg.ops, name)(x, w)
+    dx, dw = mg.grad(y, [x, w], gradient=np.ones(shape))
+    assert [str(t.dtype) for t in (y, dx, dw)] == ["float64", "float32", "float64"]

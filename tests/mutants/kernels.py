@@ -141,11 +141,11 @@ PLANTS = [
             "labels of the first row",
         ),
         (
-            "        np.maximum(positive, e, out=part)\n        np.multiply(part, t, part)",
-            "        np.multiply(part, t, part)",
+            "        np.multiply(rest, a, rest)\n",
+            "",
             "the slope of one side in the place of the other's",
         ),
-        ("np.subtract(positive, t, loss)", "np.subtract(1.0, t, loss)", "binary cross-entropy of negative scores"),
+        ("np.subtract(high, loss, loss)", "np.add(high, loss, loss)", "binary cross-entropy of negative scores"),
     ),
     *mistakes(
         "minigrad/fast/numpy_kernels/outer.py",
@@ -155,7 +155,7 @@ PLANTS = [
             "x.ndim != 2 or not x.shape[1] == 1:",
             "np.dot of single numbers leaves out NaN",
         ),
-        ("and dtype == y.dtype and", "and", "room of the first dtype for mixed ones"),
+        ("and inner == also and dtype == y.dtype", "and inner == also", "room of the first dtype for mixed ones"),
     ),
     *mistakes(
         "minigrad/fast/select.py",
@@ -195,8 +195,8 @@ PLANTS = [
         _SUMS,
         ("mean = average(x, axis, True)", "mean = average(x, None, True)", "centred about the mean of all"),
         (
-            "_widened(g / number(count(shape, axis), g.dtype), shape, axis)",
-            "_widened(g / number(math.prod(shape), g.dtype), shape, axis)",
+            "_widened(g / count_of(shape, axis, g.dtype), shape, axis)",
+            "_widened(g / count_of(shape, None, g.dtype), shape, axis)",
             "mean over an axis divided by all",
         ),
         (

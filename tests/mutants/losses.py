@@ -78,8 +78,8 @@ PLANTS = [
             "huber: the line begins at delta itself",
             "both pieces have the same value and slope there",
         ),
-        ("    if a.shape != b.shape:", "    if a.size != b.size:", "a column is compared with a row"),
-        ("b = b.astype(raw(a).dtype)", "b = b.astype(float)", "integer targets make float32 losses float64"),
+        ("    if shapes[0] != shapes[1]:", "    if raw(a).size != raw(b).size:", "a column is compared with a row"),
+        ("else b.astype(raw(a).dtype)", "else b.astype(float)", "integer targets make float32 losses float64"),
         ('if given.dtype.kind not in "iu":', 'if given.dtype.kind not in "iuf":', "labels that are no integers"),
         (">= classes:  # without a sign", "> classes:  # without a sign", "the label one beyond the last"),
         ("np.minimum.reduce(values, axis=None) >= 0 and ", "", "negative targets are taken"),
@@ -101,6 +101,6 @@ PLANTS = [
             "softmax of a row of -inf",
             "a row without a finite number is NaN either way",
         ),
-        ("if _shape(bias) != wanted[1:]:", "if False:", "a bias of a wrong shape is broadcast"),
+        ("if given != wanted[1:]:", "if False:", "a bias of a wrong shape is broadcast"),
     ),
 ]
