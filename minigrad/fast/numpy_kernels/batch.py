@@ -116,6 +116,12 @@ def _blocks(n: int, d: int, itemsize: int) -> tuple[tuple[slice, int], ...]:
     return (*blocks, *([(slice(whole, n), 1)] if whole < n else []))
 
 
+def _repeated(blocks: tuple[tuple[slice, int], ...], *vectors: Any) -> dict[int, list[Any]]:
+    """For each number of rows that make a wide one in these blocks: each vector as many times in a row."""
+    sides = {side for _, side in blocks}  # all of them wide, but for those that are left over
+    return {side: [None if v is None else np.tile(v, side) for v in vectors] for side in sides}
+
+
 def _same(v: Any) -> Any:
     return v
 
@@ -148,13 +154,13 @@ class batch_norm:
         n, d = x.shape
         first, blocks = x[0], _blocks(n, d, x.itemsize)
         pivot = first + _mean(x[: 2 * SHORT] - first)  # where a column is constant, that constant
-        repeated = {side: np.tile(pivot, side) for _, side in blocks}
+        repeated = _repeated(blocks, pivot)
         sizes = np.array([[float(rows.stop - rows.start)] for rows, _ in blocks])
         pivots, totals, squares = np.empty((3, len(blocks), d))
         pivots[:] = pivot
         scratch = pool.empty((blocks[0][0].stop, d), x.dtype)
         for k, (rows, side) in enumerate(blocks):
-            totals[k], squares[k] = _about(x[rows], repeated[side], scratch)
+            totals[k], squares[k] = _about(x[rows], repeated[side][0], scratch)
         far = (2.0 * totals * totals > sizes * squares).any(axis=1)
         for k, (rows, side) in enumerate(blocks):
             if not far[k]:
@@ -259,8 +265,8 @@ def _forward_by_block(
     inv_std[...] = _inverted(var, eps)  # (3)
     mean, lost = _two_sum(first, offset)
     exact = bool((2.0 * np.abs(lost * inv_std) <= np.finfo(x.dtype).eps).all())  # x_hat cannot see what is lost
-    blocks, rows_of = _blocks(*x.shape, x.itemsize), (mean, lost, inv_std, gamma, beta)
-    vectors: Any = {side: [None if v is None else np.tile(v, side) for v in rows_of] for _, side in blocks}
+    blocks = _blocks(*x.shape, x.itemsize)
+    vectors = _repeated(blocks, mean, lost, inv_std, gamma, beta)
     for rows, side in reversed(blocks):  # what was read last is still in a cache
         centre, rest, scale, scale_by, offset_by = vectors[side]
         block, h, out = (a[rows].reshape(-1, side * x.shape[1]) for a in (x, x_hat, y))
@@ -298,7 +304,7 @@ def _backward_by_block(g: Array, gamma: Any, x_hat: Array, inv_std: Array, dx: A
         totals[1] += _sum(np.multiply(g[rows], x_hat[rows], scratch[: rows.stop - rows.start]))  # (7)
     over, along = totals.astype(g.dtype)
     scale = inv_std if gamma is None else gamma * inv_std  # (8)
-    vectors = {side: [np.tile(v, side) for v in (*(totals / n).astype(g.dtype), scale)] for _, side in blocks}
+    vectors = _repeated(blocks, *(totals / n).astype(g.dtype), scale)
     for rows, side in reversed(blocks):
         block, h, out = (a[rows].reshape(-1, side * d) for a in (g, x_hat, dx))
         _slope(block, h, out, out, *vectors[side])
