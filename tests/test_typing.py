@@ -46,7 +46,7 @@ def either(x: Tensor | Array) -> Tensor | Array:
 
 
 @mg.primitive
-def cube(x: np.ndarray) -> np.ndarray:
+def cube(x: Array) -> Array:
     return np.asarray(x * x * x)
 
 
