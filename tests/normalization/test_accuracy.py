@@ -42,6 +42,14 @@ def test_float32_in_wide_rows_far_from_zero():
     assert error(mg.batch_norm, x) <= 4 * np.finfo(np.float32).eps
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_float32_where_the_first_rows_lie_far_from_all_others(columns):
+    """They say where a mean is looked for; squares about a pivot so far away would leave 20 to 60 eps."""
+    x = (1e3 + 1e-3 * np.random.default_rng(0).normal(size=(65_536, columns))).astype(np.float32)
+    x[:16] = 0.0
+    assert error(mg.batch_norm, x) <= 4 * np.finfo(np.float32).eps
+
+
 @pytest.mark.parametrize("rows", [3, 1000])
 def test_ordinary_data(rows):
     x = np.random.default_rng(0).normal(size=(rows, 4))
