@@ -175,7 +175,7 @@ def row(case: Case, found: dict[str, dict[str, float]], names: list[str]) -> str
         else:
             cells.append(f"{seconds / base:.2f}")
     return f"{case.name:32}" + "".join(
-        f"{cell:>{max(len(name), 8) + 2}}" for name, cell in zip(names, cells, strict=True)
+        f"{cell:>{max(len(name), 12) + 2}}" for name, cell in zip(names, cells, strict=True)
     )
 
 
@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     for key, value in header.items():
         print(f"{key}: {value}")
     print(f"\nratios of medians to {BASE} (smaller is faster); {args.slices} interleaved slices\n")
-    print(" " * 32 + "".join(f"{name:>{max(len(name), 8) + 2}}" for name in names), flush=True)
+    print(" " * 32 + "".join(f"{name:>{max(len(name), 12) + 2}}" for name in names), flush=True)
     record: dict[str, Any] = {"header": header, "cases": {}}
     complete = True
     for case in cases:
