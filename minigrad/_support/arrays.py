@@ -147,9 +147,8 @@ def misfits(given: Mapping[str, Any], expected: Mapping[str, Any], *, cast: bool
         kinds = "fiub" if wanted.dtype.kind == "f" else "iub"
         fits = found.dtype.kind in kinds if cast else found.dtype == wanted.dtype
         if found.shape != wanted.shape or not fits:
-            turned = (
-                "; its transpose fits" if found.ndim == 2 and found.shape == wanted.shape[::-1] != wanted.shape else ""
-            )
+            turns = found.ndim == 2 and found.shape == wanted.shape[::-1] != wanted.shape
+            turned = "; its transpose fits" if turns else ""
             wrong.append(f"{name} is {found.shape} {found.dtype}, expected {wanted.shape} {wanted.dtype}{turned}")
     return wrong
 

@@ -91,7 +91,8 @@ def test_a_replay_allocates_almost_nothing():
     for _ in range(4):  # at the fourth the step itself is taken
         replayed(x, y)
     values = 256 * 128 * 8  # bytes of one layer's values, of which the step makes dozens
-    assert peak(lambda: replayed(x, y)) < 0.6 * values  # NumPy 2.0 buffers more than later ones
+    share = 0.6 if np.__version__.startswith("2.0.") else 0.5  # NumPy 2.0 buffers more than later ones
+    assert peak(lambda: replayed(x, y)) < share * values
 
 
 def test_replays_in_threads_have_memory_of_their_own():
