@@ -37,7 +37,7 @@ class RandomStep:
         self.rows = pick([2, 7, 64, 65, 130, 200])
         hidden = [pick([1, 3, 8, 17, 40]) for _ in range(rng.integers(1, 4))]
         self.kind = pick(["classes", "numbers", "yes or no"])
-        self.sizes = (pick([1, 2, 5, 30]), *hidden, {"classes": 4, "numbers": 2, "yes or no": 1}[self.kind])
+        self.sizes = (pick([1, 2, 5, 30, 90]), *hidden, {"classes": 4, "numbers": 2, "yes or no": 1}[self.kind])
         norm = pick(["none", "batch", "batch", "layer"])
         options: dict[str, Any] = {"norm": norm, "activation": pick(["relu", "leaky_relu", "tanh", "sigmoid"])}
         options["dropout"] = pick([0.0, 0.0, 0.3])
@@ -54,6 +54,7 @@ class RandomStep:
         self.clip = pick([None, None, 0.1, 100.0])
         self.accumulates = rng.random() < 0.2
         self.tied = rng.random() < 0.2
+        self.decays = rng.random() < 0.5
         self.says = f"{self.sizes} {options} {self.loss.__name__} {self.rows} rows"
 
     def step(self, x: Any, y: Any) -> Any:
@@ -78,6 +79,12 @@ class RandomStep:
             w = next(iter(self.net.parameters()))
             value = value + 0.1 * mg.mse_loss(mg.tanh(x @ w) @ w.T, x)
         return value
+
+    def change(self, call: int) -> None:
+        """What happens between calls: of half of the steps weights begin to decay, or cease to, at the proof and after."""
+        if self.decays and call in (3, 4):
+            for group in (group for optimizer in self.optimizers for group in optimizer.groups):
+                group["weight_decay"] = 0.0 if group["weight_decay"] else 0.03
 
     def batch(self, seed: int) -> tuple[Any, Any]:
         """Data for one call."""

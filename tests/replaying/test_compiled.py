@@ -49,16 +49,18 @@ def near(a: Any, b: Any, eps: float, what: str = "", least: float = 1e-3) -> Non
 @needs_compiler
 @pytest.mark.parametrize("number", STEPS)
 def test_a_random_step_in_float64_is_the_step(number):
-    """Four calls recorded, replayed and proved, and after each all that was left behind."""
+    """Six calls: recorded, replayed, proved and replayed; and after each all that was left behind."""
     one, other, replayed = twins(number, "float64", compiled)
-    for k in range(5):
+    for k in range(6):
+        one.change(k)
+        other.change(k)
         x, y = one.batch(k)
         near(replayed(x, y).data, other.step(mg.tensor(x), mg.tensor(y)).data, 1e4, one.says)
         theirs = other.state()
         for name, value in one.state().items():
             # a bias before batch norm has rounding for a gradient, which Adam makes larger by orders of magnitude
             near(value, theirs[name], 1e9, f"{name} of {one.says}, call {k}")
-    assert replayed.replays == 3
+    assert replayed.replays == 4
 
 
 @needs_compiler
@@ -66,7 +68,9 @@ def test_a_random_step_in_float64_is_the_step(number):
 def test_a_random_step_in_float32_is_proved(number):
     """The 4th call takes the step itself, and refuses what is not within rounding."""
     one, other, replayed = twins(1000 + number, "float32", compiled)
-    for k in range(5):
+    for k in range(6):
+        one.change(k)
+        other.change(k)
         x, y = one.batch(k)
         loss = replayed(x, y).data
         np.testing.assert_allclose(loss, other.step(mg.tensor(x), mg.tensor(y)).data, rtol=1e-3, atol=1e-4)
@@ -154,11 +158,13 @@ def test_a_check_that_fails_says_what_the_step_says_and_changes_nothing():
 
 
 @needs_compiler
-def test_options_and_counts_that_change_are_followed():
-    net, sgd, step = training((4, 6, 3), optimizer=mg.optim.SGD, options={"momentum": 0.9})
-    other, theirs, eager = training((4, 6, 3), optimizer=mg.optim.SGD, options={"momentum": 0.9})
+@pytest.mark.parametrize("features", [4, 500], ids=["copied in", "read where it is"])
+def test_options_and_counts_that_change_are_followed(features):
+    sizes = (features, 6, 3)
+    net, sgd, step = training(sizes, optimizer=mg.optim.SGD, options={"momentum": 0.9})
+    other, theirs, eager = training(sizes, optimizer=mg.optim.SGD, options={"momentum": 0.9})
     replayed = compiled(step)
-    for k in range(14):
+    for k in range(15):  # and not the 16th, which takes the step itself
         for optimizer in (sgd, theirs):
             optimizer.groups[0]["lr"] = 0.1 / (k + 1)
             optimizer.groups[0]["weight_decay"] = 0.0 if k < 5 else 0.1
@@ -166,10 +172,11 @@ def test_options_and_counts_that_change_are_followed():
                 optimizer.groups[0]["nesterov"] = True
             if k == 11:  # one parameter counts its steps from another beginning
                 optimizer.load_state_dict({**optimizer.state_dict(), "param.0.step": np.array(3)})
-        x, y = batch((4, 3), 20, k)
+        x, y = batch(sizes, 20, k)
         near(replayed(x, y).data, eager(mg.tensor(x), mg.tensor(y)).data, 100)
         for p, q in zip(net.parameters(), other.parameters(), strict=True):
             near(p.data, q.data, 100)
+    assert (replayed.recordings, replayed.replays) == (2, 13)
 
 
 @needs_compiler

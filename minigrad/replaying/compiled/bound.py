@@ -33,8 +33,12 @@ class CompiledBound(Bound):
         self.written_out = without_dead_code(without_repeats(opened(program, rules=True, recorder=StepRecorder)))
         self.groups = Grouping(self.written_out.numbered())
         self.sources: dict[Function, Source] = {}
+        self._starts: dict[Value, int] = {}  # where arrays lie that are elsewhere in every run
+        self._given: list[tuple[Array, Array]] = []  # arguments that this run reads in place, and where Python would
         super().__init__(self.groups.program)
-        self._where = self._readers_of_arguments()
+        self._starts = {v: address(self._arrays[v]) for v in self._read_in_place()}
+        for source in self.sources.values():
+            self.aim(source)
 
     def _update_instructions(self) -> list[Instruction]:
         inside = [i for x in self.program.instructions if x.kind == "function" for i in x.function.instructions]
@@ -49,47 +53,62 @@ class CompiledBound(Bound):
             self._arrays[view.outputs[0]] = view.function(*inputs, **params)
         return Call(self, function).run
 
-    def _readers_of_arguments(self) -> list[list[tuple[Any, int, int]] | None]:
-        """For each input, the places in tables where its address stands; None if anybody else reads it."""
-        found: list[list[tuple[Any, int, int]] | None] = []
+    def _read_in_place(self) -> list[Value]:
+        """The large arguments that compiled functions alone read."""
+        found = []
         for v, place in zip(self.program.inputs, self._inputs, strict=True):
-            views = {u for u, root in self.roots.items() if root is v}
-            others = any(
-                {v, *views} & set(i.used())
-                for i in self.program.instructions
-                if i.kind != "function" and not {*i.outputs} & views
-            )
-            if others or place.nbytes < IN_PLACE or not place.flags.c_contiguous or v in self.program.wanted():
-                found.append(None)
-                continue
-            start = place.__array_interface__["data"][0]
-            tables = [
-                (source, k)
-                for source in self.sources.values()
-                for u, k in source.values.items()
-                if u is v or u in views
-            ]
-            found.append([(source, k, source.table[k] - start) for source, k in tables])
+            seen = {v, *(u for u, root in self.roots.items() if root is v)}
+            others = (i for i in self.program.instructions if i.kind != "function" and not seen.intersection(i.outputs))
+            if place.nbytes >= IN_PLACE and place.flags.c_contiguous and v not in self.program.wanted():
+                found += [v] * all(seen.isdisjoint(i.used()) for i in others)
         return found
+
+    def aim(self, source: Source) -> None:
+        """Have a source read and write where arrays are now that are elsewhere in every run."""
+        source.moving = []
+        for u, k in source.values.items():
+            root = self.roots.get(u, u)
+            if root in self._starts:
+                source.moving.append((k, root, source.table[k] - address(self._arrays[root])))
+        self._aim(source)
+
+    def _aim(self, source: Source) -> None:
+        for k, v, offset in source.moving:
+            source.addresses[k] = self._starts[v] + offset
 
     def run(self, arguments: Iterable[Array]) -> None:
         """As Bound; large arguments are read where they are."""
-        given = list(arguments)
-        for place, array, tables in zip(self._inputs, given, self._where, strict=True):
-            if tables is None or not array.flags.c_contiguous:
-                place[...] = array
-                array = place
-            if tables is not None:
-                start = array.__array_interface__["data"][0]
-                for source, k, offset in tables:
-                    source.addresses[k] = start + offset
-        for _, runs in self._parts:
-            for run in runs:
-                run()
+        for v, place, array in zip(self.program.inputs, self._inputs, arguments, strict=True):
+            if v in self._starts and array.flags.c_contiguous:
+                self._given.append((place, array))
+                self._starts[v] = address(array)
+                continue
+            place[...] = array
+            if v in self._starts:
+                self._starts[v] = address(place)
+        for source in self.sources.values():
+            self._aim(source)
+        try:
+            for _, runs in self._parts:
+                for run in runs:
+                    run()
+        finally:
+            self._given.clear()
+
+    def copy_in(self) -> None:
+        """Large arguments to where Python reads them."""
+        for place, array in self._given:
+            place[...] = array
 
     def source(self) -> str:
         """The generated functions, to be read."""
         return "\n\n".join(source.text for source in self.sources.values())
+
+
+def address(array: Array) -> int:
+    """Where the first number of an array lies."""
+    place: int = array.__array_interface__["data"][0]
+    return place
 
 
 class Call:
@@ -106,6 +125,7 @@ class Call:
         self.source = bound.sources[self.function] = Source(
             self.function, bound.groups, bound.array_of, bound._gradients, self._numbers
         )
+        bound.aim(self.source)
         self._code = machine.function(self.source.text)
         places = ctypes.addressof(self.source.addresses), ctypes.addressof(self._numbers)
         self._places = [ctypes.c_void_p(place) for place in places]
@@ -133,6 +153,7 @@ class Call:
     def _again(self) -> None:
         arrays: dict[Value, Any] = {}
         bound: Any = self._bound()
+        bound.copy_in()
 
         def array_of(v: Value) -> Any:
             return arrays[v] if v in arrays else bound.array_of(v)

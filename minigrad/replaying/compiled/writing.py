@@ -30,6 +30,7 @@ class Source:
     table    addresses, in order; `addresses` is where the function reads them
     arrays   the arrays behind them, which must live as long
     before, after   what Python does around a call
+    moving   (place in the table, value, bytes from its start) of arrays that are elsewhere in every run
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Source:
         self.values: dict[Value, int] = {}  # their places in the table
         self.before: list[Callable[[], bool]] = []
         self.after: list[Callable[[], None]] = []
+        self.moving: list[tuple[int, Value, int]] = []
         self._numbers = self._fresh = 0
         body: list[str] = []
         for step in function.steps:
