@@ -28,7 +28,8 @@ def after_ops() -> None:
     table.update(into=given(into), chosen=chosen)
     if chosen() == "reference":
         return
-    table.update(walk=given(walk.walk), unaliased=given(pool.unaliased), release=given(pool.release))
+    table.update(walk=given(walk.walk), unaliased=given(pool.unaliased))
+    table.update(release=given(pool.release), empty=given(pool.empty))
     table.update(fused=given(fused.KERNELS))
     ops: dict[str, Any] = {name: call.op for name, call in nodes.registry.items()}
     for name, kernels in fused.KERNELS.items():

@@ -90,7 +90,7 @@ class Entry:
             recorder.settle()
             if kernel("release"):  # what the step itself used, and the program does not need
                 kernel("release")()
-        returned = results(program.template, recorder.real.__getitem__, copy=True)
+        returned = results(program.template, recorder.real.__getitem__)
         return program, returned, recorder
 
     def _refuse_difference(self, before: StepProgram, program: StepProgram, followed: bool = False) -> None:
@@ -136,7 +136,7 @@ class Entry:
                 f"{pairs[wrong[0]][0]}. The step depends on something that nobody can see change; pass it as an array, "
                 "or do not replay this step"
             )
-        return returned if copy else results(self._program().template, bound.array_of, copy=False)
+        return returned if copy else results(self._program().template, bound.array_of, lambda value: False)
 
     def _agree(self, a: Array, b: Array) -> bool:
         if a.shape == b.shape and a.tobytes() == b.tobytes():
@@ -196,23 +196,29 @@ class Entry:
         bound: Any = self.bound
         self.runs += 1
         self._refuse_gradients()
+        bound.drop()
         try:
             bound.run([raw(x) for x in arguments if isinstance(x, (Node, np.ndarray))])
         except BaseException:
             for leaf in bound.program.gradients:
                 leaf.source._grad = None
             raise
-        for leaf, gradient in bound.left:  # looked at, it becomes a Tensor of its own
-            leaf._grad = gradient
-        return results(bound.program.template, bound.array_of, copy)
+        bound.leave()
+        kept = bound.handed_over
+        return results(bound.program.template, bound.array_of, lambda value: copy and value not in kept)
 
 
-def results(template: Any, array_of: Callable[[Value], Array], copy: bool) -> Any:
-    """What a step returns: Tensors without a graph."""
-    if isinstance(template, Value):  # nearly always
-        array = array_of(template)
-        return Tensor._leaf(array.copy() if copy else array)
-    return substitute(template, lambda v: Tensor._leaf(array_of(v).copy() if copy else array_of(v)))
+def results(
+    template: Any, array_of: Callable[[Value], Array], copied: Callable[[Value], bool] = lambda value: True
+) -> Any:
+    """What a step returns: Tensors without a graph; `copied`: in memory of their own."""
+
+    def made(value: Value) -> Tensor:
+        array = array_of(value)
+        tensor: Tensor = Tensor._leaf(array.copy() if copied(value) else array)
+        return tensor
+
+    return made(template) if isinstance(template, Value) else substitute(template, made)  # nearly always one
 
 
 def _within(a: Array, b: Array, moved: Array) -> bool:

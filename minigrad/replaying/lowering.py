@@ -24,6 +24,7 @@ from ..program.program import Array, substitute, values_in
 from .pages import buffer, emptied
 
 Run = Callable[[], Any]  # of arrays that stay where they are
+KEPT = 1 << 18  # bytes from which on a result is made in memory that the caller keeps, and not copied there
 _SHAKEN = np.array([1, 0, 0, 1, 1, 0, 1] * 1024)  # which numbers are moved: of every column, and of one alone
 _QUIET: dict[str, Any] = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}
 
@@ -34,8 +35,8 @@ class Bound:
     calls      (instruction, its call) in order; views are made once and have none
     in_place   instruction: the value whose memory its result takes over
     allocates  instructions that make new arrays, which are copied where they belong
-    nbytes     of all buffers, without inputs and what is from outside
-    left       (leaf, its gradient) of every leaf that has one at the end
+    handed_over  large results: in new memory in every run, for the caller to keep
+    nbytes     of all these, without inputs and what is from outside
     """
 
     def __init__(self, program: Program) -> None:
@@ -53,10 +54,13 @@ class Bound:
         self._alive: dict[Value, int] = {}  # the number of the buffer that it lives in
         self._free: dict[int, list[int]] = {}  # buffers by size
         self._gradients = {i: self._gradients_of(i) for i in self._update_instructions()}
+        self.handed_over = self._handed_over()
+        self._homes |= dict.fromkeys(self.handed_over, "new")
+        self._hand_over()
         lowered = [(i, self._lowered(k, i)) for k, i in enumerate(program.instructions)]
-        self.nbytes = sum(buffer.nbytes for buffer in self._buffers)
+        self.nbytes = sum(buffer.nbytes for buffer in self._buffers) + sum(v.array.nbytes for v in self.handed_over)
         self.calls = [(i, run) for i, run in lowered if run is not None]
-        self.left = [(leaf.source, self.array_of(value)) for leaf, value in program.gradients.items()]
+        self._left = [(leaf.source, value) for leaf, value in program.gradients.items()]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
         parts = groupby(self.calls, lambda call: call[0].backward)
         self._parts = [(_QUIET if backward else {}, [run for _, run in part]) for backward, part in parts]
@@ -64,8 +68,35 @@ class Bound:
     def _update_instructions(self) -> list[Instruction]:
         return [i for i in self.program.instructions if i.kind == "update"]
 
+    def _handed_over(self) -> set[Value]:
+        elsewhere = {v for i in self._update_instructions() for v in i.used()} | {*self.roots, *self.roots.values()}
+        wanted = self.program.wanted()
+        made = [v for i in self.program.instructions for v in i.outputs if v not in self._arrays | self.roots.keys()]
+        large = [v for v in made if v.array.nbytes >= KEPT and v.array.flags.c_contiguous]
+        return {v for v in large if wanted.count(v) == 1 and v not in elsewhere}
+
+    def _hand_over(self) -> None:
+        """New memory for what the last run handed over, which may be used again where nobody looks at it."""
+        empty = kernel("empty") or np.empty
+        for v in self.handed_over:
+            self._arrays.pop(v, None)
+            self._arrays[v] = empty(v.array.shape, v.array.dtype)
+
+    def leave(self) -> None:
+        """Put gradients where a step leaves them: an array, which is copied when it is looked at, or a Tensor."""
+        for leaf, value in self._left:
+            array = self.array_of(value)
+            leaf._grad = leaf._leaf(array) if value in self.handed_over else array
+
+    def drop(self) -> None:
+        """Let go of the gradients that were handed over: whoever wants one has it, and its memory may be used again."""
+        for leaf, value in self._left:
+            if value in self.handed_over:
+                leaf._grad = None
+
     def run(self, arguments: Iterable[Array]) -> None:
         """All instructions in order, on these inputs."""
+        self._hand_over()
         for place, array in zip(self._inputs, arguments, strict=True):
             place[...] = array
         for errors, runs in self._parts:
@@ -77,6 +108,7 @@ class Bound:
         """As `run`, but half of the numbers that are made are moved by one eps, nearer to zero: how far the results
         then move tells what rounding does to them. Another `turn` moves others.
         """
+        self._hand_over()
         for place, array in zip(self._inputs, arguments, strict=True):
             place[...] = array
         which = np.roll(_SHAKEN, turn)
@@ -108,9 +140,7 @@ class Bound:
 
     def array_of(self, value: Value) -> Array:
         """The memory of a value; of a tensor from outside, its own."""
-        if value.kind == "constant":  # an array around the step is read where it is, as the step itself would
-            return value.array if value.source is None else value.source
-        return self._arrays[value]
+        return _array_of(value, self._arrays)
 
     def place(self, value: Value) -> str:
         """Where a value lives, in words: "b3", "b3 (view)", or "gradients"."""
@@ -155,10 +185,14 @@ class Bound:
         """The call of an instruction whose results have their memory."""
         if instruction.kind == "update":
             return self._update(instruction)
-        inputs = substitute(instruction.inputs, self.array_of)
-        params = substitute(instruction.params, self.array_of)
-        outs = [self._outs.get(value, self._arrays[value]) for value in instruction.outputs]
-        return _call(instruction, inputs, params, outs, self.allocates)
+        arrays, outs, allocates = self._arrays, self._outs, self.allocates
+
+        def call() -> Run:
+            inputs, params = (_in_place(x, arrays) for x in (instruction.inputs, instruction.params))
+            return _call(instruction, inputs, params, [outs.get(v, arrays[v]) for v in instruction.outputs], allocates)
+
+        moves = not self.handed_over.isdisjoint((*instruction.outputs, *instruction.used()))
+        return (lambda: call()()) if moves else call()
 
     def _allot(self, value: Value) -> None:
         """Memory for a value that is made, in the layout that it had."""
@@ -233,6 +267,17 @@ class Bound:
             optimizer.apply(vectors)
 
         return run
+
+
+def _array_of(value: Value, arrays: dict[Value, Any]) -> Array:
+    if value.kind == "constant":  # an array around the step is read where it is, as the step itself would
+        return value.array if value.source is None else value.source
+    array: Array = arrays[value]
+    return array
+
+
+def _in_place(x: Any, arrays: dict[Value, Any]) -> Any:
+    return substitute(x, lambda v: _array_of(v, arrays))
 
 
 class Listed:

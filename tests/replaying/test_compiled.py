@@ -59,7 +59,7 @@ def test_a_random_step_in_float64_is_the_step(number):
         theirs = other.state()
         for name, value in one.state().items():
             # a bias before batch norm has rounding for a gradient, which Adam makes larger by orders of magnitude
-            near(value, theirs[name], 1e9, f"{name} of {one.says}, call {k}")
+            near(value, theirs[name], 1e9, f"{name} of {one.says}, call {k}", least=1.0)
     assert replayed.replays == 4
 
 

@@ -36,7 +36,7 @@ class CompiledBound(Bound):
         self._starts: dict[Value, int] = {}  # where arrays lie that are elsewhere in every run
         self._given: list[tuple[Array, Array]] = []  # arguments that this run reads in place, and where Python would
         super().__init__(self.groups.program)
-        self._starts = {v: address(self._arrays[v]) for v in self._read_in_place()}
+        self._starts = {v: address(self._arrays[v]) for v in (*self._read_in_place(), *self.handed_over)}
         for source in self.sources.values():
             self.aim(source)
 
@@ -52,6 +52,10 @@ class CompiledBound(Bound):
             inputs, params = (substitute(x, self.array_of) for x in (view.inputs, view.params))
             self._arrays[view.outputs[0]] = view.function(*inputs, **params)
         return Call(self, function).run
+
+    def _handed_over(self) -> set[Value]:
+        views = [view for i in self.program.instructions if i.kind == "function" for view in i.function.views]
+        return super()._handed_over() - {v for view in views for v in view.used()}
 
     def _read_in_place(self) -> list[Value]:
         """The large arguments that compiled functions alone read."""
@@ -86,6 +90,9 @@ class CompiledBound(Bound):
             place[...] = array
             if v in self._starts:
                 self._starts[v] = address(place)
+        self._hand_over()
+        for v in self.handed_over:
+            self._starts[v] = address(self._arrays[v])
         for source in self.sources.values():
             self._aim(source)
         try:
