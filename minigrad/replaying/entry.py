@@ -70,13 +70,14 @@ class Entry:
             self.first, self.stages = None, {"recorded": program}
             for stage, change in PASSES.items():
                 self.stages[stage] = program = change(program)
-            self.bound = self._bind(program)
-            self.nbytes = self.bound.nbytes
+            self._bind()
         self.guards = Guards(program, self.step, self.modules, self.objects)
         return returned, recorder.modules
 
-    def _bind(self, program: StepProgram) -> Bound:
-        return CompiledBound(program) if self.compile else Bound(program)
+    def _bind(self) -> None:
+        program = self.stages["common subexpressions"]
+        self.bound = CompiledBound(program) if self.compile else Bound(program)
+        self.nbytes = self.bound.nbytes
 
     def _recorded(self, args: Any, named: Any, around: Surroundings | None) -> tuple[StepProgram, Any, StepRecorder]:
         recorder = StepRecorder(self.fuse, around)
@@ -193,6 +194,8 @@ class Entry:
 
     def run(self, arguments: Iterable[Any], copy: bool) -> Any:
         """The program on these arguments."""
+        if self.bound is not None and self.bound.outdated:
+            self._bind()
         bound: Any = self.bound
         self.runs += 1
         self._refuse_gradients()

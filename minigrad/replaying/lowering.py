@@ -37,7 +37,10 @@ class Bound:
     allocates  instructions that make new arrays, which are copied where they belong
     handed_over  large results: in new memory in every run, for the caller to keep
     nbytes     of all these, without inputs and what is from outside
+    outdated   whether to make it anew of the same program, which would be another by now
     """
+
+    outdated = False
 
     def __init__(self, program: Program) -> None:
         self.program = program

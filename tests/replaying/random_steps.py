@@ -55,7 +55,7 @@ class RandomStep:
         self.clip = pick([None, None, 0.1, 100.0])
         self.accumulates = rng.random() < 0.2
         self.tied = rng.random() < 0.2
-        self.decays = rng.random() < 0.5
+        self.decays, self.uneven = rng.random() < 0.5, pick([0, 0, 3, 4])  # see `change`
         self.says = f"{self.sizes} {options} {self.loss.__name__} {self.rows} rows"
 
     def step(self, x: Any, y: Any) -> Any:
@@ -82,10 +82,13 @@ class RandomStep:
         return value
 
     def change(self, call: int) -> None:
-        """What happens between calls: in half of the steps weights begin to decay, or cease to."""
-        if self.decays and call in (3, 4):
-            for group in (group for optimizer in self.optimizers for group in optimizer.groups):
+        """What happens between calls: weights begin to decay, or cease to; one parameter has counted other steps."""
+        for optimizer in self.optimizers:
+            for group in optimizer.groups if self.decays and call in (3, 4) else ():
                 group["weight_decay"] = 0.0 if group["weight_decay"] else 0.03
+            state = optimizer.state_dict()
+            if self.uneven == call and "param.0.step" in state:
+                optimizer.load_state_dict({**state, "param.0.step": state["param.0.step"] + 2})
 
     def batch(self, seed: int) -> tuple[Any, Any]:
         """Data for one call."""

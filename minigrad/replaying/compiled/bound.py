@@ -139,12 +139,15 @@ class Call:
 
     def run(self) -> None:
         """One call; where a check finds something wrong, everything again in Python, which says what."""
-        for fits in self.source.before:
-            if not fits():  # an option came or went, and with it lines
-                self._write()
-                if all([again() for again in self.source.before]):
-                    break
-                return self._again()  # parameters that count their steps differently
+        for optimizer in self._optimizers:
+            if any([steps.count(steps[0]) != len(steps) for steps in [flat.steps for _, flat in optimizer._flat]]):
+                bound: Any = self._bound()
+                bound.outdated = True  # where parameters count their steps differently, the update is not compiled
+                return self._again()
+        if not all([fits() for fits in self.source.before]):  # an option came or went, and with it lines
+            self._write()
+            for fits in self.source.before:
+                fits()
         before = [optimizer.interrupted for optimizer in self._optimizers]
         for optimizer in self._optimizers:  # until the counts of their steps are written, too
             optimizer.interrupted = True
@@ -161,18 +164,24 @@ class Call:
         arrays: dict[Value, Any] = {}
         bound: Any = self._bound()
         bound.copy_in()
+        groups: Grouping = bound.groups
 
         def array_of(v: Value) -> Any:
+            if v not in arrays and v in groups.makers and v not in groups.stored:
+                make(groups.makers[v])  # an element of an earlier function, which is made again where it is read
             return arrays[v] if v in arrays else bound.array_of(v)
 
-        for i in self.function.instructions:
+        def make(i: Instruction) -> None:
             inputs, params = substitute(i.inputs, array_of), substitute(i.params, array_of)
+            made = i.op.forward(inputs, params)[0] if i.kind == "op" and i.op else i.function(*inputs, **params)
+            results = made if isinstance(made, tuple) else (made,)
+            arrays.update({v: np.asarray(a) for v, a in zip(i.outputs, results, strict=False)})
+
+        for i in self.function.instructions:
             if i.kind == "update":
-                self._take_step(i, inputs)
+                self._take_step(i, substitute(i.inputs, array_of))
             else:
-                made = i.op.forward(inputs, params)[0] if i.kind == "op" and i.op else i.function(*inputs, **params)
-                results = made if isinstance(made, tuple) else (made,)
-                arrays |= {v: np.asarray(a) for v, a in zip(i.outputs, results, strict=False)}
+                make(i)
         for v in self.function.stored:
             bound.array_of(v)[...] = arrays[v]
 

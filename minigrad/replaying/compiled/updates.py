@@ -226,7 +226,7 @@ def _filling(who: str, group: dict[str, Any], flat: Any, at: int, names: tuple[s
         lr, steps = group["lr"], flat.steps
         if type(lr) is not float or not 0 <= lr < math.inf:
             _check_option(who, "lr", lr)
-        if [bool(group.get(name)) for name in SWITCHES] != lines_for or steps.count(steps[0]) != len(steps):
+        if [bool(group.get(name)) for name in SWITCHES] != lines_for:
             return False
         for k, name in plain:
             numbers[k] = group[name]
