@@ -88,8 +88,9 @@ def in_floats(function: F) -> F:
 
 
 def finite(a: Any) -> bool:
-    """Whether all numbers of an array are finite; quick for a few."""
-    return math.isfinite(sum(a.ravel().tolist())) if a.size < 32 else bool(np.isfinite(a).all())
+    """Whether all numbers of an array are finite."""
+    quick = sum(a.ravel().tolist()) if a.size < 32 else np.vdot(a, a)  # may overflow
+    return math.isfinite(quick) or bool(np.isfinite(a).all())
 
 
 def constant(x: Any) -> Any:

@@ -196,7 +196,7 @@ def grad(y: Any, xs: Any, gradient: Any = None, *, create_graph: bool = False) -
 def unaliased(found: dict[Node, Any], xs: Sequence[Node], start: Node) -> list[Any]:
     """The gradients of xs as Nodes, zeros where none was found; in memory that is not another's, start's or x's."""
     if (lean := kernel("unaliased")) and not isinstance(next(iter(found.values()), None), Node):  # a walk on arrays
-        return [x._leaf(d) for x, d in zip(xs, lean(found, xs), strict=True)]
+        return lean(found, xs)  # type: ignore[no-any-return]
     results, taken = [], {id(storage(x._array)) for x in (start, *xs)}
     for x in xs:
         d = found[x] if x in found else np.zeros(x._array.shape, x._array.dtype)

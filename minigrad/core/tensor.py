@@ -96,14 +96,14 @@ class Tensor(Methods):
             what = f"{describe(self)} was computed by {self.op.name}, so its .grad stays None. To train it make a leaf,"
             how = "mg.tensor(t.numpy(), requires_grad=True); to look at its gradient call t.retain_grad() first"
             warnings.warn(f"{what} {how}", stacklevel=2)
-        if grad.__class__ is np.ndarray:  # memory that the next replay of a step overwrites: copied when looked at
+        elif grad.__class__ is np.ndarray:  # memory that the next replay of a step overwrites: copied when looked at
             grad = self._grad = Tensor._leaf(grad.copy())
         return grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        fits = isinstance(value, Tensor) and value.shape == self.shape and value.dtype == self.dtype
-        if value is not None and not fits:
+        fits = value is None or (isinstance(value, Tensor) and (value.shape, value.dtype) == (self.shape, self.dtype))
+        if not fits:
             mine = f"shape {self.shape} and dtype {self.dtype}"
             raise ValueError(f"grad must be None or a Tensor of {mine}, got {describe(value)}")
         if current().observers:

@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.context import current
+from ..core.nodes import NO_PARAMS, next_number
+
 Array = np.ndarray[Any, Any]
+
+_ndarray, _new = np.ndarray, object.__new__
 
 SMALLEST = 1 << 16  # bytes below which malloc keeps what it has
 MAPPED = 1 << 17  # bytes from which malloc asks the system for memory, as long as it has seen none so large die
@@ -75,17 +80,21 @@ def release() -> None:
     _drop_unused()
 
 
-def unaliased(found: dict[Any, Any], xs: Any) -> list[Array]:
+def unaliased(found: dict[Any, Any], xs: Any) -> list[Any]:
     """As `core.gradients.unaliased`, copying only arrays that somebody else sees; takes what it gives from `found`."""
-    results: list[Array] = []
+    results: list[Any] = []
+    context = current()
     for x in xs:
         d = found.pop(x, None)
         if d is None:
             before = dict(zip(xs, results, strict=False))  # the same tensor may be asked for twice
-            d = np.array(before[x]) if x in before else np.zeros(x._array.shape, x._array.dtype)
-        elif d.__class__ is not np.ndarray or _seen(d) > _MINE or not (d.base is None or _unshared(d)):
+            d = np.array(before[x]._array) if x in before else np.zeros(x._array.shape, x._array.dtype)
+        elif d.__class__ is not _ndarray or _seen(d) > _MINE or not (d.base is None or _unshared(d)):
             d = np.array(d)
-        results.append(d)
+        node = _new(x.__class__)  # `_leaf`, written out: a call less
+        node._array, node._needs, node.number, node.context = d, False, next_number(), context
+        node.op, node.inputs, node.arrays, node.params, node.saved = None, (), (), NO_PARAMS, None
+        results.append(node)
     return results
 
 

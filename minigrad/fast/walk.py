@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     rules: Any = None  # one for each input, that give the same bits as those
     kernel: Any = None  # (g, out, saved, arrays, params) -> a gradient for each input, or None
     arithmetic: bool = False
+    few: int = 0  # inputs of an op without parameters
 
 
 QUICK: dict[str, tuple[Any, Any]] = {}  # name: (the rules of a primitive, others that give the same bits sooner)
@@ -42,7 +43,8 @@ def _plan(op: Any) -> Plan:
         stands_for, kernel = KERNELS.get(op.name, (None, None))
         readable, quick = QUICK.get(op.name, (op.rules, op.rules))
         rules = quick if readable is op.rules else op.rules
-        found = Plan(known, rules or None, kernel if stands_for is known else None, op.name in ARITHMETIC)
+        few = 0 if op.defaults else len(op.input_names)
+        found = Plan(known, rules or None, kernel if stands_for is known else None, op.name in ARITHMETIC, few)
     else:
         found = Plan(known)
     _plans[op] = found
@@ -61,10 +63,11 @@ def walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any,
         if retained and node in retained:
             retained[node] = g
         op: Any = node.op
-        known, rules, kernel, arithmetic = _plans.get(op, _NO_PLAN)
+        known, rules, kernel, arithmetic, few = _plans.get(op, _NO_PLAN)
         if known is not (op.rules or op.joint):
-            _, rules, kernel, arithmetic = _plan(op)
-        arrays, out, params, ds, large, k = node.arrays, node._array, node.params, None, False, 0
+            _, rules, kernel, arithmetic, few = _plan(op)
+        arrays, out, params, ds = node.arrays, node._array, node.params, None
+        large, k = False, 0
         late_inputs = latest > node.number and late(node)
         if kernel is not None and not late_inputs:
             ds = kernel(g, out, node.saved, arrays, params)
@@ -74,7 +77,6 @@ def walk(order: Any, grads: dict[Any, Any], retained: dict[Any, Any], path: Any,
             continue
         if arithmetic and g.nbytes >= LARGE:
             large, g = True, pooled(g)
-        few = 0 if params else len(arrays)
         try:
             for x in node.inputs:
                 if x is not None and x._needs and (path is None or x in path):

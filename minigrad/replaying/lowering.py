@@ -85,6 +85,11 @@ class Bound:
             self._arrays.pop(v, None)
             self._arrays[v] = empty(v.array.shape, v.array.dtype)
 
+    def _begin(self, arguments: Iterable[Array]) -> None:
+        self._hand_over()
+        for place, array in zip(self._inputs, arguments, strict=True):
+            place[...] = array
+
     def leave(self) -> None:
         """Put gradients where a step leaves them: an array, which is copied when it is looked at, or a Tensor."""
         for leaf, value in self._left:
@@ -99,9 +104,7 @@ class Bound:
 
     def run(self, arguments: Iterable[Array]) -> None:
         """All instructions in order, on these inputs."""
-        self._hand_over()
-        for place, array in zip(self._inputs, arguments, strict=True):
-            place[...] = array
+        self._begin(arguments)
         for errors, runs in self._parts:
             with np.errstate(**errors):
                 for run in runs:
@@ -111,9 +114,7 @@ class Bound:
         """As `run`, but half of the numbers that are made are moved by one eps, nearer to zero: how far the results
         then move tells what rounding does to them. Another `turn` moves others.
         """
-        self._hand_over()
-        for place, array in zip(self._inputs, arguments, strict=True):
-            place[...] = array
+        self._begin(arguments)
         which = np.roll(_SHAKEN, turn)
         with np.errstate(all="ignore"):
             for i, run in self.calls:

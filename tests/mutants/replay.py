@@ -18,6 +18,7 @@ _STEPS = (
     "tests/replaying/test_refusals.py",
     "tests/replaying/test_memory.py",
 )
+_HANDED = ("tests/replaying/test_handed_over.py", *_MEMORY)
 _FUSION = ("tests/replaying/test_fusion.py",)
 
 PLANTS = [
@@ -73,8 +74,8 @@ PLANTS = [
         ),
         ("_QUIET if backward else {}", "{}", "backward warns where a walk is quiet"),
         (
-            "            place[...] = array\n        for errors",
-            "            pass\n        for errors",
+            "            place[...] = array\n\n",
+            "            pass\n\n",
             "arguments are those of the recording",
         ),
         (
@@ -88,8 +89,9 @@ PLANTS = [
     *mistakes(
         "minigrad/replaying/entry.py",
         (*_STEPS, *_FUSION),
-        ("            leaf._grad = gradient", "            pass", "`.grad` is not left"),
-        ("array_of(v).copy() if copy else array_of(v)", "array_of(v)", "what is returned is overwritten"),
+        ("        bound.leave()\n", "", "`.grad` is not left"),
+        ("array.copy() if copied(value) else array", "array", "what is returned is overwritten"),
+        ("copy and value not in kept)", "copy)", "large results are copied", "a copy is as good"),
         (
             "            recorder.refuse_changes()\n            self._refuse_difference(self.first",
             "            self._refuse_difference(self.first",
@@ -234,5 +236,25 @@ PLANTS = [
         ("if not _close(above[x], 1.0):", "if False:", "x is subtracted from its mean"),
         ("if tuple(sorted(over)) != axes:", "if False:", "mean and variance over other axes"),
         ("    if not fits(kind):\n", "    if False:\n", "a gamma of no shape that fits"),
+    ),
+    *mistakes(
+        "minigrad/replaying/lowering.py",
+        _HANDED,
+        ("        self._hand_over()\n        for place", "        for place", "results share memory"),
+        ("leaf._leaf(array) if value in self.handed_over else array", "leaf._leaf(array)", "a gradient is overwritten"),
+        ("and v not in elsewhere}", "}", "a result moves, and its views do not"),
+        ("return (lambda: call()()) if moves else call()", "return call()", "a result is written to its first memory"),
+    ),
+    *mistakes(
+        "minigrad/replaying/compiled/bound.py",
+        (*_HANDED, "tests/replaying/test_compiled.py"),
+        ("        bound.aim(self.source)\n", "", "new code reads an old batch"),
+        ("        bound.copy_in()\n", "", "Python reads an old batch"),
+        (
+            "            if v not in arrays and v in groups.makers and v not in groups.stored:",
+            "            if False:",
+            "what another function makes is not made again",
+        ),
+        ("- {v for view in views for v in view.used()}", "", "a result moves, and its views do not"),
     ),
 ]

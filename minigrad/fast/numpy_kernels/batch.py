@@ -32,7 +32,8 @@ LONG = 8192  # elements of an inner loop: as many as a ufunc's buffer
 SMALL = 1 << 17  # bytes below which repeating a vector costs what it saves
 SHORT = 64  # rows that float32 sums in its own precision
 FEW = 256  # elements that are computed in float64
-_DOUBLE = np.dtype(float)
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(float)
+_ndarray = np.ndarray
 FEWEST = 32  # rows of a block: the mean of fewer would often lie far from the pivot
 
 
@@ -44,14 +45,15 @@ class Moments(NamedTuple):
     var: Array
 
 
-def fits(*arrays: Any) -> bool:
+def fits(x: Any, *others: Any) -> bool:
     """Whether the kernels take these: C-ordered float32 or float64 matrices with a row, one dtype, or None."""
-    x = arrays[0]
     dtype = x.dtype
-    if x.ndim != 2 or not x.size or dtype.char not in "fd" or not (dtype.isnative and x.flags.c_contiguous):
+    if dtype is not _SINGLE and dtype is not _DOUBLE and (dtype.char not in "fd" or not dtype.isnative):
         return False
-    for a in arrays[1:]:
-        if a is not None and (a.__class__ is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous):
+    if x.ndim != 2 or not x.size or not x.flags.c_contiguous:
+        return False
+    for a in others:
+        if a is not None and (a.__class__ is not _ndarray or a.dtype != dtype or not a.flags.c_contiguous):
             return False
     return True
 
