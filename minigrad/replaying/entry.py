@@ -105,6 +105,7 @@ class Entry:
     def prove(self, args: tuple[Any, ...], named: dict[str, Any], copy: bool) -> Any:
         """Run the program, undo what it did, take the step itself, and compare. What the step did stands."""
         self._refuse_gradients()
+        args, named = tuple(map(self._apart, args)), {name: self._apart(x) for name, x in named.items()}
         program = self.stages["common subexpressions"]
         before = State(program, self.guards.around.generators.values())
         try:
@@ -138,6 +139,11 @@ class Entry:
                 "or do not replay this step"
             )
         return returned if copy else results(self._program().template, bound.array_of, lambda value: False)
+
+    def _apart(self, x: Any) -> Any:
+        """An argument; a copy where it lies in memory of the program, which overwrites it before the step is taken."""
+        a, bound = raw(x), self.bound
+        return a.copy() if isinstance(a, np.ndarray) and bound is not None and bound.shares(a) else x
 
     def _agree(self, a: Array, b: Array) -> bool:
         if a.shape == b.shape and a.tobytes() == b.tobytes():

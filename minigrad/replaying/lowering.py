@@ -146,6 +146,10 @@ class Bound:
         """The memory of a value; of a tensor from outside, its own."""
         return _array_of(value, self._arrays)
 
+    def shares(self, array: Array) -> bool:
+        """Whether an array lies in the buffers of the program."""
+        return any(np.may_share_memory(array, raw) for raw in self._buffers)
+
     def place(self, value: Value) -> str:
         """Where a value lives, in words: "b3", "b3 (view)", or "gradients"."""
         root = self.roots.get(value, value)

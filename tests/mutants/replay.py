@@ -255,6 +255,5 @@ PLANTS = [
             "            if False:",
             "what another function makes is not made again",
         ),
-        ("- {v for view in views for v in view.used()}", "", "a result moves, and its views do not"),
     ),
 ]

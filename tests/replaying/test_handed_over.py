@@ -81,3 +81,33 @@ def test_one_operation_alone_takes_no_memory_of_its_own(compile: bool) -> None:
             places |= {a.numpy().__array_interface__["data"][0] for a in (y, x.grad)}
         del y
     assert len(places) == 2 or fast.chosen() == "reference"  # which keeps no memory
+
+
+@both_ways
+@pytest.mark.parametrize("given", ["the values of a parameter", "what the last call lent"])
+def test_an_argument_in_memory_that_the_step_writes_to_is_as_it_was_when_it_was_given(
+    compile: bool, given: str
+) -> None:
+    w = mg.tensor(np.random.default_rng(0).normal(size=(150, 100)), requires_grad=True)
+    sgd = mg.optim.SGD([w], lr=5.0)
+
+    def step(x: Any) -> Any:
+        loss = (w * x).mean()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss, (x * 2.0).sum(), mg.tanh(x + w)
+
+    replayed = mg.replay(step, compile=compile, copy=False)
+    start, found = w.data.copy(), []
+    for call in (replayed, lambda x: step(mg.tensor(x))):
+        w.data = start
+        x, said = w.data, []
+        for _ in range(7):
+            loss, total, h = call(x)
+            said.append([loss.item(), total.item()])
+            if given == "what the last call lent":
+                x = h.numpy()
+        found.append(said)
+    np.testing.assert_allclose(found[0], found[1], rtol=0 if not compile else 1e-10)
+    assert replayed.replays == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import weakref
 from collections.abc import Iterable
@@ -37,6 +38,9 @@ class CompiledBound(Bound):
         self._given: list[tuple[Array, Array]] = []  # arguments that this run reads in place, and where Python would
         super().__init__(self.groups.program)
         self._starts = {v: address(self._arrays[v]) for v in (*self._read_in_place(), *self.handed_over)}
+        own = [self._arrays[v] for v in self._starts]
+        others = [a for source in self.sources.values() for a in source.arrays if not any(a is mine for mine in own)]
+        self._spans = merged([*self._buffers, *(a for a in others if a is not None)])
         for source in self.sources.values():
             self.aim(source)
 
@@ -52,10 +56,6 @@ class CompiledBound(Bound):
             inputs, params = (substitute(x, self.array_of) for x in (view.inputs, view.params))
             self._arrays[view.outputs[0]] = view.function(*inputs, **params)
         return Call(self, function).run
-
-    def _handed_over(self) -> set[Value]:
-        views = [view for i in self.program.instructions if i.kind == "function" for view in i.function.views]
-        return super()._handed_over() - {v for view in views for v in view.used()}
 
     def _read_in_place(self) -> list[Value]:
         """The large arguments that compiled functions alone read."""
@@ -83,7 +83,7 @@ class CompiledBound(Bound):
     def run(self, arguments: Iterable[Array]) -> None:
         """As Bound; large arguments are read where they are."""
         for v, place, array in zip(self.program.inputs, self._inputs, arguments, strict=True):
-            if v in self._starts and array.flags.c_contiguous:
+            if v in self._starts and array.flags.c_contiguous and not self._overlaps(array):
                 self._given.append((place, array))
                 self._starts[v] = address(array)
                 continue
@@ -102,6 +102,12 @@ class CompiledBound(Bound):
         finally:
             self._given.clear()
 
+    def _overlaps(self, array: Array) -> bool:
+        """Whether an argument lies in memory of the program, or of what it writes to."""
+        start = address(array)
+        k = bisect.bisect_left(self._spans, (start + array.nbytes,)) - 1
+        return k >= 0 and self._spans[k][1] > start
+
     def copy_in(self) -> None:
         """Large arguments to where Python reads them."""
         for place, array in self._given:
@@ -116,6 +122,17 @@ def address(array: Array) -> int:
     """Where the first number of an array lies."""
     place: int = array.__array_interface__["data"][0]
     return place
+
+
+def merged(arrays: Iterable[Array]) -> list[tuple[int, int]]:
+    """The stretches of memory that these arrays take, in order."""
+    spans: list[tuple[int, int]] = []
+    for start, stop in sorted(np.lib.array_utils.byte_bounds(a) for a in arrays if a.size):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(stop, spans[-1][1])
+        else:
+            spans.append((start, stop))
+    return spans
 
 
 class Call:
