@@ -52,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--out", type=Path, default=Path("cs231n-results"), help="folder for plots and results")
         part.add_argument("--seed", type=int, default=220, help="the notebook's is 220")
         part.add_argument("--epochs", type=int, default=10)
-        if name != "deep":
+        if name == "deep":
+            what = "replay each training's step; compiled: as machine code (extra fast)"
+            part.add_argument("--replay", nargs="?", const=True, default=False, choices=("compiled",), help=what)
+        else:
             part.add_argument("--jobs", type=int, default=-1, help="worker processes, -1 for one a core")
         if name in SCANS:
             points = {"weight-scale": 20, "learning-rate": 10}[name]
@@ -76,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"Data: {images.name}\n")
     common = {"seed": args.seed, "epochs": args.epochs}
     if args.command == "deep":
-        fine = experiments.deep(images, args.out, **common)
+        fine = experiments.deep(images, args.out, replay=args.replay, **common)
     elif args.command in SCANS:
         fine = SCANS[args.command](images, args.out, points=args.points, jobs=args.jobs, **common)
     else:

@@ -57,14 +57,14 @@ def fused_multiply_add() -> bool:
     return bool((a @ b).all())
 
 
-def deep(images: Data, out: Path, *, seed: int, epochs: int) -> bool:
+def deep(images: Data, out: Path, *, seed: int, epochs: int, replay: Any = False) -> bool:
     """Cells 8 and 9: six layers, with batch norm and without, both drawn first, then trained one after the other."""
     jobs = [Job("batchnorm", SIX, epochs=epochs), Job(None, SIX, epochs=epochs)]
     placed = place([jobs], seed, len(images.X_train), images.dim)
     results = {}
     for item, title in zip(placed, ("Solver with batch norm:", "\nSolver without batch norm:"), strict=True):
         print(title)
-        results[item.job.normalization] = solve(item, images, verbose=True)
+        results[item.job.normalization] = solve(item, images, verbose=True, replay=replay)
     plots.deep(results, out / "deep.png")
     if not images.is_cifar or seed != 220 or epochs != 10:
         print("\nThe printed numbers belong to CIFAR-10 with --seed 220 and 10 epochs: nothing to compare with.")

@@ -65,10 +65,13 @@ def place(rounds: Iterable[Sequence[Job]], seed: int, rows: int, dim: int) -> li
     return placed
 
 
-def solve(placed: Placed, images: Data, *, verbose: bool = False, print_every: int = 20) -> dict[str, Any]:
+def solve(
+    placed: Placed, images: Data, *, verbose: bool = False, print_every: int = 20, replay: Any = False
+) -> dict[str, Any]:
     """Train one net as the notebook's Solver does; its histories, as plain lists.
 
-    Loss of every step; accuracies in test mode (all images) after the first step and after every epoch.
+    Loss of every step; accuracies in test mode (all images) after the first step and after every epoch. `replay`: as
+    for `training.fit`.
     """
     job, rows = placed.job, len(images.X_train)
     rng = np.random.RandomState(0)
@@ -102,6 +105,7 @@ def solve(placed: Placed, images: Data, *, verbose: bool = False, print_every: i
         sampler=lambda n, source: data.with_replacement(n, job.batch_size, source, steps=steps),
         callbacks=[log],
         progress=False,
+        replay=replay,
     )
     return {
         "loss": history.loss,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,16 @@ def test_without_batch_norm_the_first_loss_is_that_of_guessing(cifar: source.Dat
     """Row 002-16: ln 10."""
     (placed,) = place([[Job(None, epochs=1, updates=1)]], 220, 1000, cifar.dim)
     np.testing.assert_allclose(solve(placed, cifar)["loss"][0], np.log(10), atol=1e-3)
+
+
+@needs_cifar
+@pytest.mark.parametrize("normalization", [None, "batchnorm"])
+def test_a_replayed_training_is_the_training(cifar: source.Data, normalization: Any):
+    (placed,) = place([[Job(normalization, epochs=1, updates=8)]], 220, 1000, cifar.dim)
+    eager = solve(placed, cifar)
+    assert solve(placed, cifar, replay=True) == eager
+    if find_spec("llvmlite") is not None:
+        np.testing.assert_allclose(solve(placed, cifar, replay="compiled")["loss"], eager["loss"], rtol=1e-4)
 
 
 # sweeps -------------------------------------------------------------------------------------------------------
