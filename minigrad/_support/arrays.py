@@ -89,8 +89,8 @@ def in_floats(function: F) -> F:
 
 def finite(a: Any) -> bool:
     """Whether all numbers of an array are finite."""
-    quick = sum(a.ravel().tolist()) if a.size < 32 else np.vdot(a, a)  # may overflow
-    return math.isfinite(quick) or bool(np.isfinite(a).all())
+    flat = a.ravel()
+    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(a).all())  # the sum of squares may overflow
 
 
 def constant(x: Any) -> Any:

@@ -1,6 +1,6 @@
 """How primitives are called, again, for small arrays, whose cost is calls. What it means is core/nodes.py.
 
-One and two plain inputs have paths of their own; everything else takes the general one. `op.quick` is the kernel, or a
+One and two plain inputs, and one with options, have paths of their own; everything else takes the general one. `op.quick` is the kernel, or a
 function that gives the same bits sooner; what is made of large arrays lies in memory that was used before. A test runs
 every primitive through this and the plain way, and compares bits.
 """
@@ -30,8 +30,11 @@ _new = object.__new__
 def recorder(op: Primitive) -> Callable[..., Any]:
     """The function that users call: as `core.nodes.recorder`, bit for bit."""
     op.quick = UFUNCS.get(op.name, op.kernel) if op.builtin else op.kernel
-    plain = op.builtin and not (op.variadic or op.defaults or op.save)
-    call: Any = {1: _one, 2: _two}.get(len(op.input_names) if plain else 0, _general)(op)
+    count = len(op.input_names) if op.builtin and not (op.variadic or op.save) else 0
+    if op.defaults and MISSING in op.defaults.values():
+        count = 0
+    makers = {1: _one_with_options} if op.defaults else {1: _one, 2: _two}
+    call: Any = makers.get(count, _general)(op)
     call.__code__ = call.__code__.replace()  # a copy that the interpreter specialises for this op
     return call  # type: ignore[no-any-return]
 
@@ -95,6 +98,42 @@ def _two(op: Primitive) -> Callable[..., Any]:
             node.op, node.inputs, node.arrays, node.params, node.saved = op, nodes, (a, b), NO_PARAMS, None
             return node
         return _node(cls, op, value, needs, given, nodes, (a, b), NO_PARAMS, None, as_is)
+
+    return call
+
+
+def _one_with_options(op: Primitive) -> Callable[..., Any]:
+    general, defaults, differentiable = _general(op), op.defaults, op.differentiable
+
+    def call(*given: Any, **options: Any) -> Any:
+        if len(given) != 1 or not isinstance(x := given[0], Node):
+            return general(*given, **options)
+        params = defaults
+        if options:
+            for v in options.values():
+                kind = v.__class__
+                if kind not in _IMMUTABLE and not (kind is tuple and _IMMUTABLE.issuperset(map(type, v))):
+                    return general(*given, **options)
+            params = {**defaults, **options}
+            if len(params) != len(defaults):
+                return general(*given, **options)  # which says what is wrong
+        a = x._array
+        try:
+            value = op.quick(a, **params)
+        except REFUSED as error:
+            raise op.refusal(error, given, params) from error
+        if value.__class__ in _SCALARS:
+            value = np.asarray(value)
+        context = current()
+        plain = value.__class__ is _ndarray and not context.observers and value.dtype.kind == "f"
+        if plain and x._needs and differentiable and context.recording:  # `_node`, written out: a call less
+            node = _new(x.__class__)
+            node._array, node._needs, node.number, node.context = value, True, next_number(), context
+            node.op, node.inputs, node.arrays, node.params, node.saved = op, given, (a,), params, None
+            if value.base is not None:
+                share(node, given)
+            return node
+        return _node(x.__class__, op, value, x._needs, given, given, (a,), params, None, True)
 
     return call
 

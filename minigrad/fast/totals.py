@@ -22,6 +22,7 @@ Array: TypeAlias = Any
 
 BLOCK = 64  # rows that float32 sums in its own precision
 SCRATCH = 1 << 18  # bytes of a few blocks that stay in the second-level cache
+_SINGLE, _DOUBLE, _ndarray = np.dtype(np.float32), np.dtype(float), np.ndarray
 _add: Any = np.add.reduce  # NumPy's stubs do not know that `axis` may be a tuple
 
 
@@ -43,10 +44,11 @@ def total(x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Ar
     NumPy adds the rows of a matrix one after the other, so float32 column sums are off by eps * rows. Adding blocks
     of rows, as ones @ x, and the blocks in float64, costs less and leaves the rounding of one block.
     """
-    if x.__class__ is np.ndarray and x.size < 2 * BLOCK and x.itemsize != 2:  # too few to lose any
-        return _add(x, axis, dtype, None, keepdims)
-    if x.__class__ is not np.ndarray:
+    if x.__class__ is not _ndarray:
         x = np.asarray(x)
+    kind = x.dtype
+    if kind is _DOUBLE or (kind is _SINGLE and (x.ndim < 2 or len(x) < 2 * BLOCK)):  # as most are: nothing to keep
+        return _add(x, axis, dtype, None, keepdims)
     if x.itemsize < 8 and x.dtype.kind == "f":
         if x.itemsize == 2:
             return np.asarray(_add(x, axis, np.float32, None, keepdims)).astype(x.dtype)
@@ -149,9 +151,9 @@ def products(x: Array, y: Array) -> Array:
 
 def mean_of(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis`; where the sum would overflow, the parts are divided first."""
-    if x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size:  # as most are
-        found = total(x, axis, keepdims) / count_of(x.shape, axis, x.dtype)
-        if math.isfinite(found) if found.__class__ is not np.ndarray else finite(found):
+    if x.__class__ is _ndarray and ((kind := x.dtype) is _SINGLE or kind is _DOUBLE) and x.size:  # as most are
+        found = total(x, axis, keepdims) / count_of(x.shape, axis, kind)
+        if finite(found) if found.__class__ is _ndarray else math.isfinite(found):
             return found
     return _mean_of(x, axis, keepdims)
 
