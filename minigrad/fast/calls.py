@@ -89,8 +89,8 @@ def _two(op: Primitive) -> Callable[..., Any]:
             raise op.refusal(error, given, {}) from error
         context = current()
         plain = value.__class__ is _ndarray and value.base is None and not context.observers
-        plain = plain and (as_is or value.dtype.kind == "f")
-        if plain and needs and differentiable and context.recording:  # `_node`, written out: a call less
+        plain = plain and needs and differentiable and context.recording
+        if plain and (as_is or value.dtype.kind == "f"):  # `_node`, written out: a call less
             node = _new(cls)
             node._array, node._needs, node.number, node.context = value, True, next_number(), context
             if not as_is:
