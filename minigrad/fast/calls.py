@@ -1,8 +1,8 @@
 """How primitives are called, again, for small arrays, whose cost is calls. What it means is core/nodes.py.
 
-One and two plain inputs, and one with options, have paths of their own; everything else takes the general one. `op.quick` is the kernel, or a
-function that gives the same bits sooner; what is made of large arrays lies in memory that was used before. A test runs
-every primitive through this and the plain way, and compares bits.
+One and two plain inputs, and one with options, have paths of their own; everything else takes the general one.
+`op.quick` is the kernel, or a function that gives the same bits sooner; what is made of large arrays lies in memory
+that was used before. A test runs every primitive through this and the plain way, and compares bits.
 """
 
 from __future__ import annotations
