@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ class Entry:
             recorder.settle()
             if kernel("release"):  # what the step itself used, and the program does not need
                 kernel("release")()
-        returned = results(program.template, recorder.real.__getitem__)
+        returned = results(program.template, recorder.real.__getitem__, copy=True)
         return program, returned, recorder
 
     def _refuse_difference(self, before: StepProgram, program: StepProgram, followed: bool = False) -> None:
@@ -138,7 +138,7 @@ class Entry:
                 f"{pairs[wrong[0]][0]}. The step depends on something that nobody can see change; pass it as an array, "
                 "or do not replay this step"
             )
-        return returned if copy else results(self._program().template, bound.array_of, lambda value: False)
+        return returned if copy else results(self._program().template, bound.array_of, copy=False)
 
     def _apart(self, x: Any) -> Any:
         """An argument; a copy where it lies in memory of the program, which overwrites it before the step is taken."""
@@ -213,18 +213,15 @@ class Entry:
                 leaf.source._grad = None
             raise
         bound.leave()
-        kept = bound.handed_over
-        return results(bound.program.template, bound.array_of, lambda value: copy and value not in kept)
+        return results(bound.program.template, bound.array_of, copy, bound.handed_over)
 
 
-def results(
-    template: Any, array_of: Callable[[Value], Array], copied: Callable[[Value], bool] = lambda value: True
-) -> Any:
-    """What a step returns: Tensors without a graph; `copied`: in memory of their own."""
+def results(template: Any, array_of: Callable[[Value], Array], copy: bool, kept: Collection[Value] = ()) -> Any:
+    """What a step returns: Tensors without a graph, with `copy` in memory of their own; what is `kept` has its own."""
 
     def made(value: Value) -> Tensor:
         array = array_of(value)
-        tensor: Tensor = Tensor._leaf(array.copy() if copied(value) else array)
+        tensor: Tensor = Tensor._leaf(array.copy() if copy and value not in kept else array)
         return tensor
 
     return made(template) if isinstance(template, Value) else substitute(template, made)  # nearly always one

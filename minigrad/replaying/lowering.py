@@ -63,7 +63,9 @@ class Bound:
         lowered = [(i, self._lowered(k, i)) for k, i in enumerate(program.instructions)]
         self.nbytes = sum(buffer.nbytes for buffer in self._buffers) + sum(v.array.nbytes for v in self.handed_over)
         self.calls = [(i, run) for i, run in lowered if run is not None]
-        self._left = [(leaf.source, value) for leaf, value in program.gradients.items()]
+        left = [(leaf.source, value) for leaf, value in program.gradients.items()]
+        self._left = [(leaf, self.array_of(value)) for leaf, value in left if value not in self.handed_over]
+        self._given_away = [(leaf, value) for leaf, value in left if value in self.handed_over]
         # what warns forward is quiet backward, as in a walk: inf is the right slope of sqrt at 0
         parts = groupby(self.calls, lambda call: call[0].backward)
         self._parts = [(_QUIET if backward else {}, [run for _, run in part]) for backward, part in parts]
@@ -86,21 +88,22 @@ class Bound:
             self._arrays[v] = empty(v.array.shape, v.array.dtype)
 
     def _begin(self, arguments: Iterable[Array]) -> None:
-        self._hand_over()
+        if self.handed_over:
+            self._hand_over()
         for place, array in zip(self._inputs, arguments, strict=True):
             place[...] = array
 
     def leave(self) -> None:
-        """Put gradients where a step leaves them: an array, which is copied when it is looked at, or a Tensor."""
-        for leaf, value in self._left:
-            array = self.array_of(value)
-            leaf._grad = leaf._leaf(array) if value in self.handed_over else array
+        """Put gradients where a step leaves them."""
+        for leaf, array in self._left:  # looked at, it becomes a Tensor of its own
+            leaf._grad = array
+        for leaf, value in self._given_away:
+            leaf._grad = leaf._leaf(self._arrays[value])
 
     def drop(self) -> None:
         """Let go of the gradients that were handed over: whoever wants one has it, and its memory may be used again."""
-        for leaf, value in self._left:
-            if value in self.handed_over:
-                leaf._grad = None
+        for leaf, _ in self._given_away:
+            leaf._grad = None
 
     def run(self, arguments: Iterable[Array]) -> None:
         """All instructions in order, on these inputs."""

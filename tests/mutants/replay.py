@@ -90,8 +90,8 @@ PLANTS = [
         "minigrad/replaying/entry.py",
         (*_STEPS, *_FUSION),
         ("        bound.leave()\n", "", "`.grad` is not left"),
-        ("array.copy() if copied(value) else array", "array", "what is returned is overwritten"),
-        ("copy and value not in kept)", "copy)", "large results are copied", "a copy is as good"),
+        ("array.copy() if copy and value not in kept else array", "array", "what is returned is overwritten"),
+        ("copy, bound.handed_over)", "copy)", "large results are copied", "a copy is as good"),
         (
             "            recorder.refuse_changes()\n            self._refuse_difference(self.first",
             "            self._refuse_difference(self.first",
@@ -240,8 +240,16 @@ PLANTS = [
     *mistakes(
         "minigrad/replaying/lowering.py",
         _HANDED,
-        ("        self._hand_over()\n        for place", "        for place", "results share memory"),
-        ("leaf._leaf(array) if value in self.handed_over else array", "leaf._leaf(array)", "a gradient is overwritten"),
+        (
+            "            self._hand_over()\n        for place",
+            "            pass\n        for place",
+            "results share memory",
+        ),
+        (
+            "            leaf._grad = array\n",
+            "            leaf._grad = leaf._leaf(array)\n",
+            "a gradient is overwritten",
+        ),
         ("and v not in elsewhere}", "}", "a result moves, and its views do not"),
         ("return (lambda: call()()) if moves else call()", "return call()", "a result is written to its first memory"),
     ),

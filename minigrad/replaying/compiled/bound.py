@@ -90,9 +90,9 @@ class CompiledBound(Bound):
             place[...] = array
             if v in self._starts:
                 self._starts[v] = address(place)
-        self._hand_over()
-        for v in self.handed_over:
-            self._starts[v] = address(self._arrays[v])
+        if self.handed_over:
+            self._hand_over()
+            self._starts.update({v: address(self._arrays[v]) for v in self.handed_over})
         for source in self.sources.values():
             self._aim(source)
         try:
@@ -141,6 +141,7 @@ class Call:
     def __init__(self, bound: CompiledBound, function: Function) -> None:
         self._bound, self.function = weakref.ref(bound), function  # whose memory goes with it, at once
         self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
+        self._flats = [flat for optimizer in self._optimizers for _, flat in optimizer._flat]
         self._numbers = (ctypes.c_double * NUMBERS)()
         self._write()
 
@@ -156,15 +157,17 @@ class Call:
 
     def run(self) -> None:
         """One call; where a check finds something wrong, everything again in Python, which says what."""
-        for optimizer in self._optimizers:
-            if any([steps.count(steps[0]) != len(steps) for steps in [flat.steps for _, flat in optimizer._flat]]):
+        for flat in self._flats:
+            if flat.steps.count(flat.steps[0]) != len(flat.steps):
                 bound: Any = self._bound()
                 bound.outdated = True  # where parameters count their steps differently, the update is not compiled
                 return self._again()
-        if not all([fits() for fits in self.source.before]):  # an option came or went, and with it lines
-            self._write()
-            for fits in self.source.before:
-                fits()
+        for fits in self.source.before:
+            if not fits():  # an option came or went, and with it lines
+                self._write()
+                for again in self.source.before:
+                    again()
+                break
         before = [optimizer.interrupted for optimizer in self._optimizers]
         for optimizer in self._optimizers:  # until the counts of their steps are written, too
             optimizer.interrupted = True
