@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
@@ -109,7 +110,7 @@ class Bound:
         """All instructions in order, on these inputs."""
         self._begin(arguments)
         for errors, runs in self._parts:
-            with np.errstate(**errors):
+            with np.errstate(**errors) if errors else nullcontext():
                 for run in runs:
                     run()
 
