@@ -363,6 +363,8 @@ def _fused(fused: Any, instruction: Instruction, inputs: Any, params: dict[str, 
 def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
     """Compute new arrays, and copy them where they belong."""
     function, op = instruction.function, instruction.op
+    if not outs:
+        return partial(function, *inputs, **params)
 
     def run() -> None:
         if instruction.kind == "op" and op is not None:
