@@ -161,7 +161,7 @@ def _holders(what: str, x: Any, used: set[str]) -> Iterator[Holder]:
     elif isinstance(x, Optimizer):
         yield Holder(f"{what}.groups", functools.partial(options, x), inner=True, owner=x)
         yield Holder(f"the methods or groups of {what}", functools.partial(makeup, x), shut=True)
-    elif callable(x) and _ours(x.__module__) and (theirs := _theirs(x)):
+    elif callable(x) and _ours(getattr(x, "__module__", None)) and (theirs := _theirs(x)):
         yield Holder(f"a function in {what}", theirs.__iter__)
     elif hasattr(x, "__next__"):
         yield Holder(f"the iterator {what}", functools.partial(progress, x), inner=True)
