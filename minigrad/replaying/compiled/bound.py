@@ -19,7 +19,7 @@ from . import machine
 from .grouping import Function, Grouping
 from .writing import Source
 
-NUMBERS = 256  # rates and the like that one function reads
+NUMBERS = 8  # rates and the like that an update of one vector reads, at most
 IN_PLACE = 1 << 16  # bytes of an argument from which on it is read where it is, and not copied
 
 
@@ -142,7 +142,7 @@ class Call:
         self._bound, self.function = weakref.ref(bound), function  # whose memory goes with it, at once
         self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
         self._flats = [flat for optimizer in self._optimizers for _, flat in optimizer._flat]
-        self._numbers = (ctypes.c_double * NUMBERS)()
+        self._numbers = (ctypes.c_double * max(NUMBERS * len(self._flats), 1))()
         self._write()
 
     def _write(self) -> None:
