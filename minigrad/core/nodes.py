@@ -322,7 +322,7 @@ def written(*leaves: Node) -> None:
     """Note that the memory of these leaves was just written."""
     Version.latest = number = next_number()
     for leaf in leaves:
-        seen = version(leaf)
+        seen = getattr(leaf, "_version", None) or version(leaf)
         seen.written, seen.name = number, getattr(leaf, "_name", "")
 
 

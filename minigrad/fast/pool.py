@@ -7,9 +7,11 @@ nobody looks at any more (its reference count says so) is handed out again. Each
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ _ndarray, _new = np.ndarray, object.__new__
 
 SMALLEST = 1 << 16  # bytes below which malloc keeps what it has
 MAPPED = 1 << 17  # bytes from which malloc asks the system for memory, as long as it has seen none so large die
+FIRST = 16  # buffers of a size that are looked at each time; a deep network has hundreds, all of them in use
 LARGEST = 1 << 30  # bytes that a thread keeps at most
 _LINE = 64  # bytes of a cache line: where views begin
 
@@ -30,6 +33,7 @@ _LINE = 64  # bytes of a cache line: where views begin
 class _Pool(threading.local):
     def __init__(self) -> None:
         self.buffers: dict[int, list[Array]] = {}  # by size in bytes
+        self.found: dict[int, int] = {}  # by size: the buffer that was handed out last, beyond the first few
         self.starts: dict[int, int] = {}  # by identity: where the first line of a buffer begins
         self.held = 0
 
@@ -53,8 +57,10 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     kept = _pool.buffers.get(size)
     if kept is None:
         kept = _pool.buffers[size] = []
-    for k in range(len(kept)):
+    for k in range(len(kept)) if len(kept) <= FIRST else _turns(size, len(kept)):
         if _count(kept[k]) == _ALONE:  # `_holders`, written out
+            if k >= FIRST:
+                _pool.found[size] = k
             return np.ndarray(shape, dtype, kept[k], _pool.starts[id(kept[k])])
     buffer = np.empty(size + _LINE, np.uint8)
     start = -buffer.ctypes.data % _LINE
@@ -65,6 +71,12 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
         _pool.starts[id(buffer)] = start
         _pool.held += size
     return np.ndarray(shape, dtype, buffer, start)
+
+
+def _turns(size: int, n: int) -> Iterator[int]:
+    """Where to look among n buffers: at the first few, which are in the cache; then on from the one found last."""
+    last = min(_pool.found.get(size, FIRST), n)
+    return itertools.chain(range(FIRST), range(last, n), range(FIRST, last))
 
 
 def _drop_unused() -> None:

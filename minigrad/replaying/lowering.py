@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
@@ -109,7 +110,7 @@ class Bound:
         """All instructions in order, on these inputs."""
         self._begin(arguments)
         for errors, runs in self._parts:
-            with np.errstate(**errors):
+            with np.errstate(**errors) if errors else nullcontext():
                 for run in runs:
                     run()
 
@@ -362,6 +363,8 @@ def _fused(fused: Any, instruction: Instruction, inputs: Any, params: dict[str, 
 def _copying(instruction: Instruction, inputs: Any, params: dict[str, Any], outs: list[Array]) -> Run:
     """Compute new arrays, and copy them where they belong."""
     function, op = instruction.function, instruction.op
+    if not outs:
+        return partial(function, *inputs, **params)
 
     def run() -> None:
         if instruction.kind == "op" and op is not None:

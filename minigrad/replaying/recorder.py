@@ -22,7 +22,7 @@ from .guards import Surroundings
 from .pages import untouched
 from .program import StepProgram
 
-LARGE = 1 << 18  # bytes from which on only shape, dtype and layout of an array are kept
+LARGE = 1 << 16  # bytes from which on only shape, dtype and layout of an array are kept
 
 
 class NotReplayable(NotRecordable):

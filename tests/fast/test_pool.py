@@ -25,6 +25,20 @@ def test_a_buffer_is_used_again_when_nobody_looks_at_it():
     assert buffers.empty(shape, dtype).ctypes.data == place
 
 
+def test_of_many_buffers_a_free_one_is_found_wherever_it_lies():
+    shape, dtype = (buffers.SMALLEST + 24,), np.dtype(np.float32)
+    many = 3 * buffers.FIRST
+    held = [buffers.empty(shape, dtype) for _ in range(many)]
+    places = [a.ctypes.data for a in held]
+    for k in (many - 1, buffers.FIRST, 2 * buffers.FIRST, 0, buffers.FIRST - 1, many - 1):
+        held[k] = buffers.empty((1,), dtype)
+        held[k] = buffers.empty(shape, dtype)
+        assert held[k].ctypes.data == places[k]
+    del held[buffers.FIRST :]
+    buffers.release()  # fewer are left than the place where one was found last
+    assert buffers.empty(shape, dtype).ctypes.data not in places[: buffers.FIRST]
+
+
 def test_own_copies_what_somebody_else_can_see():
     x, y = mg.ones(3), mg.ones(3)
 

@@ -84,7 +84,8 @@ def _sum(block: Array) -> Array:
         total = ones.dot(block)
         return total
     whole = block[: n - rest] if rest else block
-    total = _sum(ones.dot(whole.reshape(len(ones), side * d)).reshape(side, d))
+    sums = ones.dot(whole.reshape(len(ones), side * d)).reshape(side, d)
+    total = _ones(side, block.dtype).dot(sums) if side <= 2 * SHORT else _sum(sums)
     if rest:
         total += _ones(rest, block.dtype).dot(block[n - rest :])
     return total
