@@ -186,7 +186,8 @@ def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, V
 
 def first_row(x: Value, axis: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """x at the first place along each axis in `axis`, which stay as axes of length 1."""
-    return raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
+    rows: np.ndarray[Any, Any] = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
+    return rows
 
 
 def affine(x_hat: Value, gamma: Value, beta: Value, wide: Ints) -> Value:

@@ -288,7 +288,7 @@ def test_replay_is_a_decorator_too():
 @pytest.mark.parametrize("first", ["softmax", "log_softmax", "batch norm", "cross entropy"])
 def test_a_parameter_may_be_used_first_by_what_takes_its_largest_or_its_first_row(first):
     """They look at its values beside the graph, which is followed as any use of it."""
-    use = {
+    use: Any = {
         "softmax": mg.softmax,
         "log_softmax": mg.log_softmax,
         "batch norm": mg.batch_norm_composed,
