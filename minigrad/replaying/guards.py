@@ -33,7 +33,7 @@ from ..nn.module import CHANGES, Module
 from ..optim.optimizers import Optimizer, Update
 from ..optim.schedules import Schedule
 from ..program import Program
-from .progress import GENERATORS, bits_of, options, progress, put_state, state_of
+from .progress import GENERATORS, bits_of, makeup, options, progress, put_state, state_of
 
 DEPTH = 4  # step -> object -> its attribute -> a dict in it
 MOST = 200  # holders that are watched: the nearest ones, for a step can reach half of what is imported
@@ -42,18 +42,29 @@ SMALL = 1 << 12  # bytes up to which arrays around a step are compared before ea
 _HOME = __name__.partition(".")[0]
 _VALUES = (str, bytes, int, float, complex, bool, np.generic)
 _LEAVES = (*_VALUES, type(None), np.ndarray, np.dtype, Node)
+_VIEWS: tuple[Any, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _END = object()  # so that what was added or taken away is seen as a difference
 
 
 @dataclass
 class Holder:
-    """Something that holds others: `now` gives them, `name` says what the k-th is, `inner` is compared inside only."""
+    """Something that holds others: `now` gives them, `names` says what the k-th is.
+
+    inner  compared before and after a recording only
+    shut   what it gives is compared, and not looked into
+    space  the dict, where it is one: that is looked at quicker
+    told   whoever changes it is counted, in CHANGES
+    owner  the optimizer that alone leads there: it changes that, and reads it again at each update
+    """
 
     what: str
     now: Callable[[], Iterable[Any]]
     names: Callable[[], Iterable[Any]] | None = None
     inner: bool = False
-    space: dict[Any, Any] | None = None  # the dict, where it is one: that is looked at quicker
+    space: dict[Any, Any] | None = None
+    shut: bool = False
+    told: bool = False
+    owner: Any = None
 
     def words(self) -> Iterator[str]:
         """What each is, in words; at the end what is not there."""
@@ -67,7 +78,8 @@ class Surroundings:
 
     def __init__(self, step: Any, modules: Iterable[Any], arguments: Iterable[Any]) -> None:
         self.generators: dict[int, Any] = {id(x): x for x in (np.random.mtrand._rand, random._inst)}
-        self.holders = list(_reachable(step, modules, arguments, self.generators))
+        self.names: set[str] = set()  # of attributes in the functions that were looked into
+        self.holders = list(_reachable(step, modules, arguments, self.generators, self.names))
         self.before = [list(holder.now()) for holder in self.holders]
         self._states: dict[int, Any] = {}
         self.look_at_generators()
@@ -93,9 +105,11 @@ class Surroundings:
         """What a callback changed will be changed again: draws, rates of a schedule, what an optimizer keeps."""
         self.look_at_generators()
         schedule = isinstance(getattr(callback, "__self__", None), Schedule)
-        own = vars(callback.optimizer) if isinstance(callback, Update) else None
+        optimizer = callback.optimizer if isinstance(callback, Update) else None
+        optimizer = callback.__self__.optimizer if schedule else optimizer
         for k, holder in enumerate(self.holders):
-            if (schedule and holder.inner) or (own is not None and holder.space is own):
+            own = optimizer is not None and holder.owner is optimizer and not holder.inner
+            if own or (schedule and holder.inner):
                 self.before[k] = list(holder.now())
 
     def moved(self, callback: Any = None, arguments: tuple[Any, ...] = ()) -> str:
@@ -118,24 +132,30 @@ class Guards:
     """What a recorded step found around it; `broken` tells whether it is still there."""
 
     def __init__(self, program: Program, step: Any, modules: Iterable[Any], arguments: Iterable[Any]) -> None:
-        self._tensors = [(v.source, v.source._array, v.source._needs) for v in program.tensors()]
         self.around = Surroundings(step, modules, arguments)
-        optimizers = [vars(i.function) for i in program.instructions if i.kind == "update"]  # each update reads its own
+        optimizers = [i.function for i in program.instructions if i.kind == "update"]  # each update reads its own
         watched = [holder for holder in self.around.holders if not holder.inner]
-        holders = [holder for holder in watched if not any(holder.space is own for own in optimizers)]
-        told = [vars(module) for module in modules if _tells(module)]
-        of_modules = [holder for holder in holders if any(holder.space is space for space in told)]
-        self._parts = [of_modules, [holder for holder in holders if holder not in of_modules]]
+        holders = [holder for holder in watched if not any(holder.owner is x for x in optimizers)]
+        of_modules = [holder for holder in holders if holder.told]
+        self._parts = [of_modules, [holder for holder in holders if not holder.told]]
         self._things = [_things(part) for part in self._parts]
         self._seen = CHANGES.number  # what modules hold was as it is when so much had been set
-        arrays = {id(x): x for x in chain(*self._things) if x.__class__ is np.ndarray and x.nbytes <= SMALL}
-        self._arrays = [(a, a.tobytes()) for a in arrays.values()]
+        arrays = {id(x): x for x in chain(*self._things) if isinstance(x, np.ndarray) and x.nbytes <= SMALL}
+        self._arrays = [(a, a.shape, a.tobytes()) for a in arrays.values()]
+        used = {v.source: None for v in program.tensors()}
+        near = dict.fromkeys(x for x in chain(*self._things) if isinstance(x, Node))
+        asked = near if "requires_grad" in self.around.names else {}
+        self._tensors = [(x, x._array, x._needs) for x in {**used, **asked}]
+        self._gradients = [(x, grad) for x in near if (grad := getattr(x, "_grad", None)) in used]
 
     def broken(self) -> str:
         """What is not as it was when the step was recorded, in words; empty if nothing is."""
         for tensor, array, needs in self._tensors:
             if tensor._array is not array or tensor._needs is not needs:
                 return f"a tensor that it uses, {describe(tensor)},"
+        for tensor, grad in self._gradients:
+            if tensor._grad is not grad:
+                return f"the gradient of {describe(tensor)}"
         seen = CHANGES.number
         for k in (0, 1) if seen != self._seen else (1,):
             try:
@@ -150,7 +170,7 @@ class Guards:
         self._seen = seen
         if not self._arrays:
             return ""
-        changed = (a for a, before in self._arrays if a.tobytes() != before)
+        changed = (a for a, shape, before in self._arrays if a.shape != shape or a.tobytes() != before)
         return next((f"an array of shape {a.shape} that it uses" for a in changed), "")
 
 
@@ -182,38 +202,63 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def _reachable(
-    step: Any, modules: Iterable[Any], arguments: Iterable[Any], generators: dict[int, Any]
+    step: Any, modules: Iterable[Any], arguments: Iterable[Any], generators: dict[int, Any], used: set[str]
 ) -> Iterator[Holder]:
     """Whatever holds something that may be replaced between calls, nearest first."""
     seen: dict[int, Any] = {}
-    used: set[str] = set()  # names of attributes in the functions that were looked into
     queue: deque[tuple[str, Any, int]] = deque([("the step", step, 0)])
     queue += [("an argument", x, 1) for x in arguments]
+    kept: deque[tuple[str, Any, int, Any]] = deque()  # by optimizers: looked into last, to find what they alone have
     watched = 0
     for module in modules:
         name = type(module).__name__
         seen[id(module)] = module
-        yield _entries(f"{name}.{{}}", vars(module))
+        told = _tells(module)
+        yield _entries(f"{name}.{{}}", vars(module), told)
+        yield Holder(f"the class of {name}", functools.partial(_kind, module), shut=True, told=told)
         queue += [(f"{name}.{key}", value, 1) for key, value in vars(module).items()]
         queue += [(f"{name}.forward", type(module).forward, 0), (name, type(module), 0)]
-    while queue and watched < MOST:
-        what, x, depth = queue.popleft()
+    while (queue or kept) and watched < MOST:
+        what, x, depth, owner = (*queue.popleft(), None) if queue else kept.popleft()
         if isinstance(x, GENERATORS):
             generators[id(x)] = x
-        if depth > DEPTH or id(x) in seen or isinstance(x, (*_LEAVES, *GENERATORS)):
+        if depth > DEPTH or id(x) in seen or (isinstance(x, (*_LEAVES, *GENERATORS)) and not _of_objects(x)):
             continue
         seen[id(x)] = x
+        owner = x if isinstance(x, Optimizer) else owner
         for holder in _holders(what, x, used):
             yield holder
             watched += 1
-            if not holder.inner:
-                queue += [(words, value, depth + 1) for words, value in zip(holder.words(), holder.now(), strict=False)]
+            if holder.space is not None:
+                seen[id(holder.space)] = holder.space
+            if holder.inner or holder.shut:
+                continue
+            holder.owner = owner
+            for words, value in zip(holder.words(), holder.now(), strict=False):
+                further = depth + (not _beside(x, value))
+                if owner is not None:
+                    kept.append((words, value, further, owner))
+                else:
+                    queue.append((words, value, further))
+
+
+def _of_objects(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "O"
+
+
+def _beside(x: Any, value: Any) -> bool:
+    """Whether both are functions of one file: what one calls there is no step further away."""
+    return (
+        isinstance(x, types.FunctionType)
+        and isinstance(value, types.FunctionType)
+        and (x.__globals__ is value.__globals__)
+    )
 
 
 def _holders(what: str, x: Any, used: set[str]) -> Iterator[Holder]:
     """What holds the parts of one object, if they are anybody's business."""
     if isinstance(x, functools.partial):
-        yield Holder(what, [x.func, *x.args, *x.keywords.values()].__iter__)
+        yield Holder(what, lambda: [x.func, *x.args, *x.keywords.values()])
     elif isinstance(x, (types.MethodType, staticmethod, classmethod, property)):
         yield Holder(what, [getattr(x, name, None) for name in ("__self__", "__func__", "fget")].__iter__)
     elif isinstance(x, types.FunctionType) and not _ours(x.__module__):
@@ -233,26 +278,37 @@ def _holders(what: str, x: Any, used: set[str]) -> Iterator[Holder]:
             yield Holder(f"the length of {what}", lambda: (len(x),))
         else:
             yield _entries(f"{what}[{{!r}}]", x) if isinstance(x, dict) else Holder(what, x.__iter__)
+    elif isinstance(x, types.MappingProxyType) and len(x) <= LONGEST:
+        yield Holder(what, lambda: chain(x, x.values()))
+    elif type(x) in _VIEWS and len(x) <= LONGEST:
+        yield Holder(what, x.__iter__)
+    elif isinstance(x, np.ndarray) and x.size <= LONGEST:  # of objects
+        yield Holder(what, lambda: x.flat)
     elif isinstance(x, weakref.ReferenceType):
         yield from _behind(what, x)
     elif isinstance(x, contextvars.ContextVar):
         yield Holder(f"the context variable {x.name}", lambda: (x.get(None),))
     elif isinstance(x, type):
+        if not _ours(x.__module__):
+            yield Holder(f"the bases of {x.__name__}", lambda: x.__mro__)
         for cls in x.__mro__:
             if not _ours(cls.__module__):
                 yield _entries(f"{cls.__name__}.{{}}", vars(cls))
     elif isinstance(x, Optimizer):
-        yield Holder(f"{what}.groups", functools.partial(options, x), inner=True)
+        yield Holder(f"{what}.groups", functools.partial(options, x), inner=True, owner=x)
+        yield Holder(f"the methods or groups of {what}", functools.partial(makeup, x), shut=True)
     elif hasattr(x, "__next__"):
         yield Holder(f"the iterator {what}", functools.partial(progress, x), inner=True)
-    if not isinstance(x, type) and not _ours(type(x).__module__):
+    if not isinstance(x, (type, np.ndarray)) and (
+        isinstance(x, types.SimpleNamespace) or not _ours(type(x).__module__)
+    ):
         name = type(x).__name__
         if hasattr(x, "__dict__"):
             yield _entries(f"{name}.{{}}", vars(x))
         slots = [slot for cls in type(x).__mro__ for slot in _slots(cls)]
         if slots:
             yield Holder(f"{name}.{{}}", lambda: [getattr(x, slot, None) for slot in slots], lambda: slots)
-        yield Holder(f"the class of {name}", lambda: (type(x),))
+        yield Holder(f"the class of {name}", lambda: (type(x), getattr(x, "__dict__", None)))
 
 
 def _behind(what: str, x: Any) -> Iterator[Holder]:
@@ -311,8 +367,12 @@ def _slots(cls: type) -> list[str]:
     return [name for name in mangled if name not in ("__dict__", "__weakref__")]
 
 
-def _entries(what: str, x: Any) -> Holder:
-    return Holder(what, lambda: chain(x, x.values()), lambda: [*x, *x], space=x)
+def _entries(what: str, x: Any, told: bool = False) -> Holder:
+    return Holder(what, lambda: chain(x, x.values()), lambda: [*x, *x], space=x, told=told)
+
+
+def _kind(x: Any) -> tuple[Any, ...]:
+    return (type(x),)
 
 
 def _variables(what: str, space: dict[str, Any], names: list[str]) -> Holder:

@@ -42,6 +42,13 @@ def options(optimizer: Optimizer) -> list[Any]:
     return [group[name] for group in optimizer.groups for name in sorted(group) if name != "params"]
 
 
+def makeup(optimizer: Optimizer) -> list[Any]:
+    """What an optimizer is made of, but for numbers: its class, methods of its own, groups, how many parameters."""
+    own, groups = vars(optimizer), optimizer.groups
+    methods = own.get("step"), own.get("zero_grad"), own.get("_update")
+    return [type(optimizer), *methods, *groups, *[len(group["params"]) for group in groups]]
+
+
 def progress(iterator: Any, depth: int = 3) -> list[Any]:
     """Numbers that change when an iterator moves on."""
     if isinstance(iterator, types.GeneratorType):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
+import types
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..core.nodes import Node, describe
+from ..core.nodes import Node, describe, raw
 from ..optim.optimizers import Optimizer
 from ..optim.schedules import Schedule
 from ..program import Instruction, Program
 from .progress import GENERATORS, put_state, state_of
+
+DEPTH = 4  # an optimizer of the user's -> its attribute -> a dict in it
+_FIXED = (type, types.FunctionType, types.MethodType, types.ModuleType)
 
 
 class State:
@@ -26,7 +31,7 @@ class State:
         self._program = program
         self._generators = {id(x): x for x in generators}
         self._objects: dict[int, Any] = {}
-        self._own: dict[int, dict[str, Any]] = {}  # what an optimizer of the user's keeps besides
+        self._contents: dict[int, tuple[Any, Any]] = {}  # what an optimizer of the user's keeps besides, in place
         self._arrays: dict[int, tuple[str, Any]] = {}
         self._leaves: dict[Node, Any] = {value.source: None for value in program.gradients}
         for instruction in program.instructions:
@@ -47,6 +52,8 @@ class State:
                 self._object(x)
 
     def _object(self, x: Any) -> None:
+        if id(x) in self._objects:
+            return
         if isinstance(x, GENERATORS):
             self._generators[id(x)] = x
         elif isinstance(x, Optimizer):
@@ -55,9 +62,10 @@ class State:
                 for name, vector in flat.state.items():
                     self._arrays[id(vector)] = f"{name} of {type(x).__name__}", vector
             self._objects[id(x)] = x
-            self._own[id(x)] = copy.deepcopy(
-                {name: v for name, v in vars(x).items() if name not in ("groups", "_flat")}
-            )
+            own = {name: part for name, part in vars(x).items() if name not in ("groups", "_flat")}
+            self._contents[id(x)] = vars(x), dict(vars(x))
+            for part in own.values():
+                self._inside(part, f"an array that {type(x).__name__} keeps")
         elif isinstance(x, Schedule):
             self._objects[id(x)] = x
             self._object(x.optimizer)
@@ -65,6 +73,28 @@ class State:
             self._objects[id(x)] = x
             for name, tensor in x.named_tensors():
                 self._arrays.setdefault(id(tensor._array), (name, tensor._array))
+
+    def _inside(self, x: Any, what: str, depth: int = 1) -> None:
+        """What can be changed in x: others may hold it too, so it is put back in place and never replaced."""
+        if isinstance(x, (*GENERATORS, Optimizer, Schedule)) or hasattr(x, "named_tensors"):
+            return self._object(x)
+        x = raw(x)
+        parts: Iterable[Any] = ()
+        if isinstance(x, np.ndarray):
+            if x.flags.writeable and x.dtype.kind != "O":
+                self._arrays.setdefault(id(x), (what, x))
+        elif depth > DEPTH or id(x) in self._contents or isinstance(x, _FIXED):
+            return
+        elif isinstance(x, (list, dict, set, deque)):
+            self._contents[id(x)] = x, copy.copy(x)
+            parts = x.values() if isinstance(x, dict) else x
+        elif isinstance(x, tuple):
+            parts = x
+        elif hasattr(x, "__dict__"):
+            self._contents[id(x)] = vars(x), dict(vars(x))
+            parts = vars(x).values()
+        for part in parts:
+            self._inside(part, what, depth + 1)
 
     def _spaces(self) -> Iterator[tuple[Any, dict[str, Any]]]:
         for key, x in self._objects.items():
@@ -87,11 +117,13 @@ class State:
             if isinstance(x, Optimizer):
                 for k, group in enumerate(x.groups):
                     group.update(self._attributes[key, k])
-                vars(x).update(copy.deepcopy(self._own[key]))
             elif hasattr(x, "steps"):
                 x.steps[:] = self._attributes[key]["steps"]
             else:
                 vars(x).update(self._attributes[key])
+        for x, before in self._contents.values():
+            x.clear()
+            (x.update if hasattr(x, "update") else x.extend)(before)
         for key, x in self._generators.items():
             put_state(x, self._states[key])
 

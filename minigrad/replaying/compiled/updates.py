@@ -177,7 +177,11 @@ def clipped(i: Instruction, name: Callable[[Any], str]) -> list[str]:
 def updates(i: Instruction) -> bool:
     """Whether it is a step of one of our optimizers along gradients of all its parameters, which live in vectors."""
     optimizer: Optimizer = i.function
-    if type(optimizer) not in _RULES or len(i.writes) < sum(len(flat.params) for _, flat in optimizer._flat):
+    if (
+        type(optimizer) not in _RULES
+        or "_update" in vars(optimizer)
+        or len(i.writes) < sum(len(flat.params) for _, flat in optimizer._flat)
+    ):
         return False
     if any(flat.steps.count(flat.steps[0]) != len(flat.steps) for _, flat in optimizer._flat):
         return False
