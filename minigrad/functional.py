@@ -32,14 +32,14 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
     array([-0.6931, -0.6931])
     """
     x = floats("log_softmax", x)
-    values = raw(x)
-    largest = callback(_largest, values, axis) if isinstance(x, Node) else _largest(values, axis)
+    largest = callback(_largest, x, axis) if isinstance(x, Node) else _largest(x, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
         shifted = sub(x, largest)
         return sub(shifted, log(sum_(exp(shifted), axis=axis, keepdims=True)))
 
 
-def _largest(values: Array, axis: int) -> Array:
+def _largest(x: Value, axis: int) -> Array:
+    values = raw(x)
     top: Array = np.maximum.reduce(values, axis=axis, keepdims=True, initial=-np.inf)
     finite = np.isfinite(top)
     return top if finite.all() else np.where(finite, top, values.dtype.type(0))

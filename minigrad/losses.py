@@ -204,7 +204,7 @@ def binary_cross_entropy(probabilities: Value, targets: Data, *, eps: float = 1e
     0.693147
     """
     p, t = _with_targets("binary_cross_entropy", probabilities, targets)
-    callback(_in_range, "binary_cross_entropy", "probabilities", raw(p))
+    callback(_in_range, "binary_cross_entropy", "probabilities", p)
     p = clip(p, low=eps, high=1.0 - eps)
     return _reduced(-(mul(t, log(p)) + mul(sub(1.0, t), log(sub(1.0, p)))), reduction)
 
@@ -212,11 +212,12 @@ def binary_cross_entropy(probabilities: Value, targets: Data, *, eps: float = 1e
 def _with_targets(who: str, x: Value, targets: Value) -> tuple[Value, Value]:
     """Both as floats of one shape, the targets in 0 .. 1."""
     x, t = _pair(who, x, targets)
-    callback(_in_range, who, "targets", raw(t))
+    callback(_in_range, who, "targets", t)
     return x, t
 
 
-def _in_range(who: str, what: str, values: Array) -> None:
+def _in_range(who: str, what: str, x: Value) -> None:
+    values = raw(x)
     if np.minimum.reduce(values, axis=None) >= 0 and np.maximum.reduce(values, axis=None) <= 1:
         return
     if ((values < 0) | (values > 1)).any():  # NaN alone is no reason

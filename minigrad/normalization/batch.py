@@ -174,7 +174,7 @@ def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, V
     The statistics are taken on x - x[first row], which keeps seven digits more on data far from zero and is exact
     for constants. The first row enters as a constant: x_hat does not change when x is shifted, so no derivative does.
     """
-    first = callback(first_row, raw(x), axis) if isinstance(x, Node) else first_row(x, axis)
+    first = callback(first_row, x, axis) if isinstance(x, Node) else first_row(x, axis)
     shifted = x - first if first.size else x
     offset = mean(shifted, axis=axis, keepdims=True)
     centred = named(shifted - offset, "centred")  # (1)
@@ -184,9 +184,10 @@ def normalized(x: Value, axis: Ints, eps: float) -> tuple[Value, Value, Value, V
     return named(centred * inv_std, "x_hat"), inv_std, offset, v  # (4)
 
 
-def first_row(x: np.ndarray[Any, Any], axis: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def first_row(x: Value, axis: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """x at the first place along each axis in `axis`, which stay as axes of length 1."""
-    return x[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
+    rows: np.ndarray[Any, Any] = raw(x)[tuple([slice(0, 1) if k in axis else slice(None) for k in range(x.ndim)])]
+    return rows
 
 
 def affine(x_hat: Value, gamma: Value, beta: Value, wide: Ints) -> Value:

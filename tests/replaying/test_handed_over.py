@@ -111,3 +111,35 @@ def test_an_argument_in_memory_that_the_step_writes_to_is_as_it_was_when_it_was_
         found.append(said)
     np.testing.assert_allclose(found[0], found[1], rtol=0 if not compile else 1e-10)
     assert replayed.replays == 5
+
+
+@both_ways
+def test_a_part_of_a_large_argument_that_a_step_returns_is_of_this_call(compile: bool) -> None:
+    """Such as x.T, which is a view: the program has it where it keeps arguments."""
+
+    def step(x: Any) -> Any:
+        return (x * 2.0).sum(), x.T, x[1:], mg.expand_dims(x, axis=0)[0]
+
+    replayed = mg.replay(step, compile=compile)
+    for k in range(6):
+        x = np.random.default_rng(k).normal(size=(100, 150))
+        for a, b in zip(replayed(x)[1:], (x.T, x[1:], x), strict=True):
+            same(a.data, b)
+
+
+@both_ways
+def test_an_argument_in_memory_that_python_writes_to_in_the_middle_is_as_it_was_when_it_was_given(
+    compile: bool,
+) -> None:
+    kept = mg.tensor(np.zeros((100, 150)))
+
+    def step(x: Any, new: Any) -> Any:
+        first = (x * 2.0).mean()
+        kept.data = new
+        return first, (x * 3.0).mean()
+
+    replayed = mg.replay(step, compile=compile)
+    for k in range(7):
+        x = kept.data.copy()
+        first, then = replayed(kept.data, np.full((100, 150), k + 1.0))
+        np.testing.assert_allclose([first.item(), then.item()], [2 * x.mean(), 3 * x.mean()], rtol=1e-12)

@@ -283,3 +283,35 @@ def test_replay_is_a_decorator_too():
     assert isinstance(step, Replayed)
     assert step.__doc__ == "Twice x."
     assert step(np.array(2.0)).item() == 4.0
+
+
+@pytest.mark.parametrize("first", ["softmax", "log_softmax", "batch norm", "cross entropy"])
+def test_a_parameter_may_be_used_first_by_what_takes_its_largest_or_its_first_row(first):
+    """They look at its values beside the graph, which is followed as any use of it."""
+    use: Any = {
+        "softmax": mg.softmax,
+        "log_softmax": mg.log_softmax,
+        "batch norm": mg.batch_norm_composed,
+        "cross entropy": lambda w: mg.cross_entropy_composed(w, np.array([0, 2, 1, 1])),
+    }[first]
+
+    def made():
+        w = mg.tensor(np.random.default_rng(0).normal(size=(4, 3)), requires_grad=True)
+        adam = mg.optim.Adam([w], lr=0.1)
+
+        def step(x):
+            loss = (use(w) * x).sum()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return loss
+
+        return w, step
+
+    (w, step), (other, eager) = made(), made()
+    replayed = mg.replay(step)
+    for k in range(6):
+        x = np.random.default_rng(k).normal(size=(4, 3))
+        same(replayed(x).data, eager(mg.tensor(x)).data)
+        same(w.data, other.data)
+    assert replayed.replays == 4

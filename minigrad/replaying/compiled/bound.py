@@ -19,7 +19,7 @@ from . import machine
 from .grouping import Function, Grouping
 from .writing import Source
 
-NUMBERS = 256  # rates and the like that one function reads
+NUMBERS = 8  # rates and the like that an update of one vector reads, at most
 IN_PLACE = 1 << 16  # bytes of an argument from which on it is read where it is, and not copied
 
 
@@ -40,6 +40,7 @@ class CompiledBound(Bound):
         self._starts = {v: address(self._arrays[v]) for v in (*self._read_in_place(), *self.handed_over)}
         own = [self._arrays[v] for v in self._starts]
         others = [a for source in self.sources.values() for a in source.arrays if not any(a is mine for mine in own)]
+        others += [leaf._array for i in self.program.instructions for leaf in i.writes]  # also those of Python's calls
         self._spans = merged([*self._buffers, *(a for a in others if a is not None)])
         for source in self.sources.values():
             self.aim(source)
@@ -58,12 +59,12 @@ class CompiledBound(Bound):
         return Call(self, function).run
 
     def _read_in_place(self) -> list[Value]:
-        """The large arguments that compiled functions alone read."""
-        found = []
+        """The large arguments that compiled functions alone read, and of which the step returns no part."""
+        found, wanted = [], self.program.wanted()
         for v, place in zip(self.program.inputs, self._inputs, strict=True):
             seen = {v, *(u for u, root in self.roots.items() if root is v)}
             others = (i for i in self.program.instructions if i.kind != "function" and not seen.intersection(i.outputs))
-            if place.nbytes >= IN_PLACE and place.flags.c_contiguous and v not in self.program.wanted():
+            if place.nbytes >= IN_PLACE and place.flags.c_contiguous and seen.isdisjoint(wanted):
                 found += [v] * all(seen.isdisjoint(i.used()) for i in others)
         return found
 
@@ -142,7 +143,7 @@ class Call:
         self._bound, self.function = weakref.ref(bound), function  # whose memory goes with it, at once
         self._optimizers = [i.function for i in function.instructions if i.kind == "update"]
         self._flats = [flat for optimizer in self._optimizers for _, flat in optimizer._flat]
-        self._numbers = (ctypes.c_double * NUMBERS)()
+        self._numbers = (ctypes.c_double * max(NUMBERS * len(self._flats), 1))()
         self._write()
 
     def _write(self) -> None:

@@ -27,7 +27,7 @@ PLAIN: dict[str, tuple[int, str]] = {
     "sqrt": (4, "np.sqrt({0})"),
     "abs": (1, "abs({0})"),
     "relu": (1, "{t}(0) if {0} <= {t}(0) else {0}"),  # NaN goes through
-    "leaky_relu": (2, "{0} if {0} > {t}(0) else {0} * {t}({slope!r})"),
+    "leaky_relu": (2, "{0} if {0} > {t}(0) else {0} * {t}({slope})"),
     "where": (1, "{1} if {0} else {2}"),
     "maximum": (2, "{0} if {0} > {1} or {0} != {0} else {1}"),
     "minimum": (2, "{0} if {0} < {1} or {0} != {0} else {1}"),
@@ -92,7 +92,7 @@ def known(i: Instruction) -> bool:
     if i.kind == "call" and i.name == "first_row":
         return True
     if i.kind != "op" or not values or i.op is None or not i.op.builtin:
-        return i.kind == "call" and i.name == "less_equal" and bool(values)
+        return i.kind == "call" and i.name == "less_equal" and bool(values) and _compares(values, i.inputs)
     out = i.outputs[0]
     if i.name in CALLED:
         return out.dtype.kind == "f" and out.array.size < LONG
@@ -106,14 +106,23 @@ def known(i: Instruction) -> bool:
         return isinstance(i.inputs[0], Value) and i.inputs[0].dtype.char == "?"
     if i.name in ("div", "sqrt") and out.dtype.kind != "f":
         return False
-    if i.name == "sub" and out.dtype.kind == "b":
+    if (i.name == "sub" and out.dtype.kind == "b") or (i.name == "abs" and out.dtype.kind == "u"):
         return False
+    if i.name in COMPARED:
+        return _compares(values, i.inputs)
     if i.name == "clip":
         limits = [i.params["low"], i.params["high"]]
-        return out.dtype.kind == "f" and all(x is None or type(x) in (int, float) for x in limits)
-    return i.name in COMPARED or (
-        i.name in PLAIN and (out.dtype.kind != "b" or i.name in ("first_row", "astype", "reshape"))
-    )
+        return out.dtype.kind == "f" and all(x is None or (type(x) in (int, float) and x == x) for x in limits)
+    return i.name in PLAIN and (out.dtype.kind != "b" or i.name in ("first_row", "astype", "reshape"))
+
+
+def _compares(values: list[Value], inputs: Any) -> bool:
+    """Whether it compares in one of our dtypes: a whole number that an array cannot hold is compared in Python."""
+    both = np.result_type(*[v.dtype for v in values])
+    if both.char not in SHORT or both.kind == "f":
+        return both.char in SHORT
+    least, most = (0, 1) if both.kind == "b" else (np.iinfo(both).min, np.iinfo(both).max)
+    return all(least <= x <= most for x in inputs if isinstance(x, int))
 
 
 def few_terms(i: Instruction) -> bool:
@@ -132,7 +141,7 @@ def text(i: Instruction, given: list[str], dtypes: list[Any]) -> tuple[str, str]
     real = [d for d in dtypes if d is not None]
     if i.name in COMPARED:
         both = np.result_type(*real) if real else np.dtype(float)
-        if any(d is None and "." in x for x, d in zip(given, dtypes, strict=True)) and both.kind != "f":
+        if any(isinstance(x, float) for x in i.inputs) and both.kind != "f":
             both = np.dtype(float)
         form, wanted = COMPARED[i.name], [both] * len(given)
     elif i.name in LOGICAL:
@@ -146,13 +155,14 @@ def text(i: Instruction, given: list[str], dtypes: list[Any]) -> tuple[str, str]
             wanted[0] = np.dtype(bool)
     cast = [x if d == w else f"{of(w)}({x})" for x, d, w in zip(given, dtypes, wanted, strict=True)]
     before = DECAYED.format(*cast) if "{e}" in form else ""
-    return before, form.format(*cast, t=of(out), e="{e}", **{k: v for k, v in i.params.items() if isinstance(v, float)})
+    params = {k: number(v) for k, v in i.params.items() if isinstance(v, float)}
+    return before, form.format(*cast, t=of(out), e="{e}", **params)
 
 
 def _clip(low: Any, high: Any, t: str) -> str:
-    """NaN goes through."""
-    form = "{0}" if high is None else f"{t}({number(high)}) if {{0}} > {t}({number(high)}) else {{0}}"
-    return form if low is None else f"{t}({number(low)}) if {{0}} < {t}({number(low)}) else ({form})"
+    """NaN goes through; where low is above high, high counts."""
+    form = "{0}" if low is None else f"({t}({number(low)}) if {{0}} < {t}({number(low)}) else {{0}})"
+    return form if high is None else f"{t}({number(high)}) if {form} > {t}({number(high)}) else {form}"
 
 
 def number(x: Any) -> str:

@@ -192,25 +192,30 @@ class Grouping:
 
     def _is_cheap(self, v: Value) -> bool:
         size = v.array.size
-        return self._price(v) <= CHEAP and sum(x.array.size == size for x in set(self.leaves(v))) <= READ
+        return self._price(v) <= CHEAP and sum(x.array.size == size for x in self.leaves(v, set())) <= READ
 
-    def _price(self, v: Value) -> int:
+    def _price(self, v: Value, most: int = CHEAP) -> int:
+        """What it costs to compute an element again; beyond `most` nobody counts: there may be very many ways to it."""
         i = self.makers[v]
-        return elements.price(i) + sum(self._price(x) for x in self._computed(i))
+        price = elements.price(i)
+        for x in self._computed(i) if price <= most else ():
+            price += self._price(x, most - price)
+            if price > most:
+                break
+        return price
 
     def _computed(self, i: Instruction) -> list[Value]:
         """Inputs that are computed again where i is."""
         return [x for x in i.used() if x in self.makers and x not in self.stored and self._where[x][2]]
 
-    def leaves(self, v: Value) -> Iterator[Value]:
-        """What is read from memory to compute an element that is not stored itself."""
+    def leaves(self, v: Value, seen: set[Value]) -> Iterator[Value]:
+        """What is read from memory to compute an element that is not stored itself, but for what was `seen`."""
         i = self.makers[v]
         again = self._computed(i)
         for x in i.used():
-            if x in again:
-                yield from self.leaves(x)
-            else:
-                yield x
+            if x not in seen:
+                seen.add(x)
+                yield from self.leaves(x, seen) if x in again else (x,)
 
     # the result ---------------------------------------------------------------------------------------------
 
@@ -221,13 +226,14 @@ class Grouping:
         if isinstance(x, Instruction):
             return x
         read: dict[Value, None] = {}
+        seen: set[Value] = set()
         for step in x.steps:
             nodes = step.nodes if isinstance(step, Loop) else [step]
             for i in nodes:
                 loop = isinstance(step, Loop)
                 for v in i.used():
                     computed = loop and v in self.makers and v not in self.stored and self._where[v][2]
-                    read |= dict.fromkeys(self.leaves(v) if computed else [v])
+                    read |= dict.fromkeys(self.leaves(v, seen) if computed else [v])
         inside = {v for i in x.views for v in i.outputs} | set(x.stored)
         inputs = tuple([v for v in read if v not in inside and self.roots.get(v, v) not in inside])
         writes = tuple([leaf for i in x.instructions for leaf in i.writes])

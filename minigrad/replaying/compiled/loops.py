@@ -144,7 +144,7 @@ class Writer:
         if i.name == "matmul":
             return self._few_terms(x, i)
         if i.name == "getitem":
-            return self._at_label(x, i)
+            return self._at_pair(x, i)
         if i.name == "one_hot":
             return self._one_hot(x, i)
         if i.name == "reshape":
@@ -184,13 +184,30 @@ class Writer:
         found = [q for q, group in enumerate(self.axes) if k in group]
         return (f"i{found[0]}", found[0] + 1) if found else ("0", 0)
 
-    def _at_label(self, x: Value, i: Instruction) -> tuple[str, int]:
-        table, labels = i.inputs[0], i.params["index"][1]
-        array = self.source.array_of(table)
-        down, along = (s // array.itemsize for s in array.strides)
-        row, label = self._index(-1), self._of(labels)
-        place = f"{row[0]} * {down} + {label[0]} * {along}"
-        return self._let(x, f"{self.source.name(table)}[{place}]", max(row[1], label[1]))
+    def _at_pair(self, x: Value, i: Instruction) -> tuple[str, int]:
+        table = i.inputs[0]
+        array, terms, deepest = self.source.array_of(table), [], 0
+        for axis, v in enumerate(i.params["index"]):
+            at, depth = self._of(v)
+            if not self._in_range(v, array.shape[axis]):
+                at = self._counted(x, at, array.shape[axis], depth)
+            terms.append(f"{at} * {array.strides[axis] // array.itemsize}")
+            deepest = max(deepest, depth)
+        return self._let(x, f"{self.source.name(table)}[{' + '.join(terms)}]", deepest)
+
+    def _in_range(self, v: Value, count: int) -> bool:
+        """Whether what makes the numbers of an axis has looked at them already."""
+        maker = self.groups.makers.get(v)
+        return maker is not None and maker.name == "class_numbers" and int(maker.inputs[2]) <= count
+
+    def _counted(self, x: Value, at: str, count: int, depth: int) -> str:
+        """The number of an axis, counted from its end where it is negative; the check fails where there is none."""
+        name = self.source.fresh("bad")
+        self.first.append(f"{name} = False")
+        at = self._let((x, at), f"i64({at}) + {count} if {at} < 0 else i64({at})", depth)[0]
+        self.pre[depth].append(f"{name} = {name} | (({at} < 0) | ({at} >= {count}))")
+        self.last += [f"if {name}:", "    return 1"]
+        return self._let((x, at), f"{at} if ({at} >= 0) and ({at} < {count}) else 0", depth)[0]
 
     def _one_hot(self, x: Value, i: Instruction) -> tuple[str, int]:
         t = elements.of(x.dtype)

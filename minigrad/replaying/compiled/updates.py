@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
-
 from ... import optim
 from ...core.nodes import written
 from ...nn.batchnorm import CONVENTIONS, BatchNorm1d
@@ -44,7 +42,7 @@ def special(i: Instruction) -> bool:
         if i.name == "one_hot" and isinstance(i.inputs[0], Value):
             return True
         return only_checks(i) or (i.name == "class_numbers" and len(i.inputs[1].shape) == 1)
-    return i.kind == "op" and i.name == "getitem" and _one_of_each_row(i)
+    return i.kind == "op" and i.name == "getitem" and _by_pairs(i)
 
 
 def only_checks(i: Instruction) -> bool:
@@ -72,7 +70,7 @@ def check_of(i: Instruction, v: Value) -> Instruction:
 
 def checks(i: Instruction) -> bool:
     """Whether it may find something wrong."""
-    return only_checks(i) or moves(i) or clips(i) or (i.kind == "call" and i.name == "class_numbers")
+    return only_checks(i) or moves(i) or clips(i) or i.name in ("class_numbers", "getitem")
 
 
 def shape_of(i: Instruction) -> tuple[int, ...]:
@@ -89,14 +87,12 @@ def wrong(i: Instruction, x: str) -> str:
     return f"({x} < 0) | ({x} >= {int(i.inputs[2])})" if i.name == "class_numbers" else f"({x} - {x} != 0)"
 
 
-def _one_of_each_row(i: Instruction) -> bool:
-    """Whether it is x[arange(rows), labels]."""
+def _by_pairs(i: Instruction) -> bool:
+    """Whether it is x[rows, columns], such as x[arange(len(labels)), labels]."""
     x, index = i.inputs[0], i.params["index"]
     if not (isinstance(index, tuple) and len(index) == 2 and all(isinstance(v, Value) for v in index)):
         return False
-    rows, labels = index
-    one = len(x.shape) == 2 and rows.kind == "constant" and rows.shape == labels.shape == x.shape[:1]
-    return bool(one and labels.dtype.kind == "i" and (rows.array == np.arange(len(rows.array))).all())
+    return len(x.shape) == 2 and all(v.shape == i.outputs[0].shape[:1] and v.dtype.kind == "i" for v in index)
 
 
 # running statistics -----------------------------------------------------------------------------------------
