@@ -172,13 +172,29 @@ PLANTS = [
             "requires_grad that changed",
         ),
         (
-            "changed = (a for a, before in self._arrays if a.tobytes() != before)",
+            "changed = (a for a, shape, before in self._arrays if a.shape != shape or a.tobytes() != before)",
             "changed = iter(())",
             "small arrays that were written to",
         ),
-        ("isinstance(a, _VALUES) and repr(a) == repr(b))", "isinstance(a, _VALUES) and a == b)", "0.0 is -0.0"),
+        ("isinstance(a, VALUES) and repr(a) == repr(b))", "isinstance(a, VALUES) and a == b)", "0.0 is -0.0"),
+        ("if tensor._grad is not grad:", "if False:", "a gradient that is read was replaced"),
+    ),
+    *mistakes(
+        "minigrad/replaying/reaching.py",
+        (*_GUARDS, "tests/replaying/test_ways.py", "tests/replaying/test_own_optimizers.py"),
         ("DEPTH = 4", "DEPTH = 1", "only what is near is looked into"),
-        ('yield Holder(f"the class of {name}", lambda: (type(x),))', "pass", "a class that was exchanged"),
+        (
+            'yield Holder(f"the class of {name}", lambda: (type(x), getattr(x, "__dict__", None)))',
+            "pass",
+            "a class that was exchanged",
+        ),
+        ("further = depth + (not _beside(x, value))", "further = depth + 1", "functions of one file are further away"),
+        ("            holder.owner = owner\n", "", "what an optimizer keeps counts as changed by the step"),
+        (
+            'yield Holder(f"the methods or groups of {what}"',
+            'Holder(f"the methods or groups of {what}"',
+            "groups changed",
+        ),
         ("texts.add(what)", "pass", "getattr by a text"),
         (
             '        yield Holder(f"a default of {x.__name__}", functools.partial(_code_and_defaults, x))',
@@ -197,18 +213,28 @@ PLANTS = [
             "iterators that move on",
         ),
         (
-            'yield Holder(f"{what}.groups", functools.partial(options, x), inner=True)',
+            'yield Holder(f"{what}.groups", functools.partial(options, x), inner=True, owner=x)',
             "pass",
             "an optimizer's rate changed inside",
         ),
     ),
     *mistakes(
         "minigrad/replaying/state.py",
-        ("tests/replaying/test_proofs.py", "tests/replaying/test_never_stale.py", "tests/replaying/test_fit.py"),
+        (
+            "tests/replaying/test_proofs.py",
+            "tests/replaying/test_never_stale.py",
+            "tests/replaying/test_fit.py",
+            "tests/replaying/test_own_optimizers.py",
+        ),
         ("            array[...] = self._copies[key]", "            pass", "arrays are not put back"),
         ("            leaf._grad = grad", "            pass", "gradients are not put back"),
         ('x.steps[:] = self._attributes[key]["steps"]', "pass", "counts of steps are not put back"),
         ("            put_state(x, self._states[key])", "            pass", "generators are not put back"),
+        (
+            "for x, before in self._contents.values():",
+            "for x, before in ():",
+            "what an optimizer keeps is not put back",
+        ),
     ),
     *mistakes(
         "minigrad/replaying/fusion.py",

@@ -83,3 +83,40 @@ def test_fit_compiled_is_fit_to_rounding_and_is_not_taken_up_as_another(tmp_path
         run(True, 4)
     with pytest.raises(ValueError, match="replay='numba' must be True, False or 'compiled'"):
         run("numba")
+
+
+def steep(outputs: Any, targets: Any, reduction: str = "mean") -> Any:
+    return mg.cross_entropy(outputs, targets, reduction=reduction) * SLOPE[0]
+
+
+SLOPE = [1.0]
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_what_the_loss_reads_around_itself_is_watched(class_weight: Any) -> None:
+    def changes(run: Any) -> None:
+        SLOPE[0] = 1.0 if run.step < 9 else 3.0
+
+    losses = []
+    for replay in (False, True):
+        SLOPE[0] = 1.0
+        net = mg.nn.MLP((4, 8, 3), rng=0)
+        settings: dict[str, Any] = {"epochs": 4, "batch_size": 20, "drop_last": True, "class_weight": class_weight}
+        history = mg.training.fit(
+            net, steep, "sgd", (DATA, TARGETS), callbacks=changes, replay=replay, progress=False, lr=0.1, **settings
+        )
+        losses.append(history.loss)
+    assert losses[0] == losses[1]
+
+
+def test_a_loss_that_counts_its_calls_is_refused() -> None:
+    class Warming:
+        calls = 0
+
+        def __call__(self, outputs: Any, targets: Any) -> Any:
+            self.calls += 1
+            return mg.cross_entropy(outputs, targets) * (1.0 if self.calls < 20 else 2.0)
+
+    net = mg.nn.Linear(4, 3, rng=0)
+    with pytest.raises(NotReplayable, match=r"the step changes Warming\.calls"):
+        mg.training.fit(net, Warming(), "sgd", (DATA, TARGETS), epochs=3, batch_size=61, replay=True, progress=False)

@@ -172,6 +172,13 @@ def a_list_in_a_context_variable(patch: Any) -> Any:
 
 
 @way("right")
+def a_replayed_step_inside(patch: Any) -> Any:
+    held = [2.0]
+    inner = mg.replay(lambda x: x * held[0])
+    return (lambda x: inner(x) + 1.0), lambda: item(0)(held)
+
+
+@way("right")
 def a_slice_of_a_large_array(patch: Any) -> Any:
     held = np.full((1000, 2), 2.0)
     return (lambda x: x * held[:2]), lambda: held.fill(3.0)
