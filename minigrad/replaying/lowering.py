@@ -115,29 +115,18 @@ class Bound:
                     run()
 
     def run_shaken(self, arguments: Iterable[Array], turn: int) -> None:
-        """As `run`, but half of the numbers that are made are moved by one eps, nearer to zero: how far the results
-        then move tells what rounding does to them. Another `turn` moves others.
+        """As `run`, but half of the numbers that are given, written to or made are moved by one eps, nearer to zero:
+        how far the results then move tells what rounding does to them. Another `turn` moves others.
         """
         self._begin(arguments)
-        which = np.roll(_SHAKEN, turn)
+        which, written = np.roll(_SHAKEN, turn), {leaf for i in self.program.instructions for leaf in i.writes}
         with np.errstate(all="ignore"):
+            for a in (*self._inputs, *(v.source._array for v in self.program.tensors() if v.source in written)):
+                _shake(a, which)
             for i, run in self.calls:
                 run()
                 for value in i.outputs:
-                    made = self._outs.get(value, self._arrays[value])
-                    if made.dtype.kind != "f":
-                        continue
-                    factors = (1 - which * np.finfo(made.dtype).eps).astype(made.dtype)
-                    if made.flags.c_contiguous:  # in place: large arrays would make larger ones
-                        whole = made.size - made.size % which.size
-                        flat = made.reshape(-1)
-                        for part, by in (
-                            (flat[:whole].reshape(-1, which.size), factors),
-                            (flat[whole:], factors[: made.size - whole]),
-                        ):
-                            part *= by
-                    else:
-                        made *= np.resize(factors, made.shape)
+                    _shake(self._outs.get(value, self._arrays[value]), which * _roundings(i))
 
     def empty(self) -> None:
         """Give the memory of large buffers back until the next run, but for what the program returns and leaves."""
@@ -279,6 +268,25 @@ class Bound:
             optimizer.apply(vectors)
 
         return run
+
+
+def _shake(a: Array, which: Array) -> None:
+    """Move some numbers by one eps; in place, for large arrays would make larger ones."""
+    if a.dtype.kind != "f":
+        return
+    factors = (1 - which * np.finfo(a.dtype).eps).astype(a.dtype)
+    if a.flags.c_contiguous:
+        whole, flat = a.size - a.size % which.size, a.reshape(-1)
+        flat[:whole].reshape(-1, which.size)[...] *= factors
+        flat[whole:] *= factors[: a.size - whole]
+    else:
+        a *= np.resize(factors, a.shape)
+
+
+def _roundings(i: Instruction) -> float:
+    """By how many eps an instruction may be off: a float64 sum of n terms, added up one by one, by about sqrt(n)."""
+    plain = i.name in ("sum", "mean") and i.outputs[0].dtype.char == "d"
+    return max(1.0, (next(i.used()).array.size / max(i.outputs[0].array.size, 1)) ** 0.5 / 4) if plain else 1.0
 
 
 def _array_of(value: Value, arrays: dict[Value, Any]) -> Array:

@@ -120,3 +120,42 @@ def test_a_chain_that_reads_its_last_two_results_is_compiled_at_once() -> None:
         return mg.square(b - b.mean(axis=0)).sum()
 
     follows(step, *[(np.random.default_rng(k).normal(size=(6, 5)),) for k in range(2)])
+
+
+@pytest.mark.parametrize("where", ["in the batch", "in what is made"])
+def test_a_step_that_overflows_passes_its_proof(where: str) -> None:
+    """Four calls: the last takes the step itself, and what is not finite is so in both."""
+    x = np.random.default_rng(0).normal(size=(90, 700))
+    x[3, 5:8] = [np.nan, np.inf, -np.inf] if where == "in the batch" else 1e300
+    replayed = mg.replay(lambda x: mg.square(mg.tanh(x) + mg.square(x)).sum(axis=1), compile=True)
+    with np.errstate(all="ignore"):
+        for _ in range(5):
+            loss = replayed(x)
+    assert np.isfinite(loss.data).sum() == 89
+    assert replayed.replays == 3
+
+
+def test_a_sum_of_the_batch_that_is_nearly_nothing_passes_its_proof() -> None:
+    """Its rounding is that of the terms, which are given and not made."""
+    x = np.random.default_rng(0).normal(size=(300, 1000)).astype("float32")
+    x -= x.mean(dtype=float)
+    replayed = mg.replay(lambda x: (x.mean(), (x * 2.0).sum(axis=1)), compile=True)
+    for k in range(20):
+        replayed(np.roll(x, k))
+    assert replayed.replays == 18
+
+
+def test_a_long_sum_in_float64_passes_its_proof() -> None:
+    """It is added up one by one, and NumPy's pairwise: hundreds of eps apart."""
+    w = mg.tensor(np.array(0.3), requires_grad=True)
+
+    def step(x: Any) -> Any:
+        w.grad = None
+        loss = mg.tanh(mg.where(x > w, x, w * 0.5) * 0.1).mean()
+        loss.backward()
+        return loss
+
+    replayed = mg.replay(step, compile=True)
+    for k in range(4):
+        replayed(np.random.default_rng(k).normal(size=(2000, 300)))
+    assert replayed.replays == 2
