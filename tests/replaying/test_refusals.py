@@ -154,7 +154,11 @@ def test_a_counter_beside_a_replayed_method_is_refused_and_told_where_to_keep_it
 
     trainer = Trainer()
     replayed = mg.replay(trainer.step)
-    with pytest.raises(NotReplayable, match=r"because Trainer\.calls changes; .* not in an object that it uses"):
+
+    def train() -> None:
         for _ in range(20):
             replayed(np.ones(2))
             trainer.calls += 1
+
+    with pytest.raises(NotReplayable, match=r"because Trainer\.calls changes; .* not in an object that it uses"):
+        train()
