@@ -258,3 +258,22 @@ def test_only_names_that_are_read_as_globals_are_watched(monkeypatch):
     monkeypatch.setitem(globals(), "mean", Big())
     take(replayed, np.ones(2), 2)
     assert replayed.recordings == 2
+
+
+def test_a_rate_that_a_function_of_the_step_sets_is_refused():
+    w = mg.tensor([2.0], requires_grad=True)
+    sgd = mg.optim.SGD([w], lr=0.1)
+
+    def slower() -> None:
+        sgd.groups[0]["lr"] *= 0.5
+
+    def step(x: Any) -> Any:
+        loss = (w * x).sum()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        slower()
+        return loss
+
+    with pytest.raises(NotReplayable, match=r"the step changes .*groups"):
+        take(mg.replay(step), np.ones(1), 3)
