@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..anomalies import Lines
-from ..core.context import using
+from ..core.context import current, enter, using
 from ..core.nodes import Node, describe, kernel, raw
 from ..core.tensor import Tensor
 from ..program import Instruction, Value
@@ -80,7 +80,7 @@ class Entry:
         self.nbytes = self.bound.nbytes
 
     def _recorded(self, args: Any, named: Any, around: Surroundings | None) -> tuple[StepProgram, Any, StepRecorder]:
-        recorder = StepRecorder(self.fuse, around)
+        recorder, before = StepRecorder(self.fuse, around), current()
         names = parameter_names(self.step, len(args))
         given = [recorder.given(x, name) for x, name in zip(args, names, strict=True)]
         given_named = {name: recorder.given(x, name) for name, x in named.items()}
@@ -88,6 +88,7 @@ class Entry:
             with using(Lines(), recorder):
                 program = recorder.finish(self.step(*given, **given_named))
         finally:
+            enter(before)  # Ctrl-C may have come while a context was being left: nobody must listen for ever
             recorder.settle()
             if kernel("release"):  # what the step itself used, and the program does not need
                 kernel("release")()

@@ -108,7 +108,10 @@ class State:
         return State(self._program, self._generators.values())
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Put everything back. Until all is there, optimizers say that they were interrupted."""
+        optimizers = [x for x in self._objects.values() if isinstance(x, Optimizer)]
+        for x in optimizers:
+            x.interrupted = True
         for key, (_, array) in self._arrays.items():
             array[...] = self._copies[key]
         for leaf, grad in self._leaves.items():
@@ -121,11 +124,11 @@ class State:
                 x.steps[:] = self._attributes[key]["steps"]
             else:
                 vars(x).update(self._attributes[key])
-        for x, before in self._contents.values():
-            x.clear()
-            (x.update if hasattr(x, "update") else x.extend)(before)
         for key, x in self._generators.items():
             put_state(x, self._states[key])
+        for x, before in reversed(self._contents.values()):  # what optimizers say comes last
+            x.clear()
+            (x.update if hasattr(x, "update") else x.extend)(before)
 
     def compared(self, other: State) -> Iterator[tuple[str, Any, Any]]:
         """(what, array here, array there) of everything that was written."""

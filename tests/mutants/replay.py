@@ -231,7 +231,7 @@ PLANTS = [
         ('x.steps[:] = self._attributes[key]["steps"]', "pass", "counts of steps are not put back"),
         ("            put_state(x, self._states[key])", "            pass", "generators are not put back"),
         (
-            "for x, before in self._contents.values():",
+            "for x, before in reversed(self._contents.values()):",
             "for x, before in ():",
             "what an optimizer keeps is not put back",
         ),

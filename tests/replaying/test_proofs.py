@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.core.context import current, using
 from minigrad.replaying import NotReplayable
 
 from .steps import same
@@ -277,3 +278,47 @@ def test_shapes_that_do_not_fit_into_memory_together_warn(monkeypatch):
 
     with pytest.warns(UserWarning, match=r"was recorded \d+ times and replayed \d+ times: replay makes it slower"):
         in_turn()
+
+
+# Ctrl-C -------------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_listens_after_an_interrupt_while_a_context_was_being_left(monkeypatch):
+    w = mg.tensor([2.0], requires_grad=True)
+    replayed = mg.replay(lambda x: (x * w).sum())
+
+    def interrupted(self: Any, *error: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(using, "__exit__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replayed(np.ones(1))
+    monkeypatch.undo()
+    assert current().observers == ()
+    assert w.data.item() == 2.0, "which a recording would refuse"
+    assert [replayed(np.ones(1)).item() for _ in range(5)] == [2.0] * 5
+
+
+def test_an_optimizer_tells_that_a_proof_was_interrupted_while_it_put_things_back(monkeypatch):
+    net = mg.nn.MLP((3, 4, 1), dropout=0.5, rng=0)
+    adam = mg.optim.Adam(net.parameters(), lr=0.1)
+
+    @mg.replay
+    def step(x):
+        loss = mg.square(net(x)).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return loss
+
+    x = np.ones((5, 3))
+    for _ in range(3):
+        step(x)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minigrad.replaying.state.put_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        step(x)
+    assert adam.interrupted
