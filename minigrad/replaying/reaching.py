@@ -63,7 +63,7 @@ def reachable(
     """Whatever holds something that may be replaced between calls, nearest first."""
     seen: dict[int, Any] = {}
     queue: deque[tuple[str, Any, int]] = deque([("the step", step, 0)])
-    mine = getattr(step, "__self__", None)
+    mine, read = getattr(step, "__self__", None), _texts(getattr(step, "__code__", None))
     if _ours(type(mine).__module__):  # the step of fit(): the loss is the user's
         queue += [(f"the step's {name}", x, 1) for name, x in getattr(mine, "__dict__", {}).items()]
     queue += [("an argument", x, 1) for x in arguments]
@@ -84,7 +84,10 @@ def reachable(
         if depth > DEPTH or id(x) in seen or (isinstance(x, (*_LEAVES, *GENERATORS)) and not _of_objects(x)):
             continue
         seen[id(x)] = x
-        owner = x if isinstance(x, Optimizer) else owner
+        if isinstance(x, Optimizer):
+            owner = x
+            if any(not read.isdisjoint(group) for group in x.groups):
+                yield Holder(f"what the step reads of {what}.groups", functools.partial(options, x), shut=True)
         for holder in _holders(what, x, used):
             yield holder
             watched += 1
@@ -230,6 +233,14 @@ def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
     if space & {"getattr", "vars", "attrgetter"} or "attrgetter" in attributes:
         attributes |= texts
     return space, attributes, modules
+
+
+def _texts(code: Any) -> set[str]:
+    """The texts in a function's own code, such as the "lr" of a rate that it reads."""
+    parts: list[Any] = [code]
+    for part in parts:
+        parts += part.co_consts if isinstance(part, types.CodeType) else part if isinstance(part, tuple) else ()
+    return {part for part in parts if isinstance(part, str)}
 
 
 def _slots(cls: type) -> list[str]:

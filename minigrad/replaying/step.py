@@ -148,7 +148,7 @@ class Replayed(Generic[R]):
             if sum(not other.runs for other in others) >= TRIES:
                 self._refusal = (
                     f"{self.__name__} was recorded anew {TRIES} times because {changed} changes; pass what changes as "
-                    "an array, or keep it out of the step"
+                    "an array, or keep it where the step does not reach: not in an object that it uses"
                 )
                 raise NotReplayable(self._refusal)
         self.recordings += 1

@@ -142,3 +142,23 @@ def test_a_module_that_counts_is_refused():
 
     with pytest.raises(NotReplayable, match=r"the step changes Counting\.steps"):
         thrice(mg.replay(Counting()), np.ones(1))
+
+
+def test_a_counter_beside_a_replayed_method_is_refused_and_told_where_to_keep_it():
+    class Trainer:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def step(self, x: Any) -> Any:
+            return x * 2.0
+
+    trainer = Trainer()
+    replayed = mg.replay(trainer.step)
+
+    def train() -> None:
+        for _ in range(20):
+            replayed(np.ones(2))
+            trainer.calls += 1
+
+    with pytest.raises(NotReplayable, match=r"because Trainer\.calls changes; .* not in an object that it uses"):
+        train()

@@ -314,6 +314,22 @@ def opposite(value: Any, gradient: Any, *_: Any) -> None:
     value += 0.1 * gradient
 
 
+@way("right")
+def a_rate_that_the_step_reads(patch: Any) -> Any:
+    weight = mg.tensor([2.0, 1.0], requires_grad=True)
+    held = mg.optim.SGD([weight], lr=0.1)
+    schedule = mg.optim.StepLR(held, 1, 0.5)
+
+    def step(x: Any) -> Any:
+        loss = mg.square(x * weight).mean()
+        held.zero_grad()
+        loss.backward()
+        held.step()
+        return loss * held.groups[0]["lr"]
+
+    return step, schedule.step
+
+
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "the rate of one group": optimizer(lambda o: o.groups[1].update(lr=0.5)),
     "groups in another order": optimizer(lambda o: (o.groups[0].update(lr=0.5), o.groups.reverse())),
