@@ -53,11 +53,12 @@ def _rows(who: str, scores: Value, labels: Data) -> tuple[Value, Array, Ints]:
         )
     if not given.size:
         raise ValueError(f"{who}: no rows: scores have shape {shape}")
-    flat = callback(_class_numbers, who, given, shape[-1])
+    flat = callback(_class_numbers, who, labels if isinstance(labels, Node) else given, shape[-1])
     return scores if len(shape) == 2 else reshape(scores, (-1, shape[-1])), flat, given.shape
 
 
-def _class_numbers(who: str, labels: Array, classes: int) -> Array:
+def _class_numbers(who: str, labels: Data, classes: int) -> Array:
+    labels = plain(labels)
     numbers = labels.astype(np.intp).ravel()
     if np.maximum.reduce(numbers.view(np.uintp), axis=None) >= classes:  # without a sign, a negative one is very large
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]

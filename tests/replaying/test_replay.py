@@ -315,3 +315,13 @@ def test_a_parameter_may_be_used_first_by_what_takes_its_largest_or_its_first_ro
         same(replayed(x).data, eager(mg.tensor(x)).data)
         same(w.data, other.data)
     assert replayed.replays == 4
+
+
+@pytest.mark.parametrize("loss", [mg.cross_entropy, mg.cross_entropy_composed])
+def test_labels_in_a_tensor_around_the_step_are_followed(loss):
+    labels = mg.tensor(np.array([0, 2, 1, 1]))
+    replayed = mg.replay(lambda x: loss(x, labels))
+    for k in range(6):
+        x, labels.data = np.random.default_rng(k).normal(size=(4, 3)), np.arange(k, k + 4) % 3
+        same(replayed(x).data, loss(x, labels.data))
+    assert replayed.replays == 4
