@@ -9,6 +9,7 @@ can write into an array, none is allocated.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
@@ -58,9 +59,9 @@ class Bound:
         self._alive: dict[Value, int] = {}  # the number of the buffer that it lives in
         self._free: dict[int, list[int]] = {}  # buffers by size
         self._gradients = {i: self._gradients_of(i) for i in self._update_instructions()}
-        self.handed_over = self._handed_over()
+        self.handed_over = self._kept_by_caller()
         self._homes |= dict.fromkeys(self.handed_over, "new")
-        self._hand_over()
+        self._renew()
         lowered = [(i, self._lowered(k, i)) for k, i in enumerate(program.instructions)]
         self.nbytes = sum(buffer.nbytes for buffer in self._buffers) + sum(v.array.nbytes for v in self.handed_over)
         self.calls = [(i, run) for i, run in lowered if run is not None]
@@ -74,14 +75,15 @@ class Bound:
     def _update_instructions(self) -> list[Instruction]:
         return [i for i in self.program.instructions if i.kind == "update"]
 
-    def _handed_over(self) -> set[Value]:
-        elsewhere = {v for i in self._update_instructions() for v in i.used()} | {*self.roots, *self.roots.values()}
-        wanted = self.program.wanted()
-        made = [v for i in self.program.instructions for v in i.outputs if v not in self._arrays | self.roots.keys()]
-        large = [v for v in made if v.array.nbytes >= KEPT and v.array.flags.c_contiguous]
-        return {v for v in large if wanted.count(v) == 1 and v not in elsewhere}
+    def _kept_by_caller(self) -> set[Value]:
+        """Large results, but for views, what is looked at through one, and what lies in an optimizer's vectors."""
+        updated = [v for i in self._update_instructions() for v in i.used()]
+        elsewhere = {*self._arrays, *self.roots, *self.roots.values(), *updated}
+        wanted = Counter(self.program.wanted())
+        large = {v for v in wanted if v.kind == "made" and v.array.nbytes >= KEPT and v.array.flags.c_contiguous}
+        return {v for v in large - elsewhere if wanted[v] == 1}
 
-    def _hand_over(self) -> None:
+    def _renew(self) -> None:
         """New memory for what the last run handed over, which may be used again where nobody looks at it."""
         empty = kernel("empty") or np.empty
         for v in self.handed_over:
@@ -90,7 +92,7 @@ class Bound:
 
     def _begin(self, arguments: Iterable[Array]) -> None:
         if self.handed_over:
-            self._hand_over()
+            self._renew()
         for place, array in zip(self._inputs, arguments, strict=True):
             place[...] = array
 
@@ -186,10 +188,11 @@ class Bound:
         """The call of an instruction whose results have their memory."""
         if instruction.kind == "update":
             return self._update(instruction)
-        arrays, outs, allocates = self._arrays, self._outs, self.allocates
+        arrays, outs, allocates = self._arrays, self._outs, self.allocates  # and not self, which holds the call
+        here = partial(_array_of, arrays=arrays)
 
         def call() -> Run:
-            inputs, params = (_in_place(x, arrays) for x in (instruction.inputs, instruction.params))
+            inputs, params = (substitute(x, here) for x in (instruction.inputs, instruction.params))
             return _call(instruction, inputs, params, [outs.get(v, arrays[v]) for v in instruction.outputs], allocates)
 
         moves = not self.handed_over.isdisjoint((*instruction.outputs, *instruction.used()))
@@ -294,10 +297,6 @@ def _array_of(value: Value, arrays: dict[Value, Any]) -> Array:
         return value.array if value.source is None else value.source
     array: Array = arrays[value]
     return array
-
-
-def _in_place(x: Any, arrays: dict[Value, Any]) -> Any:
-    return substitute(x, lambda v: _array_of(v, arrays))
 
 
 class Listed:

@@ -127,8 +127,7 @@ class State:
         for key, x in self._generators.items():
             put_state(x, self._states[key])
         for x, before in reversed(self._contents.values()):  # what optimizers say comes last
-            x.clear()
-            (x.update if hasattr(x, "update") else x.extend)(before)
+            _put_back(x, before)
 
     def compared(self, other: State) -> Iterator[tuple[str, Any, Any]]:
         """(what, array here, array there) of everything that was written."""
@@ -139,3 +138,13 @@ class State:
             if key in other._states:
                 mine, theirs = pickle.dumps(self._states[key]), pickle.dumps(other._states[key])
                 yield f"the state of {type(x).__name__}", np.frombuffer(mine, np.uint8), np.frombuffer(theirs, np.uint8)
+
+
+def _put_back(x: Any, before: Any) -> None:
+    """Have a list, dict, set or deque hold again what it held: a list, or a dict of the same keys, is never empty."""
+    if isinstance(x, list):
+        x[:] = before
+        return
+    if not isinstance(x, dict) or list(x) != list(before):
+        x.clear()
+    (x.extend if isinstance(x, deque) else x.update)(before)

@@ -267,7 +267,7 @@ PLANTS = [
         "minigrad/replaying/lowering.py",
         _HANDED,
         (
-            "            self._hand_over()\n        for place",
+            "            self._renew()\n        for place",
             "            pass\n        for place",
             "results share memory",
         ),
@@ -276,7 +276,7 @@ PLANTS = [
             "            leaf._grad = leaf._leaf(array)\n",
             "a gradient is overwritten",
         ),
-        ("and v not in elsewhere}", "}", "a result moves, and its views do not"),
+        ("for v in large - elsewhere if", "for v in large if", "a result moves, and its views do not"),
         ("return (lambda: call()()) if moves else call()", "return call()", "a result is written to its first memory"),
     ),
     *mistakes(

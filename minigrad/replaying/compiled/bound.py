@@ -17,7 +17,7 @@ from ..lowering import Bound, Run
 from ..recorder import StepRecorder
 from . import machine
 from .grouping import Function, Grouping
-from .writing import Source
+from .writing import Source, address
 
 NUMBERS = 8  # rates and the like that an update of one vector reads, at most
 IN_PLACE = 1 << 16  # bytes of an argument from which on it is read where it is, and not copied
@@ -83,6 +83,15 @@ class CompiledBound(Bound):
 
     def run(self, arguments: Iterable[Array]) -> None:
         """As Bound; large arguments are read where they are."""
+        try:
+            self._begin(arguments)
+            for _, runs in self._parts:
+                for run in runs:
+                    run()
+        finally:
+            self._given.clear()
+
+    def _begin(self, arguments: Iterable[Array]) -> None:
         for v, place, array in zip(self.program.inputs, self._inputs, arguments, strict=True):
             if v in self._starts and array.flags.c_contiguous and not self._overlaps(array):
                 self._given.append((place, array))
@@ -92,16 +101,10 @@ class CompiledBound(Bound):
             if v in self._starts:
                 self._starts[v] = address(place)
         if self.handed_over:
-            self._hand_over()
+            self._renew()
             self._starts.update({v: address(self._arrays[v]) for v in self.handed_over})
         for source in self.sources.values():
             self._aim(source)
-        try:
-            for _, runs in self._parts:
-                for run in runs:
-                    run()
-        finally:
-            self._given.clear()
 
     def _overlaps(self, array: Array) -> bool:
         """Whether an argument lies in memory of the program, or of what it writes to."""
@@ -117,12 +120,6 @@ class CompiledBound(Bound):
     def source(self) -> str:
         """The generated functions, to be read."""
         return "\n\n".join(source.text for source in self.sources.values())
-
-
-def address(array: Array) -> int:
-    """Where the first number of an array lies."""
-    place: int = array.__array_interface__["data"][0]
-    return place
 
 
 def merged(arrays: Iterable[Array]) -> list[tuple[int, int]]:

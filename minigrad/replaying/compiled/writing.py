@@ -23,6 +23,12 @@ from .grouping import Function, Grouping, Loop
 from .loops import Writer
 
 
+def address(array: Array) -> int:
+    """Where the first number of an array lies."""
+    place: int = array.__array_interface__["data"][0]
+    return place
+
+
 class Source:
     """The text of a function for arrays that are there, and the table that it reads them through.
 
@@ -73,7 +79,7 @@ class Source:
         shape = "x".join(map(str, array.shape)) or "()"
         comment = f"{shape} {called!a}" if called else shape
         self._named.append((name, len(self.table), comment))
-        self.table.append(array.__array_interface__["data"][0])
+        self.table.append(address(array))
         self.arrays.append(array)
 
     def _head(self) -> list[str]:
